@@ -1,0 +1,50 @@
+# Every target prepares .venv by itself (about 10 GB, 5 to 10 minutes, once) and is instant when nothing changed.
+#   make PYTHON=/path/to/python3.11 ...   another interpreter
+#   make TORCH_INDEX=URL ...              a pip index to take torch from, for example one with CPU builds
+#   make SERVE=0 demo                     make the demo's page and do not show it
+SHELL := /bin/bash
+READY := .venv/.ready
+PY := .venv/bin/python
+BREASTKIT := .venv/bin/breastkit
+# Tests run side by side: threads within each would only compete for the cores.
+PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n 2
+SERVE ?= 1
+export PYTHON TORCH_INDEX
+
+.PHONY: help demo serve test test-all lint bench environment FORCE
+help:
+	@echo "make demo      make phantom studies, run the pipelines on them, show the results on a page"
+	@echo "make serve     show the demo's page on http://127.0.0.1:8000 again"
+	@echo "make test      the tests (under 20 minutes on two cores)"
+	@echo "make test-all  the tests with the slow ones and those that need an accelerator"
+	@echo "make lint      style, import directions, what configs may name"
+	@echo "make bench     benchmarks, as ratios within one run"
+
+demo: $(READY)
+	@$(BREASTKIT) demo $(if $(filter 0,$(SERVE)),--no-serve)
+
+serve: $(READY)
+	@$(BREASTKIT) demo --serve
+
+test: $(READY)
+	$(PYTEST)
+
+test-all: $(READY)
+	$(PYTEST) -m ""
+
+lint: $(READY)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m pytest -q tests/test_imports.py
+
+bench: $(READY)
+	$(BREASTKIT) bench
+
+environment: $(READY)
+
+# A virtual environment whose interpreter is gone, or that was made in another folder, is made anew.
+WORKS := $(shell [ -x $(PY) ] && [ "$$(cat .venv/.steps/place 2>/dev/null)" = "$$PWD" ] && echo yes)
+$(READY): pyproject.toml constraints.txt tools/environment.sh $(if $(WORKS),,FORCE)
+	@bash tools/environment.sh
+
+FORCE:

@@ -1,0 +1,177 @@
+"""``breastkit …``: every verb is a function of the package; here they get their names, and errors become sentences."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from breastkit.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, BreastkitError, UsageError
+from breastkit.usage import HELP_WORDS, Group, Verb, checked_words, find, group_help, parameters_of, verb_help
+
+PROGRAM = "breastkit"
+EXIT_INTERRUPTED = 130
+
+COMMANDS = Group(
+    "breast MRI and ultrasound analysis as MONAI bundles. For research, not for diagnosis.",
+    {
+        "demo": Verb(
+            "breastkit.report.demo:run_demo",
+            "make phantom studies, run the pipelines on them, show the results on a page",
+            "breastkit demo --no-serve",
+        ),
+        "data": Group(
+            "make, check, prepare and look at data sets.",
+            {
+                "phantom": Group(
+                    "make artificial studies with known truth.",
+                    {
+                        "mri": Verb(
+                            "breastkit.datasets.phantoms.mri:write_mri_phantoms",
+                            "make breast MRI studies with masks, lesions and a clinical table",
+                            "breastkit data phantom mri work/phantom --cases 6 --seed 1",
+                        ),
+                        "us": Verb(
+                            "breastkit.datasets.phantoms.us:write_us_phantoms",
+                            "make breast ultrasound images with masks",
+                            "breastkit data phantom us work/phantom_us --cases 30",
+                        ),
+                    },
+                ),
+                "check": Group(
+                    "find what is wrong with a data folder before working with it.",
+                    {
+                        "tissue": Verb(
+                            "breastkit.datasets.tissue:check_tissue",
+                            "name everything missing or wrong in a folder of breast tissue scans and masks",
+                            "breastkit data check tissue work/phantom",
+                        )
+                    },
+                ),
+                "prepare": Group(
+                    "turn a data set as downloaded into a case list with a fixed split.",
+                    {
+                        "tissue": Verb(
+                            "breastkit.datasets.tissue:prepare_tissue",
+                            "case list of breast MRI scans with breast masks, and of scans without",
+                            "breastkit data prepare tissue work/phantom work/tissue",
+                        ),
+                        "busi": Verb(
+                            "breastkit.datasets.busi:prepare_busi",
+                            "case list of BUSI: breast ultrasound, benign, malignant and normal",
+                            "breastkit data prepare busi work/phantom_us work/busi",
+                        ),
+                        "busbra": Verb(
+                            "breastkit.datasets.busbra:prepare_busbra",
+                            "case list of BUS-BRA: breast ultrasound, two views a patient",
+                            "breastkit data prepare busbra downloads/BUSBRA work/busbra",
+                        ),
+                        "pairs": Verb(
+                            "breastkit.datasets.pairs:prepare_pairs",
+                            "case list of any folder of images and masks (BrEaST, STU-Hospital, UDIAT, your own)",
+                            "breastkit data prepare pairs downloads/udiat work/udiat",
+                        ),
+                        "brain": Verb(
+                            "breastkit.datasets.brain:prepare_brain",
+                            "case list of brain MRI slices with tumour masks",
+                            "breastkit data prepare brain downloads/brain work/brain",
+                        ),
+                    },
+                ),
+                "report": Verb(
+                    "breastkit.report.dataset:dataset_report",
+                    "show a case list on a page: counts, sizes, duplicates, samples, every problem found",
+                    "breastkit data report work/busi",
+                ),
+                "preview": Verb(
+                    "breastkit.report.preview:preview",
+                    "picture augmented training samples with their masks",
+                    "breastkit data preview work/busi",
+                ),
+            },
+        ),
+        "compare": Verb(
+            "breastkit.report.comparison:compare_runs",
+            "compare finished runs: metrics with intervals and paired tests",
+            "breastkit compare runs/a runs/b --out work/comparison",
+        ),
+    },
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line and returns its exit code.
+
+    0 when it worked; with one sentence on stderr 1 when something has to be put right first, 2 when the command itself
+    was wrong, 130 when it was interrupted.
+
+    Args:
+        arguments: the words after ``breastkit``; those of the process by default.
+    """
+    try:
+        _run(sys.argv[1:] if arguments is None else list(arguments))
+        sys.stdout.flush()
+    except UsageError as error:
+        return _end(str(error), EXIT_USAGE)
+    except BreastkitError as error:
+        return _end(str(error), EXIT_FAILED)
+    except KeyboardInterrupt:
+        return _end("\nStopped by Ctrl-C; files that were finished are kept, none is half-written.", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough; Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_OK
+
+
+def _run(words: list[str]) -> None:
+    if words[:1] == ["--version"]:
+        from importlib.metadata import version
+
+        return _say(f"{PROGRAM} {version(PROGRAM)}")
+    node, command, rest = find(COMMANDS, words, program=PROGRAM)
+    if isinstance(node, Group):
+        return _say(group_help(node, command))
+    options = rest[: rest.index("--")] if "--" in rest else rest
+    if any(word in HELP_WORDS[:2] for word in options):
+        return _say(verb_help(node, command))
+    return _call(node, command, rest)
+
+
+def _call(verb: Verb, command: list[str], words: list[str]) -> None:
+    import fire
+
+    from breastkit.logs import log_to_stderr
+
+    function = verb.function()
+    parameters = parameters_of(function)
+    checked = checked_words(parameters, words, command)
+    parsers = {item.name: item.parse for item in parameters}
+    log_to_stderr()
+    fire.Fire(
+        fire.decorators.SetParseFns(**parsers)(function),
+        command=checked,
+        name=" ".join(command),
+        serialize=_result_text,
+    )
+
+
+def _result_text(result: Any) -> str | None:
+    """Says what a verb made: paths are what a user looks for next."""
+    if isinstance(result, Path):
+        return f"Written: {result}"
+    return result if isinstance(result, str) else None
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def _end(sentence: str, code: int) -> int:
+    sys.stderr.write(sentence + "\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
