@@ -1,0 +1,67 @@
+import os
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from breastkit.atomic import atomic_folder, atomic_path, write_json, write_text
+from breastkit.errors import BreastkitError
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    target = write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(RuntimeError), atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_the_temporary_name_keeps_the_suffixes_and_the_result_is_readable(tmp_path):
+    with atomic_path(tmp_path / "new" / "x.nii.gz") as temporary:
+        assert temporary.name.endswith(".nii.gz")
+        temporary.write_bytes(b"1")
+    umask = os.umask(0)
+    os.umask(umask)
+    assert stat.S_IMODE((tmp_path / "new" / "x.nii.gz").stat().st_mode) == 0o666 & ~umask
+
+
+def test_a_failed_folder_disappears(tmp_path):
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "out") as temporary:
+        (temporary / "part").write_text("half")
+        raise RuntimeError
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_filled_folder_is_refused(tmp_path):
+    write_json(tmp_path / "out" / "x.json", {"umlaut": "Größe"})
+    with pytest.raises(BreastkitError, match="not empty"), atomic_folder(tmp_path / "out"):
+        pass
+
+
+def test_a_file_in_place_of_the_folder_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BreastkitError, match=r"file.*a file stands where a folder is needed"):
+        write_text(tmp_path / "file" / "x.txt", "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts are made with Linux tools")
+def test_no_space_left_is_one_sentence(tmp_path):
+    # A file system of one small size is what really fills up; unshare gives a mount of our own where that is allowed.
+    script = (
+        "import sys; from breastkit.atomic import write_text; from breastkit.errors import sentence_of\n"
+        "try: write_text(sys.argv[1] + '/big.txt', 'x' * 200_000)\n"
+        "except Exception as error: print(sentence_of(error)); print(__import__('os').listdir(sys.argv[1]))\n"
+    )
+    command = f'mount -t tmpfs -o size=64k none "{tmp_path}" && exec "{sys.executable}" -c "$SCRIPT" "{tmp_path}"'
+    result = subprocess.run(
+        ["unshare", "--mount", "--map-root-user", "sh", "-c", command],
+        env=os.environ | {"SCRIPT": script},
+        capture_output=True,
+        text=True,
+    )
+    if result.returncode:
+        pytest.skip("mounting is not allowed here")
+    assert "no space is left on the device" in result.stdout
+    assert result.stdout.endswith("[]\n")

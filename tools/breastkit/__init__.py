@@ -1,0 +1,2 @@
+"""Breast MRI and ultrasound analysis as MONAI bundles."""
+

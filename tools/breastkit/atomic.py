@@ -1,0 +1,122 @@
+"""Writing that is all or nothing: into a temporary name beside the target, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from breastkit.errors import BreastkitError
+
+_REMEDIES = {
+    errno.ENOSPC: "no space is left on the device; free some or choose another output folder",
+    errno.EDQUOT: "the disk quota is used up; free some space or choose another output folder",
+    errno.EACCES: "the folder is not writable; change its permissions or choose another output folder",
+    errno.EPERM: "the folder is not writable; change its permissions or choose another output folder",
+    errno.EROFS: "the file system is read-only; choose another output folder",
+    errno.ENOTDIR: "a file stands where a folder is needed; choose another output folder",
+    errno.EEXIST: "a file stands where a folder is needed; choose another output folder",
+}
+
+
+@contextmanager
+def _write_errors_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REMEDIES:
+            raise
+        raise BreastkitError(f"{path} could not be written: {_REMEDIES[error.errno]}.") from error
+
+
+def make_folder(path: str | Path) -> Path:
+    """Makes a folder with its parents and returns it.
+
+    Raises:
+        BreastkitError: if it cannot be made.
+    """
+    path = Path(path)
+    with _write_errors_named(path):
+        path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yields a temporary path that becomes `path` when the block ends well and disappears when it does not.
+
+    The temporary name keeps the suffixes, because many writers choose the format by them.
+
+    Args:
+        path: the file to write; missing parent folders are made.
+
+    Raises:
+        BreastkitError: if there is no space or the folder is not writable.
+    """
+    path = Path(path)
+    make_folder(path.parent)
+    with _write_errors_named(path):
+        handle, name = tempfile.mkstemp(prefix=".writing-", suffix="".join(path.suffixes[-2:]), dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            # mkstemp makes the file private; a result is as readable as any other file of this user.
+            temporary.chmod(0o666 & ~_umask())
+            _flush(temporary)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yields a temporary folder that becomes `path` when the block ends well and disappears when it does not.
+
+    Raises:
+        BreastkitError: if `path` exists with something in it, or cannot be written.
+    """
+    path = Path(path)
+    if path.is_dir() and any(path.iterdir()):
+        raise BreastkitError(f"{path} is not empty; choose another folder or remove it first.")
+    make_folder(path.parent)
+    with _write_errors_named(path):
+        temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=path.parent))
+        try:
+            yield temporary
+            temporary.chmod(0o777 & ~_umask())
+            temporary.replace(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Writes a text file in one piece and returns its path."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return Path(path)
+
+
+def write_json(path: str | Path, value: Any) -> Path:
+    """Writes a JSON file in one piece and returns its path."""
+    return write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

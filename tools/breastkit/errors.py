@@ -1,0 +1,62 @@
+"""The one error a user can cause, and how it leaves the program.
+
+A `BreastkitError` carries one sentence that names the file and the remedy. The command line prints the sentence alone
+and exits with `EXIT_FAILED`; under ``python -m monai.bundle run`` the configs call `report_as_sentences` first, so
+that the sentence is the last line of stderr there too, although MONAI wraps whatever a config raises.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from types import TracebackType
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+
+class BreastkitError(Exception):
+    """Something a user can put right; the message is one sentence that names the file and the remedy."""
+
+
+class UsageError(BreastkitError):
+    """The command itself was wrong: unknown verb, missing or contradicting option."""
+
+
+# A data-loader worker sends its exception home as text; this finds our sentence in it.
+_SENTENCE_IN_TEXT = re.compile(r"^(?:[\w.]*\.)?(?:BreastkitError|UsageError): (.+)$", re.MULTILINE)
+
+
+def sentence_of(error: BaseException | None) -> str | None:
+    """Returns the sentence of the `BreastkitError` that caused an exception, or None when there is none."""
+    seen = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        found = _SENTENCE_IN_TEXT.findall(str(error))
+        if found:
+            return found[-1]
+        if isinstance(error, BreastkitError):
+            return str(error)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def report_as_sentences() -> None:
+    """Makes an uncaught `BreastkitError`, however deeply wrapped, end the process with its sentence alone.
+
+    Other exceptions keep their traceback. Safe to call more than once.
+    """
+    if getattr(sys.excepthook, "speaks_in_sentences", False):
+        return
+    previous = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        sentence = sentence_of(error)
+        if sentence is None:
+            previous(kind, error, trace)
+        else:
+            sys.stderr.write(f"{sentence}\n")
+
+    hook.speaks_in_sentences = True
+    sys.excepthook = hook

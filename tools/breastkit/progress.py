@@ -1,0 +1,120 @@
+"""Progress bars with a rate and an end time, and parallel work that shows one."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from typing import Any, TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+_BAR = "{desc}: {percentage:3.0f}%|{bar:24}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}, ends {end}]"
+
+
+class _Bar(tqdm):
+    """A bar that also tells when the work will end, because a rate alone leaves the sum to the reader."""
+
+    @property
+    def format_dict(self) -> dict[str, Any]:
+        values = super().format_dict
+        rate = values.get("rate") or (values["n"] / values["elapsed"] if values["elapsed"] else 0)
+        remaining = (values["total"] - values["n"]) / rate if rate and values["total"] else None
+        end = time.localtime(time.time() + remaining) if remaining is not None else None
+        values["end"] = time.strftime("%H:%M:%S", end) if end else "?"
+        return values
+
+
+def progress_bar(text: str, *, total: int | None = None, unit: str = "it", leave: bool = True) -> tqdm:
+    """Returns an open bar on stderr: a context manager with ``update(n)``.
+
+    Without a terminal a line is written every ten seconds instead of ten a second, so that logs stay readable.
+    """
+    quiet = not sys.stderr.isatty()
+    return _Bar(
+        total=total,
+        desc=text,
+        unit=unit,
+        leave=leave,
+        file=sys.stderr,
+        dynamic_ncols=not quiet,
+        mininterval=10.0 if quiet else 0.1,
+        bar_format=_BAR if total else None,
+    )
+
+
+def track(items: Iterable[T], text: str, *, total: int | None = None, unit: str = "it") -> Iterator[T]:
+    """Yields the items while a progress bar follows."""
+    if total is None and hasattr(items, "__len__"):
+        total = len(items)
+    with progress_bar(text, total=total, unit=unit) as bar:
+        for item in items:
+            yield item
+            bar.update()
+
+
+def available_cores() -> int:
+    """Returns how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def parallel_map(
+    function: Callable[[T], R], items: Iterable[T], text: str, *, workers: int | None = None, unit: str = "it"
+) -> list[R]:
+    """Applies a function to every item in worker processes and returns the results in the order of the items.
+
+    Only one item a worker is under way at a time and one more waits, so memory stays bounded. The first exception
+    ends the work and is raised here.
+
+    Args:
+        function: a module-level function, so that workers can import it.
+        items: what to apply it to.
+        text: what the progress bar says.
+        workers: number of processes; the available cores by default, 1 works in this process.
+        unit: what an item is, for the rate.
+    """
+    items = list(items)
+    workers = min(workers or available_cores(), len(items))
+    if workers <= 1:
+        return [function(item) for item in track(items, text, unit=unit)]
+    results: dict[int, R] = {}
+    # Forking a process that has started torch's or OpenMP's threads can hang the child.
+    context = multiprocessing.get_context("spawn" if "torch" in sys.modules else None)
+    with (
+        progress_bar(text, total=len(items), unit=unit) as bar,
+        ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool,
+    ):
+        waiting = iter(enumerate(items))
+        running: dict[Future, int] = {}
+        try:
+            while True:
+                for position, item in waiting:
+                    running[pool.submit(function, item)] = position
+                    if len(running) >= 2 * workers:
+                        break
+                if not running:
+                    break
+                done, _ = wait(running, return_when=FIRST_EXCEPTION, timeout=0.5)
+                for future in done:
+                    results[running.pop(future)] = future.result()
+                    bar.update()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [results[position] for position in range(len(items))]
+
+
+def _one_thread() -> None:
+    """Workers share the cores among themselves; threads within each would only compete."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if "cv2" in sys.modules:
+        sys.modules["cv2"].setNumThreads(1)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
