@@ -168,7 +168,7 @@ def write_nifti(path: str | Path, array: np.ndarray, affine: np.ndarray) -> Path
 
 
 def read_gray(path: str | Path) -> np.ndarray:
-    """Reads a picture of any mode as 8-bit gray, rows by columns, without transparency; of an animation the first frame.
+    """Reads a picture of any mode as 8-bit gray, rows by columns, without transparency; of animations the first frame.
 
     Sixteen-bit pictures are scaled by their own range, since few use all of it.
 
