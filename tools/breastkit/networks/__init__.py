@@ -1,0 +1,7 @@
+"""Networks that MONAI and segmentation_models_pytorch lack, and how a bundle picks one by name."""
+
+from breastkit.networks.any_size import AnySize
+from breastkit.networks.from_file import from_file, names_in
+from breastkit.networks.spatial_dropout_unet import SpatialDropoutUNet
+
+__all__ = ["AnySize", "SpatialDropoutUNet", "from_file", "names_in"]
