@@ -1,0 +1,1 @@
+"""Benchmarks, run by ``make bench``; each compares two ways within one run and prints the ratio."""
