@@ -31,7 +31,8 @@ find_python() {
 
 # A sign of life during steps that take minutes: pip itself is silent without a terminal.
 heartbeat() {
-    while sleep 20; do printf '   still working, %d s\n' $((SECONDS - $1)); done
+    # Its sleep must not keep the terminal's pipe open after the step has ended.
+    while sleep 20 >/dev/null 2>&1; do printf '   still working, %d s\n' $((SECONDS - $1)); done
 }
 
 # A step runs once per environment and per set of versions; its marker is written only when it succeeded.

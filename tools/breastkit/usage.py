@@ -220,7 +220,7 @@ def _option_value(
     if name not in options and switched_off is not None and switched_off.flag and not equals:
         return switched_off, "false"
     if name not in options:
-        near = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(name, options, n=1, cutoff=0.6)
         meant = f"did you mean {near[0]}?" if near else f"see {' '.join(command)} --help."
         raise UsageError(f"{' '.join(command)} has no option {typed}; {meant}")
     item = options[name]
@@ -235,7 +235,7 @@ def _option_value(
 
 def _unknown_verb(group: Group, used: Sequence[str], word: str) -> str:
     command = " ".join(used)
-    near = difflib.get_close_matches(word, group.members, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(word, group.members, n=1, cutoff=0.6)
     if near:
         return f"{command} has no verb {word!r}; did you mean {command} {near[0]}?"
     return f"{command} has no verb {word!r}; there are {', '.join(group.members)}."
