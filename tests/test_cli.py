@@ -160,7 +160,7 @@ def test_what_was_made_is_named(recorded, capsys):
         ("data record a b --dicom=maybe", "--dicom takes true or false, not 'maybe'."),
         ("data record a b --cases", "--cases needs a value; see breastkit data record --help."),
         ("data record a b --cases 1 --cases 2", "--cases was given twice; give it once."),
-        ("data record a b --hook x", "breastkit data record has no option --hook; see breastkit data record --help."),
+        ("data record a b --hook x", "breastkit data record has no option --hook; did you mean --check?"),
     ],
 )
 def test_wrong_usage_is_one_sentence_and_nothing_runs(recorded, capsys, words, sentence):

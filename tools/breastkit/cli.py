@@ -97,6 +97,11 @@ COMMANDS = Group(
             "compare finished runs: metrics with intervals and paired tests",
             "breastkit compare runs/a runs/b --out work/comparison",
         ),
+        "bench": Verb(
+            "breastkit.bench.run:run_benchmarks",
+            "measure speed, as ratios within one run",
+            "breastkit bench list",
+        ),
     },
 )
 

@@ -72,6 +72,7 @@ class Parameter:
     positional: bool
     several: bool
     flag: bool
+    numeric: bool
     default: Any
     choices: tuple[str, ...]
     explanation: str
@@ -122,8 +123,8 @@ def verb_help(verb: Verb, words: Sequence[str]) -> str:
     for paragraph in (about.description or "").split("\n\n"):
         if paragraph.strip():
             lines += ["", *textwrap.wrap(_plain(paragraph), _WIDTH)]
-    arguments = [(item.name.upper(), item.explanation) for item in parameters if item.positional]
-    options = [(_option_text(item), _option_explanation(item)) for item in parameters if not item.positional]
+    arguments = [(item.name.upper(), _explanation(item)) for item in parameters if item.positional]
+    options = [(_option_text(item), _explanation(item)) for item in parameters if not item.positional]
     for title, rows in (("Arguments", arguments), ("Options", options)):
         lines += ["", f"{title}:", *_table(rows)] if rows else []
     if verb.example:
@@ -136,7 +137,8 @@ def usage_line(parameters: Sequence[Parameter], words: Sequence[str]) -> str:
     parts = list(words)
     for item in parameters:
         if item.positional:
-            parts.append(item.name.upper() + ("..." if item.several else ""))
+            word = item.name.upper() + ("..." if item.several else "")
+            parts.append(word if item.required else f"[{word}]")
         elif item.required:
             parts.append(f"{item.option} {_value_name(item)}")
     if any(not item.positional and not item.required for item in parameters):
@@ -162,9 +164,10 @@ def parameters_of(function: Callable) -> list[Parameter]:
                 name=name,
                 parse=parse,
                 required=required,
-                positional=required and item.kind is not inspect.Parameter.KEYWORD_ONLY,
+                positional=item.kind is not inspect.Parameter.KEYWORD_ONLY,
                 several=several,
                 flag=hints.get(name) is bool,
+                numeric=_innermost(hints.get(name, str)) in (int, float),
                 default=None if required else item.default,
                 choices=choices,
                 explanation=explanations.get(name, ""),
@@ -309,6 +312,12 @@ def _choice(option: str, choices: Sequence[str], text: str) -> str:
     )
 
 
+def _innermost(hint: Any) -> Any:
+    """Returns int for ``int | None`` and for ``tuple[int, ...]``."""
+    kind = _alternatives(hint)[0]
+    return typing.get_args(kind)[0] if typing.get_origin(kind) in (list, tuple, Sequence) else kind
+
+
 def _docstring(function: Callable) -> Any:
     from fire import docstrings
 
@@ -322,20 +331,21 @@ def _plain(text: str) -> str:
 def _value_name(item: Parameter) -> str:
     if item.choices:
         return "|".join(item.choices)
-    return "N" if isinstance(item.default, int | float) else "VALUE"
+    return "N" if item.numeric else "VALUE"
 
 
 def _option_text(item: Parameter) -> str:
     return item.option if item.flag else f"{item.option} {_value_name(item)}"
 
 
-def _option_explanation(item: Parameter) -> str:
-    if item.required or item.default in (None, "") or (item.flag and not item.default):
+def _explanation(item: Parameter) -> str:
+    if item.required or item.default in (None, "", ()) or (item.flag and not item.default):
         return item.explanation
+    explanation = item.explanation.rstrip(".")
     if item.flag:
-        return f"{item.explanation} (on by default; --no-{item.option[2:]} switches it off)"
+        return f"{explanation} (on by default; --no-{item.option[2:]} switches it off)"
     default = ",".join(map(str, item.default)) if isinstance(item.default, tuple | list) else item.default
-    return f"{item.explanation} (default: {default})"
+    return f"{explanation} (default: {default})"
 
 
 def _table(rows: Sequence[tuple[str, str]]) -> list[str]:
