@@ -1,0 +1,118 @@
+"""How certain a figure is: bootstrap intervals of a mean, and paired tests between two methods on the same cases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+_RESAMPLES = 5000
+
+
+class Interval(NamedTuple):
+    """A figure with its confidence interval; the bounds are NaN where too few cases were given."""
+
+    value: float
+    low: float
+    high: float
+
+    def text(self, digits: int = 3) -> str:
+        """Returns ``value (low-high)``."""
+        if not np.isfinite([self.low, self.high]).all():
+            return f"{self.value:.{digits}f}"
+        return f"{self.value:.{digits}f} ({self.low:.{digits}f}–{self.high:.{digits}f})"
+
+
+class PairedTest(NamedTuple):
+    """The mean difference of two methods on the same cases.
+
+    Attributes:
+        cases: number of pairs.
+        difference: mean of first minus second, with its bootstrap interval.
+        p_value: two-sided, of a permutation test of the mean that swaps the two methods within cases.
+    """
+
+    cases: int
+    difference: Interval
+    p_value: float
+
+
+def bootstrap_interval(
+    values: Sequence[float],
+    *,
+    level: float = 0.95,
+    statistic: Callable[..., np.ndarray] = np.mean,
+    resamples: int = _RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Returns a figure over cases with its percentile bootstrap interval.
+
+    Args:
+        values: one per case, independent of each other (one per patient, not per slice).
+        level: confidence level.
+        statistic: what to make of the values; takes ``axis``.
+        resamples: number of bootstrap samples.
+        seed: for the resampling; the same values give the same interval.
+    """
+    from scipy import stats
+
+    values = np.asarray(values, dtype=float)
+    values = values[np.isfinite(values)]
+    if len(values) == 0:
+        return Interval(np.nan, np.nan, np.nan)
+    value = float(statistic(values, axis=0))
+    if len(values) < 2:
+        return Interval(value, np.nan, np.nan)
+    if np.ptp(values) == 0:
+        return Interval(value, value, value)
+    result = stats.bootstrap(
+        (values,),
+        statistic,
+        confidence_level=level,
+        n_resamples=resamples,
+        method="percentile",
+        vectorized=True,
+        # In pieces, so that thousands of cases do not need gigabytes.
+        batch=max(1, 10_000_000 // len(values)),
+        rng=np.random.default_rng(seed),
+    )
+    return Interval(value, float(result.confidence_interval.low), float(result.confidence_interval.high))
+
+
+def paired_test(
+    first: Sequence[float], second: Sequence[float], *, resamples: int = _RESAMPLES, seed: int = 0
+) -> PairedTest:
+    """Compares two methods on the same cases; pairs with a value missing are left out.
+
+    Args:
+        first: one value per case.
+        second: the other method's values of the same cases in the same order.
+        resamples: number of permutations and bootstrap samples; all permutations where there are fewer.
+        seed: for the resampling.
+
+    Raises:
+        ValueError: if the two differ in length.
+    """
+    from scipy import stats
+
+    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    if first.shape != second.shape:
+        raise ValueError(f"pairs are needed, got {len(first)} and {len(second)} values")
+    complete = np.isfinite(first) & np.isfinite(second)
+    differences = (first - second)[complete]
+    interval = bootstrap_interval(differences, resamples=resamples, seed=seed)
+    if len(differences) < 2:
+        return PairedTest(len(differences), interval, np.nan)
+    if not differences.any():
+        return PairedTest(len(differences), interval, 1.0)
+    test = stats.permutation_test(
+        (differences,),
+        np.mean,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=resamples,
+        batch=max(1, 10_000_000 // len(differences)),
+        rng=np.random.default_rng(seed),
+    )
+    return PairedTest(len(differences), interval, float(test.pvalue))
