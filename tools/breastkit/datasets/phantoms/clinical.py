@@ -81,7 +81,7 @@ def draw_age(rng: np.random.Generator, subtype: str | None) -> int:
 
 def draw_density(rng: np.random.Generator, age: int) -> float:
     """Draws the share of fibroglandular tissue in the breasts, which falls with age."""
-    return float(np.clip(rng.lognormal(np.log(0.22) - 0.025 * (age - 45), 0.6), 0.03, 0.7))
+    return float(np.clip(rng.lognormal(np.log(0.2) - 0.025 * (age - 45), 0.75), 0.02, 0.7))
 
 
 def clinical_record(

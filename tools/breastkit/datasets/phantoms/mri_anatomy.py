@@ -113,26 +113,26 @@ class Anatomy:
 def draw_body(rng: np.random.Generator, *, density: float) -> Body:
     """Draws a body: build, breasts (size, ptosis, asymmetry, compression by the coil), chest wall, fat and muscle."""
     stout = rng.uniform(0, 1)
-    half_width = 140 + 45 * stout + rng.normal(0, 6)
-    half_depth = 88 + 30 * stout + rng.normal(0, 5)
+    half_width = 146 + 42 * stout + rng.normal(0, 6)
+    half_depth = 96 + 32 * stout + rng.normal(0, 6)
     fat_top = 5 + 16 * stout * rng.uniform(0.3, 1)
     common: dict[str, Any] = {
         "length": float(np.clip(rng.normal(65 + 55 * stout, 26), 35, 155)),
-        "radius_x": 50 + 20 * stout + rng.normal(0, 5),
-        "radius_up": 58 + 20 * stout + rng.normal(0, 8),
-        "radius_down": 46 + 20 * stout + rng.normal(0, 6),
+        "radius_x": 54 + 18 * stout + rng.normal(0, 5),
+        "radius_up": 64 + 24 * stout + rng.normal(0, 8),
+        "radius_down": 50 + 20 * stout + rng.normal(0, 6),
         "box": rng.uniform(2.0, 3.4),
         "point": rng.uniform(1.6, 4.5),
-        "point_up": rng.uniform(1.3, 2.6),
-        "sag": rng.uniform(-5, 22),
-        "neck": rng.choice([0.0, rng.uniform(0.0, 0.16)]),
+        "point_up": rng.uniform(1.0, 2.2),
+        "sag": rng.uniform(-8, 14),
+        "neck": rng.choice([0.0, rng.uniform(0.0, 0.12)], p=[0.6, 0.4]),
     }
     gap = rng.uniform(2, 30)
     # Most women's breasts differ a little, a few of them much.
     spread = 0.22 if rng.uniform() < 0.12 else 0.05
     breasts = []
     for side, sign in SIDES:
-        own = {k: v * (1 + rng.normal(0, spread)) if k != "sag" else v + rng.normal(0, 5) for k, v in common.items()}
+        own = {k: v * (1 + rng.normal(0, spread)) if k != "sag" else v + rng.normal(0, 4) for k, v in common.items()}
         own["length"] = float(np.clip(own["length"], 28, 155))
         own["box"], own["point"] = max(own["box"], 1.8), max(own["point"], 1.4)
         centre_x = gap + own["radius_x"] * rng.uniform(0.95, 1.05)
@@ -164,7 +164,7 @@ def draw_body(rng: np.random.Generator, *, density: float) -> Body:
         shoulders=rng.uniform(10, 60),
         arms=bool(rng.uniform() < 0.2),
         density=density,
-        warp=rng.uniform(1.0, 6.0),
+        warp=rng.uniform(0.5, 5.0),
     )
 
 
@@ -182,7 +182,7 @@ def build_anatomy(rng: np.random.Generator, body: Body, grid: Grid) -> Anatomy:
     _line_muscle_with_fat(rng, tissue, cage, wall, grid)
     _fill_chest(rng, tissue, cage, body, grid, coarse)
     breast = (depth > 0) & (wall > 0.6) & (region > 0)
-    breast &= ndimage.binary_opening(interpolate(_soft(breast, grid, coarse), grid.shape) > 0.35, iterations=1)
+    breast &= interpolate(_soft(breast, grid, coarse), grid.shape) > 0.35
     breast = _two_largest(breast)
     gland = _gland_fraction(rng, body, grid, coarse, depth, wall, breast)
 
@@ -213,7 +213,7 @@ class _Shape:
         for breast in body.breasts:
             breast.base_y = float(self._cage_front(breast.centre_x, breast.centre_z)) + 0.7 * body.muscle
         breasts = np.maximum.reduce([self._breast(b) for b in body.breasts])
-        surface = blend_max(torso, breasts, rng.uniform(14, 40))
+        surface = blend_max(torso, breasts, rng.uniform(18, 48))
         self.breast_region = self._region(torso, surface)
         if body.arms:
             surface = np.maximum(surface, self._arms(rng))
@@ -299,13 +299,14 @@ class _Shape:
     def _region(self, torso: np.ndarray, surface: np.ndarray) -> np.ndarray:
         """Returns where a reader outlines breast: positive in front of the torso's bulges, behind them to the wall.
 
-        A column (x, z) belongs to the breast where the breast adds at least 7 mm to the torso. At the side of the chest
-        muscle the outline leaves the muscle and runs outwards to the skin, which leaves out the armpit and the chest's
-        flank.
+        A column (x, z) belongs to the breast where the breast adds a tenth of its length to the torso. At the side of
+        the chest muscle the outline leaves the muscle and runs outwards to the skin, which leaves out the armpit and
+        the chest's flank.
         """
         dy = self.grid.spacing[1]
+        threshold = max(6.0, 0.1 * max(b.length for b in self.body.breasts))
         added = sum(np.clip(s / dy + 0.5, 0, 1) * sign for s, sign in ((surface, 1), (torso, -1))).sum(axis=1) * dy
-        bulge = ndimage.gaussian_filter(added, 1.0)[:, None, :] - 7.0
+        bulge = ndimage.gaussian_filter(added, 1.6)[:, None, :] - threshold
         edge = self.body.muscle_edge
         line = self._cage_front(edge - 8, self.z) + 6 - 0.3 * (np.abs(self.x) - edge)
         flank = np.maximum(self.y - line, edge - np.abs(self.x))
@@ -385,8 +386,9 @@ def _fill_chest(rng, tissue, cage, body: Body, grid: Grid, coarse: Grid) -> None
         put(np.where(chambers > -0.2, 1.25 * heart, 3), Tissue.BLOOD)
         put(ellipsoid((heart_z + 55, centre + 20, rng.uniform(-15, 0)), (45, 15, 17)), Tissue.BLOOD)
         put(ellipsoid((heart_z + 50, centre + 8, rng.uniform(12, 25)), (22, 13, 24)), Tissue.BLOOD)
-    vessels = 1.2 * noise(rng, coarse, (14.0, 14.0, 14.0)) ** 2 + np.square(np.abs(cx) - 45) / 45**2
-    put(np.where(cz > dome, 1 + 6 * (vessels - 0.12), 3), Tissue.BLOOD)
+    vessels = noise(rng, grid, 11.0) ** 2 + 0.5 * np.square(noise(rng, grid, 11.0))
+    reach = interpolate(np.where(cz > dome, 1 - np.abs(np.abs(cx) - 40) / 60, 0), grid.shape)
+    tissue[deep & (tissue == Tissue.LUNG) & (vessels < rng.uniform(0.01, 0.05) * reach)] = Tissue.BLOOD
     liver = np.maximum((cx - rng.uniform(5, 50)) / 8 + 1, (cz - dome + rng.uniform(3, 8)) / 8 + 1)
     organs = np.maximum((-cx + rng.uniform(10, 40)) / 8 + 1, (cz - dome + rng.uniform(5, 20)) / 8 + 1)
     put(np.maximum(organs, 1 - 2 * (noise(rng, coarse, 38.0) + 0.4)), Tissue.GUT)

@@ -152,7 +152,7 @@ def _draw_grid(rng: np.random.Generator, body, shape, spacing) -> Grid:
         shape = (side, side, int(rng.integers(72, 113)))
     if spacing is None:
         width = rng.uniform(290, 400)
-        height = sum(b.radius_up + b.radius_down for b in body.breasts) / 2 * rng.uniform(1.15, 1.7)
+        height = sum(b.radius_up + b.radius_down for b in body.breasts) / 2 * rng.uniform(1.15, 1.85)
         spacing = (width / shape[0], width / shape[1], height / shape[2])
     sx, sy, sz = spacing
     columns, rows, slices = shape

@@ -146,7 +146,14 @@ def _write_dicom(root: Path, job: _Job, phantom: MriPhantom) -> tuple[str, dict[
         description = "ax dyn pre" if n == 0 else f"ax dyn post {n}"
         folder = root / name / ("pre" if n == 0 else f"post_{n}")
         write_mr_series(
-            folder, volume, phantom.affine, study, number=n + 1, description=description, start_s=phantom.times_s[n]
+            folder,
+            volume,
+            phantom.affine,
+            study,
+            number=n + 1,
+            description=description,
+            start_s=phantom.times_s[n],
+            contrast=n > 0,
         )
     return name, {
         f"truth/{kind}/{name}.nii.gz": getattr(phantom, kind) for kind in ("breast", "fibroglandular", "lesions")

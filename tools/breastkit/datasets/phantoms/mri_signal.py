@@ -83,8 +83,8 @@ def draw_scan(rng: np.random.Generator, *, phases: int) -> Scan:
         water=water,
         rise=rise,
         background_enhancement=float(rng.choice([rng.uniform(0, 0.25), rng.uniform(0.25, 0.9)])),
-        coil=float(rng.choice([rng.uniform(0, 0.3), rng.uniform(0.5, 1.0)], p=[0.25, 0.75])),
-        coil_reach_mm=float(rng.uniform(55, 130)),
+        coil=float(rng.choice([rng.uniform(0, 0.3), rng.uniform(0.6, 1.0)], p=[0.2, 0.8])),
+        coil_reach_mm=float(rng.uniform(50, 120)),
         skin_glow=float(rng.choice([0.0, rng.uniform(0.1, 1.2)])),
         halo=float(rng.choice([0.0, rng.uniform(0.03, 0.25)])),
         noise=float(np.exp(rng.uniform(np.log(0.015), np.log(0.14)))),
@@ -111,7 +111,7 @@ def acquire(
     coarse = grid.coarse(max(6.0, min(grid.spacing)))
     weight = _coil(rng, scan, anatomy, grid, coarse)
     fat = _fat_signal(rng, scan, anatomy, grid, coarse)
-    grain = 1 + rng.uniform(0.02, 0.12) * noise(rng, grid, (5.0, 5.0, 5.0))
+    grain = 1 + rng.uniform(0.02, 0.15) * noise(rng, grid, rng.uniform(3, 7))
     patches = np.clip(1 + 0.6 * interpolate(noise(rng, coarse, 16.0), grid.shape), 0, 2.5)
     lipid = _blur(fat * (1 - gland) * (lesion_labels == 0), scan)
     ringing = _ghost_pattern(rng, grid)
@@ -196,6 +196,13 @@ def _coil(rng, scan: Scan, anatomy: Anatomy, grid: Grid, coarse: Grid) -> np.nda
     near /= np.percentile(near, 97)
     weight = (1 - scan.coil) + scan.coil * near
     weight *= np.exp(rng.uniform(0.05, 0.25) * noise(rng, coarse, 130.0))
+    # The excited slab fades at its ends.
+    fade = rng.choice([0.0, rng.uniform(0.03, 0.15)])
+    if fade:
+        place = np.linspace(0, 1, coarse.shape[0], dtype=np.float32)[:, None, None]
+        weight *= rng.uniform(0.15, 0.6) + (1 - rng.uniform(0.15, 0.6)) * ramp(
+            np.minimum(place, 1 - place), -0.02, fade
+        )
     weight = interpolate(weight, grid.shape)
     if scan.skin_glow:
         touch = np.clip(interpolate(noise(rng, coarse, 50.0), grid.shape) + 0.3, 0, 2)
