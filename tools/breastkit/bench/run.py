@@ -23,12 +23,12 @@ def available_benchmarks() -> dict[str, str]:
 
 
 def run_benchmarks(names: Sequence[str] = ()) -> str:
-    """Runs benchmarks one after the other; each compares two ways within one run, so its ratios carry to other machines.
+    """Runs benchmarks one after the other.
 
-    Without a name all are run. Let the machine be idle meanwhile.
+    Each compares two ways within one run, so its ratios carry to other machines. Let the machine be idle meanwhile.
 
     Args:
-        names: which to run; "list" shows what there is.
+        names: which to run, all by default; "list" shows what there is.
 
     Returns:
         What each printed.
