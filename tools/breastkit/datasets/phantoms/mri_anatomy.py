@@ -113,11 +113,13 @@ class Anatomy:
 def draw_body(rng: np.random.Generator, *, density: float) -> Body:
     """Draws a body: build, breasts (size, ptosis, asymmetry, compression by the coil), chest wall, fat and muscle."""
     stout = rng.uniform(0, 1)
+    # Breasts hang freely into the coil: a good part of them are longer than wide.
+    long = rng.uniform() < 0.35
     half_width = 146 + 42 * stout + rng.normal(0, 6)
     half_depth = 96 + 32 * stout + rng.normal(0, 6)
     fat_top = 5 + 16 * stout * rng.uniform(0.3, 1)
     common: dict[str, Any] = {
-        "length": float(np.clip(rng.normal(65 + 55 * stout, 26), 35, 155)),
+        "length": float(np.clip(rng.normal(122, 18) if long else rng.normal(60 + 45 * stout, 22), 35, 155)),
         "radius_x": 54 + 18 * stout + rng.normal(0, 5),
         "radius_up": 64 + 24 * stout + rng.normal(0, 8),
         "radius_down": 50 + 20 * stout + rng.normal(0, 6),
@@ -311,7 +313,17 @@ class _Shape:
         line = self._cage_front(edge - 8, self.z) + 6 - 0.3 * (np.abs(self.x) - edge)
         flank = np.maximum(self.y - line, edge - np.abs(self.x))
         front = self.y + 0.8 * self.body.half_depth
-        return np.clip(np.minimum.reduce(np.broadcast_arrays(bulge, flank, front)), -20, 20).astype(np.float32)
+        bounds = np.broadcast_arrays(bulge, flank, front, self._footprint())
+        return np.clip(np.minimum.reduce(bounds), -20, 20).astype(np.float32)
+
+    def _footprint(self) -> np.ndarray:
+        """Returns, in mm, how far within one and a half times a breast's own width and height a column lies."""
+        inside = []
+        for b in self.body.breasts:
+            tall = np.where(self.z > b.centre_z, b.radius_up, b.radius_down)
+            away = np.hypot((self.x - b.centre_x) / b.radius_x, (self.z - b.centre_z) / tall)
+            inside.append((1.5 - away) * b.radius_x)
+        return np.maximum(*inside)
 
 
 def _soft(mask: np.ndarray, grid: Grid, coarse: Grid) -> np.ndarray:
