@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,17 +66,17 @@ COMMANDS = Group(
                         "busbra": Verb(
                             "breastkit.datasets.busbra:prepare_busbra",
                             "case list of BUS-BRA: breast ultrasound, two views a patient",
-                            "breastkit data prepare busbra downloads/BUSBRA work/busbra",
+                            "breastkit data prepare busbra BUSBRA work/busbra",
                         ),
                         "pairs": Verb(
                             "breastkit.datasets.pairs:prepare_pairs",
-                            "case list of any folder of images and masks (BrEaST, STU-Hospital, UDIAT, your own)",
-                            "breastkit data prepare pairs downloads/udiat work/udiat",
+                            "case list of a folder of images and one of masks (BrEaST, STU-Hospital, UDIAT, your own)",
+                            "breastkit data prepare pairs udiat/original udiat/GT work/udiat --test-only",
                         ),
                         "brain": Verb(
                             "breastkit.datasets.brain:prepare_brain",
                             "case list of brain MRI slices with tumour masks",
-                            "breastkit data prepare brain downloads/brain work/brain",
+                            "breastkit data prepare brain kaggle_3m work/brain",
                         ),
                     },
                 ),
@@ -163,9 +163,13 @@ def _call(verb: Verb, command: list[str], words: list[str]) -> None:
 
 
 def _result_text(result: Any) -> str | None:
-    """Says what a verb made: paths are what a user looks for next."""
+    """Says what a verb made: a path is what a user looks for next."""
     if isinstance(result, Path):
         return f"Written: {result}"
+    if isinstance(result, Mapping):
+        return ", ".join(
+            f"{key}: {value}" for key, value in result.items() if isinstance(value, str | int | float | Path)
+        )
     return result if isinstance(result, str) else None
 
 

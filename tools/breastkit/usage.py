@@ -166,7 +166,7 @@ def parameters_of(function: Callable) -> list[Parameter]:
                 required=required,
                 positional=item.kind is not inspect.Parameter.KEYWORD_ONLY,
                 several=several,
-                flag=hints.get(name) is bool,
+                flag=_alternatives(hints.get(name)) == [bool],
                 numeric=_innermost(hints.get(name, str)) in (int, float),
                 default=None if required else item.default,
                 choices=choices,
