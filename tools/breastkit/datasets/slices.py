@@ -42,7 +42,8 @@ class SlicesOfVolumes(Dataset):
 
     Args:
         data: volume items with the paths ``image`` and ``label``.
-        volume_transform: turns an item into volumes ``(1, rows, columns, slices)`` of one size.
+        volume_transform: turns an item into volumes ``(1, rows, columns, slices)`` of one size; a picture
+            ``(1, rows, columns)`` counts as a volume of one slice.
         transform: what to do to each slice, random or not.
         cache_dir: the folder of the cache; memory by default.
         workers: processes that fill the cache.
@@ -157,6 +158,8 @@ def _compact(volumes: Mapping[str, Any], item: Mapping[str, Any]) -> dict[str, n
     if "label" not in volumes:
         raise BreastkitError(f"{item['image']} has no mask; leave it out of the list of scans to learn from.")
     image, label = (torch.as_tensor(volumes[key]).detach().cpu() for key in _KEYS)
+    if image.ndim == label.ndim == 3:
+        image, label = image[..., None], label[..., None]
     if image.shape != label.shape:
         raise BreastkitError(
             f"{item['label']} has another shape than {item['image']} ({tuple(label.shape[1:])} and "

@@ -1,0 +1,51 @@
+"""A two-dimensional picture from a file of any usual format."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import MapTransform
+from monai.utils import MetaKeys
+
+from breastkit.images import read_gray, read_mask
+
+
+class LoadPictured(MapTransform):
+    """Replaces paths by pictures: MetaTensors ``(1, rows, columns)``, float32, gray from 0 to 255, masks 0 and 1.
+
+    Colour becomes gray; a mask is what is bright, never the alpha channel.
+
+    Args:
+        keys: the paths.
+        mask_keys: which of the keys are masks.
+        allow_missing_keys: whether a key may be absent.
+    """
+
+    def __init__(
+        self, keys: KeysCollection, *, mask_keys: KeysCollection = ("label",), allow_missing_keys: bool = False
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.mask_keys = (mask_keys,) if isinstance(mask_keys, str) else tuple(mask_keys)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Returns the data with its pictures loaded.
+
+        Raises:
+            BreastkitError: if one cannot be read.
+        """
+        results = dict(data)
+        for key in self.key_iterator(results):
+            read = read_mask if key in self.mask_keys else read_gray
+            array = torch.from_numpy(read(results[key]).astype(np.float32))
+            meta = {
+                MetaKeys.SPATIAL_SHAPE: np.array(array.shape),
+                MetaKeys.ORIGINAL_CHANNEL_DIM: float("nan"),
+                "filename_or_obj": str(results[key]),
+            }
+            results[key] = MetaTensor(array[None], meta=meta)
+        return results
