@@ -62,6 +62,28 @@ def test_same_seed_same_files(tissue, tmp_path):
             assert path.read_bytes() == (tmp_path / "again" / path.relative_to(root)).read_bytes()
 
 
+def test_a_set_is_replaced_and_foreign_files_stay(tmp_path):
+    write_mri_phantoms(str(tmp_path), cases=3, seed=1, size=12, workers=1)
+    (tmp_path / "notes.txt").write_text("mine")
+    write_mri_phantoms(str(tmp_path), cases=1, seed=2, layout="mamamia", size=12, workers=1)
+    assert names(tmp_path) == [
+        "clinical_and_imaging_info.xlsx",
+        "images",
+        "notes.txt",
+        "phantoms.json",
+        "segmentations",
+        "train_test_splits.csv",
+        "truth",
+    ]
+
+
+def test_a_real_set_is_never_overwritten(tmp_path):
+    (tmp_path / "train" / "scans").mkdir(parents=True)
+    with pytest.raises(BreastkitError, match="not of phantoms"):
+        write_mri_phantoms(str(tmp_path), cases=1, size=12, workers=1)
+    assert names(tmp_path) == ["train"]
+
+
 def test_mamamia_layout(tmp_path):
     write_mri_phantoms(str(tmp_path), cases=5, seed=3, layout="mamamia", size=SIZE, workers=1)
     phantom = make_mri_phantom(3, 1, shape=SHAPE)

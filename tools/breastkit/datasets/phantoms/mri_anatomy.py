@@ -427,7 +427,8 @@ def _gland_fraction(rng, body: Body, grid: Grid, coarse: Grid, depth, wall, brea
     score = interpolate(score, grid.shape)
     strand = (rng.uniform(4, 8), rng.uniform(9, 22), rng.uniform(4, 8))
     score += rng.uniform(0.6, 1.3) * (0.9 - 1.6 * np.abs(noise(rng, grid, strand)))
-    score += rng.uniform(0.3, 1.2) * noise(rng, grid, (3.5, 6.0, 3.5))
+    score += rng.uniform(0.0, 1.3) * (0.5 - 1.6 * np.abs(noise(rng, grid, (3.0, rng.uniform(8, 16), 3.0))))
+    score += rng.uniform(0.2, 1.0) * noise(rng, grid, (3.5, 6.0, 3.5))
     score -= 2.5 * ramp(depth, 9, 2) + 2.0 * ramp(wall, 8, 1)
     inside = score[breast]
     if not inside.size:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from breastkit.images import write_nifti
 from breastkit.progress import parallel_map
 
 LAYOUTS = ("tissue", "mamamia")
+_RECORD = "phantoms.json"
+# Everything this module writes, so that a set can be replaced by another without mixing the two.
+_WRITTEN = ("train", "inference", "truth", "images", "segmentations", "case_*", "clinical*", "train_test_splits.csv")
 
 
 def write_mri_phantoms(
@@ -36,7 +40,7 @@ def write_mri_phantoms(
     train/masks, a third as many further cases in inference/scans and inference/masks, and clinical.csv. The mamamia
     layout holds all phases in images/, the lesions in segmentations/expert/, clinical_and_imaging_info.xlsx and
     train_test_splits.csv. Beside either, phantoms.json says of each case what was drawn, and truth/ holds the masks
-    that the layout has no place for.
+    that the layout has no place for. A set that stands in the folder already is replaced.
 
     Args:
         out: the folder to write.
@@ -60,12 +64,24 @@ def write_mri_phantoms(
         raise BreastkitError(f"{cases} cases cannot be made; give a whole number from 1 up.")
     if size is not None and (not isinstance(size, int) or size < 12):
         raise BreastkitError(f"A size of {size} is too small to show a breast; give at least 12.")
-    root = make_folder(out)
+    root = _empty_folder(Path(out))
     further = max(1, cases // 3) if layout == "tissue" and not dicom else 0
     jobs = [_Job(str(root), seed, n + 1, n < cases, layout, dicom, lying_headers, size) for n in range(cases + further)]
     rows = parallel_map(_write_case, jobs, "Making MRI phantoms", workers=workers, unit="case")
     _write_tables(root, rows, layout, dicom)
     return {"folder": str(root), "cases": len(rows), "lesions": sum(len(row["lesions"]) for row in rows)}
+
+
+def _empty_folder(root: Path) -> Path:
+    """Makes the folder, without the phantoms that an earlier call left there; what others put there stays."""
+    standing = [path for pattern in _WRITTEN for path in root.glob(pattern)]
+    if standing and not (root / _RECORD).is_file():
+        raise BreastkitError(f"{root} holds {standing[0].name} that is not of phantoms; choose another folder.")
+    for path in standing:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    # The record marks the folder as ours even if this run is interrupted.
+    write_json(make_folder(root) / _RECORD, [])
+    return root
 
 
 @dataclass(frozen=True)
@@ -164,7 +180,7 @@ def _write_tables(root: Path, rows: list[dict[str, Any]], layout: str, dicom: bo
     """Writes the clinical table and what was drawn."""
     import pandas as pd
 
-    write_json(root / "phantoms.json", rows)
+    write_json(root / _RECORD, rows)
     table = pd.DataFrame([row["clinical"] for row in rows], columns=list(COLUMNS))
     for name in ("age", "er", "pr", "her2", "grade"):
         table[name] = table[name].astype("Int64")

@@ -51,7 +51,7 @@ def draw_lesion(
         shape=shape,
         curve=curve,
         diameter_mm=float(diameter_mm),
-        uptake=float(rng.uniform(0.5, 1.1) if curve == "persistent" else rng.uniform(0.7, 2.2)),
+        uptake=float(rng.uniform(0.6, 1.2) if curve == "persistent" else rng.uniform(0.7, 2.2)),
         late_change=float(rng.uniform(*CURVES[curve])),
         rim=float(rim),
         signal=float(rng.uniform(0.7, 1.15)),

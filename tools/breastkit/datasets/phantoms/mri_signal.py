@@ -82,7 +82,7 @@ def draw_scan(rng: np.random.Generator, *, phases: int) -> Scan:
         opposed_phase=bool(rng.uniform() < (0.15 if suppression == "none" else 0.5)),
         water=water,
         rise=rise,
-        background_enhancement=float(rng.choice([rng.uniform(0, 0.25), rng.uniform(0.25, 0.9)])),
+        background_enhancement=float(rng.choice([rng.uniform(0, 0.2), rng.uniform(0.2, 0.65)])),
         coil=float(rng.choice([rng.uniform(0, 0.3), rng.uniform(0.6, 1.0)], p=[0.2, 0.8])),
         coil_reach_mm=float(rng.uniform(50, 120)),
         skin_glow=float(rng.choice([0.0, rng.uniform(0.1, 1.2)])),
@@ -112,7 +112,7 @@ def acquire(
     weight = _coil(rng, scan, anatomy, grid, coarse)
     fat = _fat_signal(rng, scan, anatomy, grid, coarse)
     grain = 1 + rng.uniform(0.02, 0.15) * noise(rng, grid, rng.uniform(3, 7))
-    patches = np.clip(1 + 0.6 * interpolate(noise(rng, coarse, 16.0), grid.shape), 0, 2.5)
+    patches = np.clip(1 + 0.5 * interpolate(noise(rng, coarse, 16.0), grid.shape), 0, 2)
     lipid = _blur(fat * (1 - gland) * (lesion_labels == 0), scan)
     ringing = _ghost_pattern(rng, grid)
     volumes = []
