@@ -7,4 +7,11 @@ from breastkit.transforms.load_volume import LoadVolumed
 from breastkit.transforms.orient_breast import OrientBreastd
 from breastkit.transforms.speckle import RandSpeckled
 
-__all__ = ["LetterboxSlicesd", "LoadVolumed", "OrientBreastd"]
+__all__ = [
+    "LetterboxPicturesd",
+    "LetterboxSlicesd",
+    "LoadPictured",
+    "LoadVolumed",
+    "OrientBreastd",
+    "RandSpeckled",
+]
