@@ -1,0 +1,39 @@
+"""Forward passes in bfloat16 where the hardware computes it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from monai.inferers import SimpleInferer
+from torch import nn
+
+Precision = Literal["auto", "bf16", "f32"]
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Tells whether a device computes bfloat16 itself rather than emulating it."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
+class AutocastInferer(SimpleInferer):
+    """Runs a network on whole images, in mixed precision if asked; logits are always float32.
+
+    Args:
+        precision: ``f32``; ``bf16`` computes convolutions in bfloat16, about half the time on hardware that has it;
+            ``auto`` chooses bf16 on such hardware.
+    """
+
+    def __init__(self, *, precision: Precision = "auto"):
+        super().__init__()
+        if precision not in ("auto", "bf16", "f32"):
+            raise ValueError(f"precision must be auto, bf16 or f32, got {precision!r}")
+        self.precision = precision
+
+    def __call__(self, inputs: torch.Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Returns the network's logits."""
+        half = self.precision == "bf16" or (self.precision == "auto" and has_bf16(inputs.device))
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=half):
+            return super().__call__(inputs, network, *args, **kwargs).float()

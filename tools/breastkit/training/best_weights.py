@@ -1,0 +1,72 @@
+"""Keeps the weights of the best epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from ignite.engine import Engine, Events
+from torch import nn
+
+from breastkit.training.checkpoint import keep_state
+from breastkit.training.distributed import is_main
+from breastkit.training.weights import save_weights
+
+
+class BestWeights:
+    """Handler that writes ``model.pt`` and ``model.json`` whenever a validation figure is the best so far, or always.
+
+    Stands after the validation among the trainer's handlers.
+
+    Args:
+        folder: the run's output folder.
+        network: the network itself, not its distributed wrapper.
+        evaluator: the engine that validates.
+        metric: name of the figure in the evaluator's metrics.
+        mode: whether smaller or larger is better; ``last`` keeps every epoch's weights in place of the ones before, so
+            that figures on the validation cases owe nothing to a choice made on them.
+        facts: what to say about the weights in ``model.json`` beside the figures.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        network: nn.Module,
+        evaluator: Engine,
+        *,
+        metric: str = "val_loss",
+        mode: Literal["min", "max", "last"] = "min",
+        facts: Mapping[str, Any] | None = None,
+    ):
+        self.folder, self.network, self.evaluator = Path(folder), network, evaluator
+        self.metric, self.mode, self.facts = metric, mode, dict(facts or {})
+        self.best: float | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """Attaches to a trainer."""
+        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
+        keep_state(engine, "best_weights", self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Writes the weights if the epoch was validated and is the best."""
+        if self.evaluator.state.epoch != engine.state.epoch:
+            return
+        figures = {name: float(value) for name, value in self.evaluator.state.metrics.items()}
+        figure = figures[self.metric]
+        # Written as "not worse" so that a first figure that is not a number still leaves weights to look at.
+        better = {"min": lambda: figure < self.best, "max": lambda: figure > self.best, "last": lambda: True}
+        if self.best is not None and not better[self.mode]():
+            return
+        self.best = figure
+        if is_main():
+            figures["epoch"] = engine.state.epoch
+            save_weights(self.folder, self.network, **self.facts, figures=figures)
+
+    def state_dict(self) -> Mapping[str, Any]:
+        """Returns the best figure so far."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes the best figure back."""
+        self.best = state["best"]

@@ -1,0 +1,111 @@
+"""The life of a run's output folder: started, continued, finished."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from breastkit.atomic import make_folder, write_json
+from breastkit.cases import case_list_path, read_cases
+from breastkit.errors import BreastkitError
+from breastkit.logs import get_logger
+from breastkit.training.distributed import is_main, wait_for_all
+
+FILE_NAME = "run.json"
+# What a run writes; only these are removed when it starts over, whatever else lies in the folder.
+PRODUCTS = ("checkpoint.pt", "model.pt", "model.json", "metrics.csv", "curves.png", "thresholds.csv", "thresholds.png")
+# A run continued with another value of these would be neither the old nor the new one.
+FIXED = ("architecture", "image_size", "fold", "seed", "case_list_hash")
+logger = get_logger(__name__)
+
+
+def is_yes(value: bool | str) -> bool:
+    """Reads a switch; ``--resume false`` arrives as text."""
+    return str(value).strip().lower() not in ("false", "no", "0", "none", "")
+
+
+def case_list_hash(dataset_dir: str | Path, *lists: Sequence[Mapping[str, Any]]) -> str:
+    """Returns the hash of the case list that items come from, or of the items where they come from elsewhere.
+
+    Args:
+        dataset_dir: the prepared folder.
+        lists: the items in use; MONAI Label gives its own.
+    """
+    if case_list_path(dataset_dir).is_file():
+        cases = read_cases(dataset_dir, check=False)
+        listed = [item["image"] for _, item in cases.items()]
+        if all(item["image"] in listed for items in lists for item in items):
+            return cases.hash
+    names = [[Path(str(item["image"])).name for item in items] for items in lists]
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()
+
+
+class RunFolder:
+    """A run's output folder; ``run.json`` in it says what the run is and how far it has come.
+
+    Args:
+        path: the folder.
+        resume: False starts over where a run has been.
+        settings: what the run was told; see `FIXED` for those that may not change when it goes on.
+    """
+
+    def __init__(self, path: str | Path, *, resume: bool | str = True, settings: Mapping[str, Any]):
+        self.path, self.resume, self.settings = Path(path), is_yes(resume), dict(settings)
+
+    def start(self) -> None:
+        """Starts the run or goes on with it, and says so.
+
+        Raises:
+            BreastkitError: if the run is finished, or was started with other settings.
+        """
+        run = self._read() if self.resume else None
+        if run is not None:
+            self._check(run)
+        # No process may change the folder before all have looked at it.
+        wait_for_all()
+        if is_main():
+            make_folder(self.path)
+            if run is None:
+                for name in PRODUCTS:
+                    (self.path / name).unlink(missing_ok=True)
+            logger.info("%s in %s.", "Starting a run" if run is None else "Going on with the run", self.path)
+            started = _now() if run is None else run["started"]
+            write_json(self.path / FILE_NAME, {"state": "running", "started": started, "settings": self.settings})
+        wait_for_all()
+
+    def finish(self) -> None:
+        """Marks the run as finished."""
+        if is_main():
+            run = self._read() or {}
+            write_json(self.path / FILE_NAME, {**run, "state": "finished", "finished": _now()})
+            logger.info("Finished the run in %s.", self.path)
+
+    def _read(self) -> dict[str, Any] | None:
+        path = self.path / FILE_NAME
+        if not path.is_file():
+            return None
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise BreastkitError(f"{path} is no JSON ({error}); start over with --resume false.") from error
+
+    def _check(self, run: Mapping[str, Any]) -> None:
+        if run["state"] == "finished":
+            raise BreastkitError(
+                f"{self.path} holds a finished run; start over with --resume false, or give another --output_dir."
+            )
+        for name in FIXED:
+            old, new = run["settings"].get(name), self.settings.get(name)
+            if old != new:
+                raise BreastkitError(
+                    f"{self.path} holds an unfinished run with {name} {old}, not {new}; continue it with that, start "
+                    "over with --resume false, or give another --output_dir."
+                )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,139 @@
+"""Weights as they ship: a plain state dict, and beside it a `model.json` that says what they are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+from torch import nn
+
+from breastkit.atomic import atomic_path, write_json
+from breastkit.errors import BreastkitError
+from breastkit.logs import get_logger
+
+FILE_NAME = "model.pt"
+logger = get_logger(__name__)
+
+
+def save_weights(folder: str | Path, network: nn.Module, **facts: Any) -> Path:
+    """Writes ``model.pt`` and ``model.json`` into a folder and returns the path of the weights.
+
+    Args:
+        folder: where to; made when missing.
+        network: the network itself, not its distributed wrapper.
+        facts: what to say about the weights: architecture, image_size, threshold, case_list_hash, run, figures.
+    """
+    path = Path(folder) / FILE_NAME
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
+        digest = _sha256(temporary)
+    write_json(path.with_suffix(".json"), {"sha256": digest, **facts})
+    return path
+
+
+def add_facts(folder: str | Path, **facts: Any) -> dict[str, Any]:
+    """Adds facts to the ``model.json`` of a folder and returns them all; a dict is merged into the one there."""
+    path = Path(folder) / FILE_NAME
+    known = read_model_json(path)
+    for key, value in facts.items():
+        known[key] = {**known[key], **value} if isinstance(value, dict) and isinstance(known.get(key), dict) else value
+    write_json(path.with_suffix(".json"), known)
+    return known
+
+
+def read_model_json(path: str | Path) -> dict[str, Any]:
+    """Returns what the ``model.json`` beside a weights file says.
+
+    Args:
+        path: the weights, or the folder they are in.
+
+    Raises:
+        BreastkitError: if there is none or it cannot be read.
+    """
+    path = _weights_path(path).with_suffix(".json")
+    if not path.is_file():
+        raise BreastkitError(f"{path} does not exist; it is written beside the weights, restore it from there.")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise BreastkitError(f"{path} is no JSON ({error}); restore it from where the weights come from.") from error
+
+
+def load_weights(path: str | Path, network: nn.Module | None = None) -> dict[str, torch.Tensor]:
+    """Reads weights, checks them against their ``model.json`` where there is one, and puts them into a network.
+
+    Args:
+        path: the weights, or the folder they are in.
+        network: what to load into; None only reads.
+
+    Returns:
+        The state dict, on the CPU.
+
+    Raises:
+        BreastkitError: if the file is missing, damaged, not the one ``model.json`` describes, or of another network.
+    """
+    path = _weights_path(path)
+    if not path.is_file():
+        raise BreastkitError(f"{path} does not exist; train first, or name the weights with --ckpt_path.")
+    facts = read_model_json(path) if path.with_suffix(".json").is_file() else {}
+    if facts.get("sha256", (digest := _sha256(path))) != digest:
+        raise BreastkitError(
+            f"{path} is not the file {path.with_suffix('.json').name} beside it describes (sha256 differs); "
+            "copy both again from one place."
+        )
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise BreastkitError(f"{path} holds no plain weights or is damaged; copy it again or train anew.") from error
+    if network is not None:
+        _fill(network, state, path, facts.get("architecture"))
+    return state
+
+
+class WeightsLoader:
+    """Handler that loads weights when an engine starts, so that a bundle can be opened without them.
+
+    Args:
+        path: the weights, or the folder they are in.
+        network: what to load into.
+    """
+
+    def __init__(self, path: str | Path, network: nn.Module):
+        self.path, self.network = path, network
+
+    def attach(self, engine: Engine) -> None:
+        """Attaches to any engine."""
+        engine.add_event_handler(Events.STARTED, self)
+
+    def __call__(self, engine: Engine) -> None:
+        """Loads the weights."""
+        load_weights(self.path, self.network)
+        logger.info("Weights of %s.", self.path)
+
+
+def _fill(network: nn.Module, state: dict[str, torch.Tensor], path: Path, architecture: str | None) -> None:
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    given = {name: tuple(tensor.shape) for name, tensor in state.items()} if isinstance(state, dict) else {}
+    if expected != given:
+        differing = sum(expected.get(name) != given.get(name) for name in {*expected, *given})
+        hint = f"--architecture {architecture}" if architecture else "the --architecture they were trained with"
+        raise BreastkitError(
+            f"{path} does not fit this network ({differing} of {len(expected)} tensors differ); "
+            f"choose {hint}, or other weights."
+        )
+    network.load_state_dict(state)
+
+
+def _weights_path(path: str | Path) -> Path:
+    path = Path(path)
+    return path / FILE_NAME if path.is_dir() else path
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
