@@ -1,2 +1,1 @@
 """Breast MRI and ultrasound analysis as MONAI bundles."""
-
