@@ -15,7 +15,7 @@ from breastkit.logs import get_logger
 from breastkit.progress import track
 from breastkit.training.case_dice import CaseDice
 from breastkit.training.curves import write_table
-from breastkit.training.distributed import is_main
+from breastkit.training.distributed import is_main, wait_for_all
 from breastkit.training.weights import add_facts, load_weights
 
 TABLE, PICTURE = "thresholds.csv", "thresholds.png"
@@ -59,6 +59,8 @@ class ThresholdSearch:
 
     def run(self) -> float:
         """Searches, writes, and returns the best threshold."""
+        # The main process may still be writing the last epoch's weights.
+        wait_for_all()
         load_weights(self.folder, self.network)
         dice = self._mean_dice()
         best = best_threshold(self.thresholds, dice)

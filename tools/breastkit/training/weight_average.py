@@ -17,22 +17,20 @@ class WeightAverage:
     """Handler that keeps an exponential moving average of weights and batch norm statistics in a second network.
 
     The average is as short as the run is young, so that it does not remember the random start. Validate and save
-    `network`; it is part of the checkpoint.
+    `average`; it is part of the checkpoint.
 
     Args:
         network: the network that learns, not its distributed wrapper.
+        average: a copy of it, which gets the averaged weights.
         decay: share of the average that stays at each step.
-
-    Attributes:
-        network: the network with the averaged weights.
     """
 
-    def __init__(self, network: nn.Module, *, decay: float = 0.99):
+    def __init__(self, network: nn.Module, average: nn.Module, *, decay: float = 0.99):
         if not 0 < decay < 1:
             raise ValueError(f"decay must lie between 0 and 1, got {decay}")
         self.decay, self.source = decay, network
-        self._average = AveragedModel(network, multi_avg_fn=self._blend, use_buffers=True)
-        self.network = self._average.module
+        self._average = AveragedModel(nn.Identity(), multi_avg_fn=self._blend, use_buffers=True)
+        self._average.module = average
 
     def attach(self, engine: Engine) -> None:
         """Attaches to a trainer; must stand before the validation."""
