@@ -13,6 +13,8 @@ from breastkit.transforms.orient_breast import canonical_orientation, decide_ori
 
 # What a header is made to lie about.
 LIES = ((), ("rows",), ("slices",), ("rows", "slices"))
+# The rules average a scan to fewer blocks than this has voxels.
+SHAPE = (128, 128, 48)
 _AXES = {"rows": 2, "slices": 3}
 
 
@@ -46,7 +48,7 @@ def orientation_recovery(
 
 def _judged_right(job: tuple[int, int, str]) -> list[bool]:
     seed, case, preset = job
-    phantom = make_mri_phantom(seed, case, phases=2)
+    phantom = make_mri_phantom(seed, case, shape=SHAPE, phases=2)
     scan = torch.from_numpy(phantom.phases[1].astype(np.float32))[None]
     scan = reorient(scan, canonical_orientation(phantom.affine))
     results = []
