@@ -196,6 +196,7 @@ def build_anatomy(rng: np.random.Generator, body: Body, grid: Grid) -> Anatomy:
         _ball(tissue, grid, nipple, rng.uniform(3.5, 6.5), Tissue.NIPPLE, where=(Tissue.FAT, Tissue.SKIN))
     _vessels_and_nodes(rng, tissue, body, grid, nipples)
     tissue[depth < 0] = Tissue.AIR
+    _markers(rng, tissue, depth, grid)
     gland[tissue != Tissue.FAT] = 0
     return Anatomy(tissue, depth, breast, gland, wall, body, nipples)
 
@@ -301,16 +302,17 @@ class _Shape:
     def _region(self, torso: np.ndarray, surface: np.ndarray) -> np.ndarray:
         """Returns where a reader outlines breast: positive in front of the torso's bulges, behind them to the wall.
 
-        A column (x, z) belongs to the breast where the breast adds a tenth of its length to the torso. At the side of
+        A column (x, z) belongs to the breast where the breast adds an eighth of its length to the torso. At the side of
         the chest muscle the outline leaves the muscle and runs outwards to the skin, which leaves out the armpit and
         the chest's flank.
         """
         dy = self.grid.spacing[1]
-        threshold = max(6.0, 0.1 * max(b.length for b in self.body.breasts))
+        threshold = max(8.0, 0.12 * max(b.length for b in self.body.breasts))
         added = sum(np.clip(s / dy + 0.5, 0, 1) * sign for s, sign in ((surface, 1), (torso, -1))).sum(axis=1) * dy
         bulge = ndimage.gaussian_filter(added, 1.6)[:, None, :] - threshold
         edge = self.body.muscle_edge
-        line = self._cage_front(edge - 8, self.z) + 6 - 0.3 * (np.abs(self.x) - edge)
+        slope = 0.32 - 0.2 * ramp(self.z, 0, 60)
+        line = self._cage_front(edge - 8, self.z) + 6 - slope * (np.abs(self.x) - edge)
         flank = np.maximum(self.y - line, edge - np.abs(self.x))
         front = self.y + 0.8 * self.body.half_depth
         bounds = np.broadcast_arrays(bulge, flank, front, self._footprint())
@@ -453,7 +455,7 @@ def _ball(tissue, grid: Grid, position, radius: float, kind: Tissue, *, where: t
 
 
 def _vessels_and_nodes(rng, tissue, body: Body, grid: Grid, nipples) -> None:
-    """Draws vessels as wandering tubes, lymph nodes in the armpits and in the breast, and markers on the skin."""
+    """Draws vessels as wandering tubes, and lymph nodes in the armpits and in the breast."""
     over = (Tissue.FAT,)
     for breast, nipple in zip(body.breasts, nipples, strict=True):
         sign = np.sign(breast.centre_x)
@@ -480,6 +482,18 @@ def _vessels_and_nodes(rng, tissue, body: Body, grid: Grid, nipples) -> None:
                 breast.centre_x + sign * rng.uniform(0.2, 0.7) * breast.radius_x,
             )
             _node(rng, tissue, grid, at, rng.uniform(2, 4), over)
+
+
+def _markers(rng, tissue, depth, grid: Grid) -> None:
+    """Sticks small bright capsules to the skin of some bodies, as are put on moles, scars and nipples."""
+    if rng.uniform() > 0.35:
+        return
+    _, y, _ = grid.axes()
+    touching = np.flatnonzero((depth < -1.5) & (depth > -3.5) & (y > 5))
+    for place in rng.choice(touching, size=min(len(touching), int(rng.integers(1, 5))), replace=False):
+        at = np.unravel_index(place, depth.shape)
+        position = tuple(f + s * i for f, s, i in zip(grid.first, grid.steps(), at, strict=True))
+        _ball(tissue, grid, position, rng.uniform(1.5, 4.5), Tissue.MARKER, where=(Tissue.AIR,))
 
 
 def _node(rng, tissue, grid: Grid, at, radius: float, over) -> None:

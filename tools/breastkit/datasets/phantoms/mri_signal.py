@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy import ndimage
 
 from breastkit.datasets.phantoms.mri_anatomy import Anatomy, Tissue
 from breastkit.datasets.phantoms.mri_fields import Grid, interpolate, noise, ramp
@@ -86,7 +87,7 @@ def draw_scan(rng: np.random.Generator, *, phases: int) -> Scan:
         coil=float(rng.choice([rng.uniform(0, 0.3), rng.uniform(0.6, 1.0)], p=[0.2, 0.8])),
         coil_reach_mm=float(rng.uniform(50, 120)),
         skin_glow=float(rng.choice([0.0, rng.uniform(0.1, 1.2)])),
-        halo=float(rng.choice([0.0, rng.uniform(0.03, 0.25)])),
+        halo=float(rng.choice([0.0, rng.uniform(0.05, 0.4)], p=[0.35, 0.65])),
         noise=float(np.exp(rng.uniform(np.log(0.015), np.log(0.14)))),
         blur=float(rng.uniform(0.25, 0.75)),
         slice_blur=float(rng.uniform(0.0, 0.6)),
@@ -229,6 +230,8 @@ def _glow(signal: np.ndarray, grid: Grid, anatomy: Anatomy) -> np.ndarray:
     glow = np.empty_like(signal)
     for source, target in zip(signal, glow, strict=True):
         cv2.GaussianBlur(source, (0, 0), spread, dst=target)
+    # Between slices the copy reaches farther: above and below, a breast that ends still shows.
+    ndimage.uniform_filter1d(glow, max(1, round(16.0 / grid.spacing[0])), axis=0, output=glow)
     return np.where(anatomy.depth < 0, glow, 0)
 
 
