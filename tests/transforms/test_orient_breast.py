@@ -141,6 +141,15 @@ def test_report_says_what_correct_would_do():
     assert nibabel.aff2axcodes(corrected.affine.numpy()) == ("L", "P", "S")
 
 
+def test_auto_corrects_files_and_reports_on_dicom_series(tmp_path):
+    lying = MetaTensor(torch.from_numpy(body()).float().flip(1)[None], affine=np.diag([-1.0, 1, 2, 1]))
+    for place, corrected in ((tmp_path, False), (tmp_path / "scan.nii.gz", True)):
+        lying.meta["filename_or_obj"] = str(place)
+        decision = OrientBreastd("image", mode="auto")({"image": lying})["image"].meta["orientation_decision"]
+        assert (decision["rows"]["wrong"], decision["rows"]["flipped"]) == (True, corrected)
+        assert decision["mode"] == ("correct" if corrected else "report")
+
+
 def test_what_makes_no_sense_is_named():
     with pytest.raises(BreastkitError, match="orientation mode"):
         OrientBreastd("image", mode="maybe")

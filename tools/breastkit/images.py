@@ -143,13 +143,14 @@ def check_affine(affine: np.ndarray | None, path: Path) -> None:
         )
 
 
-def write_nifti(path: str | Path, array: np.ndarray, affine: np.ndarray) -> Path:
+def write_nifti(path: str | Path, array: np.ndarray, affine: np.ndarray, *, like: str | Path | None = None) -> Path:
     """Writes a volume in one piece, compressed when the name ends in ``.gz``.
 
     Args:
         path: the file to write.
         array: (i, j, k); booleans become uint8.
         affine: 4x4 voxel-to-world matrix, RAS+.
+        like: a NIfTI file on the same grid whose qform and sform are taken over as they are.
     """
     import nibabel
 
@@ -157,13 +158,19 @@ def write_nifti(path: str | Path, array: np.ndarray, affine: np.ndarray) -> Path
     array = array.astype(np.uint8) if array.dtype == bool else array
     image = nibabel.Nifti1Image(array, affine)
     image.header.set_xyzt_units("mm", "sec")
-    # Both transforms say the same, since some viewers read one and some the other.
-    image.set_qform(affine, code=1)
-    image.set_sform(affine, code=1)
+    if like is None:
+        # Both transforms say the same, since some viewers read one and some the other.
+        image.set_qform(affine, code=1)
+        image.set_sform(affine, code=1)
+    else:
+        header = _parse_nifti(Path(like), _inflate_start(Path(like))).header
+        image.set_qform(header.get_qform(), code=int(header["qform_code"]))
+        image.set_sform(header.get_sform(), code=int(header["sform_code"]))
     with atomic_path(path) as temporary:
         data = image.to_bytes()
-        # Level 1 costs a quarter of the time of level 9 and a few per cent in size.
-        temporary.write_bytes(igzip.compress(data, 1) if str(path).endswith(".gz") else data)
+        # Level 1 costs a quarter of the time of level 9 and a few per cent in size; no time in the header, so that the
+        # same volume gives the same file.
+        temporary.write_bytes(igzip.compress(data, 1, mtime=0) if str(path).endswith(".gz") else data)
     return Path(path)
 
 
@@ -201,10 +208,13 @@ def read_mask(path: str | Path) -> np.ndarray:
 
 def write_png(path: str | Path, array: np.ndarray) -> Path:
     """Writes an 8-bit picture, gray (rows, columns) or colour (rows, columns, 3), in one piece."""
-    from PIL import Image as Pictures
+    import cv2
 
+    array = np.ascontiguousarray(array, dtype=np.uint8)
+    # Ten times as fast as Pillow for files of the same size; OpenCV wants blue first.
+    _, encoded = cv2.imencode(".png", array[..., ::-1] if array.ndim == 3 else array)
     with atomic_path(path) as temporary:
-        Pictures.fromarray(np.ascontiguousarray(array, dtype=np.uint8)).save(temporary, format="PNG")
+        temporary.write_bytes(encoded.tobytes())
     return Path(path)
 
 

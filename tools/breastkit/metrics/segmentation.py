@@ -43,7 +43,7 @@ def hd95(prediction: np.ndarray, truth: np.ndarray, *, spacing: Sequence[float] 
     import torch
     from monai.metrics import compute_hausdorff_distance
 
-    box = _bounding_box(prediction | truth)
+    box = bounding_box(prediction | truth)
     # A margin, because a border at the edge of the crop would not be seen as one.
     masks = [torch.from_numpy(np.pad(mask[box], 1)[None, None]) for mask in (prediction, truth)]
     with warnings.catch_warnings():
@@ -104,7 +104,8 @@ def _pair(prediction: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.nda
     return prediction > 0, truth > 0
 
 
-def _bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
+def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
+    """Returns the smallest box around a mask that is not empty, as an index."""
     bounds = []
     for axis in range(mask.ndim):
         others = tuple(number for number in range(mask.ndim) if number != axis)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import nibabel
@@ -19,7 +20,7 @@ from breastkit.errors import BreastkitError
 
 # Columns from the patient's right to left, rows from back to front, slices towards the head.
 CANONICAL = ("L", "A", "S")
-MODES = ("correct", "report", "off")
+MODES = ("auto", "correct", "report", "off")
 _MEASURES = ("mean", "median", "air_depth")
 _AXES = {"columns": 0, "rows": 1, "slices": 2}
 
@@ -191,7 +192,8 @@ class OrientBreastd(MapTransform, InvertibleTransform):
 
     Args:
         keys: the volumes, the scan first.
-        mode: ``correct`` does what the rules say, ``report`` only records it, ``off`` takes the header's word.
+        mode: ``correct`` does what the rules say, ``report`` only records it, ``off`` takes the header's word; ``auto``
+            corrects files and only reports on DICOM series, whose headers the scanner wrote.
         preset: the rules, by name or written out like `PRESETS`.
         allow_missing_keys: whether a key may be absent.
     """
@@ -225,7 +227,8 @@ class OrientBreastd(MapTransform, InvertibleTransform):
             orientation = canonical_orientation(affine)
             canonical = reorient(source.as_tensor(), orientation)
             if decided is None:
-                rules = {} if self.mode == "off" else self.rules
+                mode = self._mode_for(source)
+                rules = {} if mode == "off" else self.rules
                 decided = decide_orientation(canonical[0].float().cpu(), rules), canonical.shape[1:]
             decision, shape = decided
             if canonical.shape[1:] != shape:
@@ -233,10 +236,10 @@ class OrientBreastd(MapTransform, InvertibleTransform):
                     f"{source.meta.get('filename_or_obj', key)} has another size than its scan "
                     f"({tuple(canonical.shape[1:])} and {tuple(shape)}); give volumes of one grid."
                 )
-            flips = [name for name, wrong in decision.wrong.items() if wrong and self.mode == "correct"]
+            flips = [name for name, wrong in decision.wrong.items() if wrong and mode == "correct"]
             axes = [_AXES[name] for name in flips]
             orientation[np.isin(orientation[:, 0], axes), 1] *= -1
-            results[key] = self._reoriented(source, orientation, record=self._record(affine, decision, flips))
+            results[key] = self._reoriented(source, orientation, record=self._record(affine, decision, flips, mode))
         return results
 
     def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -265,9 +268,14 @@ class OrientBreastd(MapTransform, InvertibleTransform):
             result.meta["orientation_decision"] = record
         return result
 
-    def _record(self, affine: np.ndarray, decision: Decision, flips: list[str]) -> dict[str, Any]:
+    def _mode_for(self, source: MetaTensor) -> str:
+        if self.mode != "auto":
+            return self.mode
+        return "report" if Path(str(source.meta.get("filename_or_obj", ""))).is_dir() else "correct"
+
+    def _record(self, affine: np.ndarray, decision: Decision, flips: list[str], mode: str) -> dict[str, Any]:
         record: dict[str, Any] = {
-            "mode": self.mode,
+            "mode": mode,
             "preset": self.preset if isinstance(self.preset, str) else "custom",
             "header": "".join(nibabel.aff2axcodes(affine)),
         }

@@ -1,0 +1,133 @@
+"""What inference of the breast tissue bundle writes for every scan."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from ignite.engine import Engine, Events
+from tqdm import tqdm
+
+from breastkit.atomic import make_folder, write_text
+from breastkit.images import is_volume, write_nifti, write_png
+from breastkit.inference.axial_view import AxialView
+from breastkit.inference.candidate import find_candidate
+from breastkit.inference.features import FEATURES, measure_candidate
+from breastkit.inference.inputs import Inputs
+from breastkit.inference.readable_cases import ReadableCases
+from breastkit.pictures import LESION, PREDICTION, grid
+
+_ROWS = 12
+_COLUMNS = 5
+
+
+class TissueResults:
+    """Handler that writes, on every scan's own grid, the breast mask, the lesion candidate in it, and pictures.
+
+    For a scan ``x``: ``x_breast.nii.gz``, ``x_candidate.nii.gz``, ``x_overlay.png`` and, where the postprocessing kept
+    it, ``x_probability.nii.gz``. For all of them: ``features.csv``, ``orientation.csv`` (what the intensity rules said
+    of each scan), ``predictions.png`` (scans by their consecutive middle slices) and ``problems.csv`` where inputs were
+    left out. The batch must hold the ``scan`` as it was read, the output the mask ``pred``.
+
+    Args:
+        output_dir: the folder to write to.
+        inputs: what inference was given.
+        dataset: knows which inputs could not be used.
+        percentile: the candidate's voxels are brighter than this percentile of the breast.
+        pictures: write the pictures.
+    """
+
+    outputs = ("_breast", "_candidate", "_probability")
+
+    def __init__(
+        self,
+        output_dir: str | Path,
+        *,
+        inputs: Inputs,
+        dataset: ReadableCases,
+        percentile: float = 98.0,
+        pictures: bool = True,
+    ) -> None:
+        self.folder = Path(output_dir)
+        self.inputs, self.dataset = inputs, dataset
+        self.percentile, self.pictures = percentile, pictures
+        self._rows: list[dict[str, Any]] = []
+        self._orientations: list[dict[str, Any]] = []
+        self._strips: list[tuple[str, list[np.ndarray]]] = []
+
+    def attach(self, engine: Engine) -> None:
+        """Attaches to an evaluator that decollates."""
+        engine.add_event_handler(Events.STARTED, self.start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self.write_scans)
+        engine.add_event_handler(Events.COMPLETED, self.finish)
+
+    def start(self, engine: Engine) -> None:
+        """Makes the folder, before hours of work, and names what is left aside."""
+        make_folder(self.folder)
+        for path, reason in self.inputs.skipped:
+            tqdm.write(f"Left aside: {path.name}: {reason}.", file=sys.stderr)
+        self._rows, self._orientations, self._strips = [], [], []
+
+    def write_scans(self, engine: Engine) -> None:
+        """Writes the files of the scans of a batch."""
+        for batch, output in zip(engine.state.batch, engine.state.output, strict=True):
+            self._write_scan(batch, output)
+
+    def finish(self, engine: Engine) -> None:
+        """Writes what belongs to all scans."""
+        for first in range(0, len(self._strips), _ROWS):
+            strips = self._strips[first : first + _ROWS]
+            number = f"_{first // _ROWS + 1}" if first else ""
+            picture = grid([pictures for _, pictures in strips], row_titles=[name for name, _ in strips])
+            write_png(self.folder / f"predictions{number}.png", picture)
+        self._write_problems()
+
+    def _write_scan(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
+        scan, affine = batch["scan"][0].cpu().numpy(), np.asarray(batch["scan"].affine, dtype=np.float64)
+        breast = output["pred"][0].cpu().numpy() > 0
+        candidate = find_candidate(scan, breast, percentile=self.percentile)
+        name, source = batch["name"], Path(batch["scan"].meta["filename_or_obj"])
+        volumes = {"_breast": breast, "_candidate": candidate}
+        if "probability" in output:
+            volumes["_probability"] = output["probability"][0].cpu().numpy().astype(np.float32)
+        for end, volume in volumes.items():
+            write_nifti(self.folder / f"{name}{end}.nii.gz", volume, affine, like=source if is_volume(source) else None)
+        features = measure_candidate(scan, candidate, voxel_mm3=abs(np.linalg.det(affine[:3, :3])))
+        self._rows.append({"patient_id": batch["patient_id"], "scan": name, **features})
+        features_table = pd.DataFrame(self._rows, columns=["patient_id", "scan", *FEATURES])
+        write_text(self.folder / "features.csv", features_table.to_csv(index=False))
+        self._orientations.append({"scan": name, **orientation_row(batch["image"].meta)})
+        write_text(self.folder / "orientation.csv", pd.DataFrame(self._orientations).to_csv(index=False))
+        if self.pictures:
+            self._draw(name, AxialView(scan, affine, {"breast": breast, "candidate": candidate}))
+
+    def _draw(self, name: str, view: AxialView) -> None:
+        outlined, filled = [("breast", PREDICTION)], [("candidate", LESION)]
+        slices = sorted({*view.spread("breast", 5), view.largest("candidate")})
+        tiles = [view.picture(k, outlined, filled) for k in slices]
+        rows = [tiles[:3], tiles[3:]]
+        write_png(self.folder / f"{name}_overlay.png", grid([row for row in rows if row], tile=320, row_titles=[name]))
+        self._strips.append((name, [view.picture(k, outlined, filled) for k in view.middle(_COLUMNS)]))
+
+    def _write_problems(self) -> None:
+        problems = [(path.name, f"left aside: {reason}") for path, reason in self.inputs.skipped]
+        problems += [(Path(path).name, sentence) for path, sentence in self.dataset.failures]
+        path = self.folder / "problems.csv"
+        path.unlink(missing_ok=True)
+        if problems:
+            write_text(path, pd.DataFrame(problems, columns=["input", "problem"]).to_csv(index=False))
+
+
+def orientation_row(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the orientation decision of a volume's metadata as one flat row."""
+    decision = dict(meta.get("orientation_decision") or {})
+    row = {key: decision[key] for key in ("mode", "header") if key in decision}
+    for axis in ("rows", "slices"):
+        for key in ("wrong", "flipped"):
+            if axis in decision:
+                row[f"{axis}_{key}"] = bool(decision[axis][key])
+    return row
