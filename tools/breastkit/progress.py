@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from functools import partial
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -85,23 +87,23 @@ def parallel_map(
     if workers <= 1:
         return [function(item) for item in track(items, text, unit=unit)]
     results: dict[int, R] = {}
-    # Forking a process that has started torch's or OpenMP's threads can hang the child.
-    context = multiprocessing.get_context("spawn" if "torch" in sys.modules else None)
+    # A fork of this process would wait for ever for threads that torch, OpenMP or OpenCV started here and it lacks.
+    context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
     with (
         progress_bar(text, total=len(items), unit=unit) as bar,
-        ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool,
+        ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool,
     ):
         waiting = iter(enumerate(items))
         running: dict[Future, int] = {}
         try:
             while True:
                 for position, item in waiting:
-                    running[pool.submit(function, item)] = position
+                    running[pool.submit(partial(_Worker.call, function), item)] = position
                     if len(running) >= 2 * workers:
                         break
                 if not running:
                     break
-                done, _ = wait(running, return_when=FIRST_EXCEPTION, timeout=0.5)
+                done, _ = wait(running, return_when=FIRST_COMPLETED, timeout=0.5)
                 for future in done:
                     results[running.pop(future)] = future.result()
                     bar.update()
@@ -111,8 +113,34 @@ def parallel_map(
     return [results[position] for position in range(len(items))]
 
 
-def _one_thread() -> None:
+class _Worker:
+    """What a worker process knows: whether it works on an item, and whether Ctrl-C came."""
+
+    busy = False
+    interrupted = False
+
+    @classmethod
+    def call(cls, function: Callable[[T], R], item: T) -> R:
+        """Applies the function, unless Ctrl-C came: items that wait in the pool's queue cannot be called back."""
+        if cls.interrupted:
+            raise KeyboardInterrupt
+        cls.busy = True
+        try:
+            return function(item)
+        finally:
+            cls.busy = False
+
+    @classmethod
+    def interrupt(cls, *_: object) -> None:
+        """Stops the item under way, which removes its temporary files; an idle worker is ended by its parent."""
+        cls.interrupted = True
+        if cls.busy:
+            raise KeyboardInterrupt
+
+
+def _start_worker() -> None:
     """Workers share the cores among themselves; threads within each would only compete."""
+    signal.signal(signal.SIGINT, _Worker.interrupt)
     os.environ["OMP_NUM_THREADS"] = "1"
     if "cv2" in sys.modules:
         sys.modules["cv2"].setNumThreads(1)
