@@ -2,6 +2,7 @@
 
 from breastkit.networks.any_size import AnySize
 from breastkit.networks.from_file import from_file, names_in
+from breastkit.networks.logit_head import LogitHead
 from breastkit.networks.spatial_dropout_unet import SpatialDropoutUNet
 
-__all__ = ["AnySize", "SpatialDropoutUNet", "from_file", "names_in"]
+__all__ = ["AnySize", "LogitHead", "SpatialDropoutUNet", "from_file", "names_in"]
