@@ -1,3 +1,5 @@
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from breastkit.transforms.orient_breast import canonical_orientation, reorient
 FLIPS = [(), (0,), (1,), (0, 1)]
 
 
+@cache
 def phantom(case):
     made = make_mri_phantom(21, case, shape=(72, 72, 20), phases=2)
     volumes = (made.phases[1].astype(np.float32), made.breast.astype(np.float32))

@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 import torch
 
+from breastkit.datasets.phantoms.mri import make_mri_phantom, write_mri_phantoms
 from breastkit.errors import BreastkitError
 from breastkit.images import write_nifti
 from breastkit.transforms.load_volume import LoadVolumed, load_volume
+from breastkit.transforms.orient_breast import canonical_orientation, reorient
 
 AFFINE = np.array([[-1.5, 0, 0, 10], [0, 2, 0, -7], [0, 0, 3, 1], [0, 0, 0, 1.0]])
 
@@ -29,6 +31,16 @@ def test_slices_stay_whole_pieces_of_memory(tmp_path):
     write_nifti(tmp_path / "scan.nii", np.random.default_rng(0).random((6, 5, 4)).astype(np.float32), AFFINE)
     image = LoadVolumed("image")({"image": tmp_path / "scan.nii"})["image"]
     assert image.as_tensor()[0].permute(2, 1, 0).is_contiguous()
+
+
+def test_a_dicom_series_folder_is_a_volume_too(tmp_path):
+    write_mri_phantoms(str(tmp_path), cases=1, seed=2, size=24, dicom=True, workers=1)
+    made = make_mri_phantom(2, 1, shape=(24, 24, 9))
+    image = LoadVolumed("image")({"image": tmp_path / "case_001" / "post_1"})["image"]
+    orientation = canonical_orientation(image.affine.numpy())
+    expected = reorient(torch.from_numpy(made.phases[1].astype(np.float32))[None], canonical_orientation(made.affine))
+    # DICOM keeps whole numbers with a slope, so values may be rounded.
+    torch.testing.assert_close(reorient(image.as_tensor(), orientation), expected, atol=1.0, rtol=0.01)
 
 
 def test_missing_keys(tmp_path):
