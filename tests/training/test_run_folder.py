@@ -1,0 +1,60 @@
+import json
+
+import pytest
+from tests.bundles.tiny import tiny_tissue
+
+from breastkit.errors import BreastkitError
+from breastkit.training import RunFolder, case_list_hash
+
+SETTINGS = {"architecture": "compact", "image_size": 32, "fold": None, "seed": 0, "max_epochs": 3}
+
+
+def test_life_of_a_run(tmp_path, caplog):
+    caplog.set_level("INFO", "breastkit")
+    folder = tmp_path / "run"
+    RunFolder(folder, settings=SETTINGS).start()
+    assert "Starting a run" in caplog.text
+    (folder / "checkpoint.pt").write_text("an epoch")
+    again = RunFolder(folder, settings=SETTINGS | {"max_epochs": 9})
+    again.start()
+    assert "Going on with the run" in caplog.text
+    assert (folder / "checkpoint.pt").exists()
+    again.finish()
+    assert json.loads((folder / "run.json").read_text())["state"] == "finished"
+    with pytest.raises(BreastkitError, match="holds a finished run; start over with --resume false"):
+        RunFolder(folder, settings=SETTINGS).start()
+
+
+@pytest.mark.parametrize("resume", [False, "false", "False", "no"])
+def test_starting_over_removes_the_run_and_nothing_else(tmp_path, resume):
+    first = RunFolder(tmp_path, settings=SETTINGS)
+    first.start()
+    first.finish()
+    for name in ("checkpoint.pt", "model.pt", "metrics.csv", "notes.txt"):
+        (tmp_path / name).write_text("")
+    RunFolder(tmp_path, resume=resume, settings=SETTINGS | {"seed": 7}).start()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "run.json"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("architecture", "reference"), ("image_size", 64), ("fold", 1), ("seed", 5)]
+)
+def test_an_unfinished_run_keeps_its_settings(tmp_path, name, value):
+    RunFolder(tmp_path, settings=SETTINGS).start()
+    with pytest.raises(BreastkitError, match=f"unfinished run with {name} {SETTINGS[name]}, not {value}"):
+        RunFolder(tmp_path, settings=SETTINGS | {name: value}).start()
+
+
+def test_broken_record_is_one_sentence(tmp_path):
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(BreastkitError, match=r"run\.json is no JSON"):
+        RunFolder(tmp_path, settings=SETTINGS).start()
+
+
+def test_hash_is_that_of_the_case_list_or_of_the_items(tmp_path):
+    cases = tiny_tissue(tmp_path / "a")
+    assert case_list_hash(tmp_path / "a", cases.training, cases.validation) == cases.hash
+    elsewhere = [{"image": "/store/x.nii.gz", "label": "/store/x_mask.nii.gz"}]
+    own = case_list_hash(tmp_path / "a", elsewhere, [])
+    assert own != cases.hash
+    assert own == case_list_hash(tmp_path / "nowhere", elsewhere, [])
