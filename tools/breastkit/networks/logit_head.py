@@ -9,9 +9,9 @@ from torch import nn
 class LogitHead(nn.Module):
     """Makes logits of a network's feature maps: ReLU, then a 1×1 convolution.
 
-    MONAI's residual `UNet` ends in as many normalised maps as it has output channels. With a single one the scale of the
-    logits must come through one factor of the norm, and training takes many times the steps; with some maps and this head
-    it does not.
+    MONAI's residual `UNet` ends in as many normalised maps as it has output channels. With a single one the scale of
+    the logits must come through one factor of the norm, and training takes many times the steps; with several maps and
+    this head it does not.
 
     Args:
         network: a 2D network that gives feature maps.

@@ -38,7 +38,9 @@ def letterbox_picture(
     if high - low > 1e-6 * max(abs(high), abs(low)):
         clipped = np.clip(image, low, high)
         method = cv2.INTER_AREA if size < max(image.shape) else cv2.INTER_LINEAR
-        square[box.window] = (cv2.resize(clipped, box.scaled[::-1], interpolation=method) - low) / (high - low)
+        scaled = cv2.resize(clipped, box.scaled[::-1], interpolation=method)
+        # Averaging can round to a hair outside.
+        np.clip((scaled - low) / (high - low), 0, 1, out=square[box.window])
     return square, box
 
 
