@@ -1,0 +1,224 @@
+"""The demonstration: phantom studies, what the bundles make of them, one page to look at it all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from breastkit.atomic import atomic_folder, make_folder, write_json
+from breastkit.bundles import bundle_folder
+from breastkit.errors import BreastkitError
+from breastkit.images import read_gray, read_mask, read_volume, stem, write_png
+from breastkit.logs import get_logger
+from breastkit.pictures import LESION, PREDICTION, TRUTH, grid, outline
+
+TISSUE_BUNDLE = "breast_mri_tissue_segmentation"
+_RECORD = ".made_with.json"
+_SLICES = 6
+_log = get_logger(__name__)
+
+
+def run_demo(out: str = "work/demo", *, seed: int = 1, serve: bool | None = None, port: int = 8000) -> Path:
+    """Makes a breast MRI and a breast ultrasound phantom, runs the bundles on them, and shows the results on a page.
+
+    What an earlier run made with the same settings is kept, so a second run takes seconds.
+
+    Args:
+        out: the folder to write.
+        seed: another seed gives other phantoms.
+        serve: show the page to this machine's browsers until Ctrl-C; by default where there is a terminal.
+        port: the page is shown on 127.0.0.1 with this port.
+
+    Returns:
+        The page.
+
+    Raises:
+        BreastkitError: if the folder cannot be written or a bundle does not run.
+    """
+    folder = make_folder(out)
+    mri = _made_once(folder / "mri", {"seed": seed}, partial(_make_mri, seed=seed))
+    ultrasound = _made_once(folder / "ultrasound", {"seed": seed}, partial(_make_ultrasound, seed=seed))
+    tissue = _segment_tissue(folder / "tissue", mri, seed)
+    page = _write_page(folder, mri, ultrasound, tissue, seed)
+    _log.info("The page: %s", page.resolve().as_uri())
+    if serve if serve is not None else sys.stdin.isatty() and sys.stdout.isatty():
+        serve_folder(folder, port=port)
+    return page
+
+
+def serve_folder(folder: str | Path, *, port: int = 8000) -> None:
+    """Shows a folder of pages to browsers on this machine alone, until Ctrl-C.
+
+    Raises:
+        BreastkitError: if the port is taken.
+    """
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), partial(_QuietHandler, directory=str(folder)))
+    except OSError as error:
+        raise BreastkitError(f"Port {port} is in use; stop what uses it or choose another with --port.") from error
+    with server:
+        _log.info("Open http://127.0.0.1:%d/ in a browser; Ctrl-C ends.", server.server_port)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            _log.info("No longer shown; the page stays where it is.")
+
+
+class _QuietHandler(SimpleHTTPRequestHandler):
+    """Serves files without a line for each of them."""
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Says nothing: a demonstration needs no access log."""
+
+
+def _made_once(folder: Path, settings: dict[str, Any], make: Callable[[Path], None]) -> Path:
+    """Makes a folder in one piece, unless it stands already and was made with the same settings."""
+    record = folder / _RECORD
+    if record.is_file():
+        if json.loads(record.read_text(encoding="utf-8")) == settings:
+            _log.info("%s is there already.", folder)
+            return folder
+        # The record says that the folder is ours to replace.
+        shutil.rmtree(folder)
+    with atomic_folder(folder) as temporary:
+        make(temporary)
+        write_json(temporary / _RECORD, settings)
+    return folder
+
+
+def _make_mri(folder: Path, *, seed: int) -> None:
+    from breastkit.datasets.phantoms.mri import write_mri_phantoms
+
+    write_mri_phantoms(str(folder), cases=1, seed=seed)
+
+
+def _make_ultrasound(folder: Path, *, seed: int) -> None:
+    from breastkit.datasets.phantoms.us import write_us_phantoms
+
+    write_us_phantoms(folder, cases=6, seed=seed)
+
+
+def _segment_tissue(folder: Path, mri: Path, seed: int) -> Path | None:
+    """Runs the tissue bundle, as its documentation says, on the scan without label; None where it has no weights."""
+    bundle = Path(bundle_folder(TISSUE_BUNDLE))
+    weights = bundle / "models" / "model.json"
+    if not weights.is_file():
+        _log.info("%s has no weights in this checkout, so nothing is segmented.", TISSUE_BUNDLE)
+        return None
+    settings = {"seed": seed, "weights": json.loads(weights.read_text(encoding="utf-8"))["sha256"]}
+    return _made_once(folder, settings, partial(_run_bundle, bundle=bundle, inputs=mri / "inference" / "scans"))
+
+
+def _run_bundle(folder: Path, *, bundle: Path, inputs: Path) -> None:
+    words = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(bundle / "configs" / "inference.json")]
+    words += ["--bundle_root", str(bundle), "--dataset_dir", str(inputs), "--output_dir", str(folder)]
+    _log.info("Running %s; its start alone takes some seconds.", bundle.name)
+    result = subprocess.run(words, capture_output=True, text=True)
+    if result.returncode:
+        said = (result.stderr.strip() or result.stdout.strip() or "it said nothing").splitlines()[-1]
+        raise BreastkitError(f"{bundle.name} did not run: {said}")
+
+
+def _write_page(folder: Path, mri: Path, ultrasound: Path, tissue: Path | None, seed: int) -> Path:
+    from breastkit.report.page import picture, render_page
+
+    slices, facts = _mri_slices(mri, tissue)
+    write_png(folder / "mri.png", grid([[image for image, _ in slices]], tile=320))
+    images = _ultrasound_images(ultrasound)
+    write_png(folder / "ultrasound.png", grid([[image for image, _ in images]], tile=320))
+    return render_page(
+        "demo.html",
+        folder / "index.html",
+        seed=seed,
+        found=facts if tissue is not None else None,
+        lesions=facts["lesions"],
+        why_not=f"{TISSUE_BUNDLE} has no weights in this checkout.",
+        mri=[{"picture": picture(image), "name": f"axial slice {k + 1}"} for image, k in slices],
+        ultrasound=[{"picture": picture(image), "name": name} for image, name in images],
+        files=[*_FILES, *([("tissue", "what the bundle wrote: masks, pictures, features.csv")] if tissue else [])],
+        commands=_commands(seed),
+    )
+
+
+_FILES = (
+    ("mri", "the phantom studies: scans in inference/scans and train/scans, masks, truth"),
+    ("ultrasound", "the phantom images with their masks, in the layout of BUSI"),
+)
+
+
+def _commands(seed: int) -> list[str]:
+    config = f"bundles/{TISSUE_BUNDLE}/configs/inference.json"
+    return [
+        f"breastkit data phantom mri work/phantom --cases 1 --seed {seed}",
+        f"breastkit data phantom us work/phantom_us --cases 6 --seed {seed}",
+        f"python -m monai.bundle run --config_file {config} --bundle_root bundles/{TISSUE_BUNDLE} "
+        "--dataset_dir work/phantom/inference/scans --output_dir work/out",
+    ]
+
+
+def _mri_slices(mri: Path, tissue: Path | None) -> tuple[list[tuple[np.ndarray, int]], dict[str, Any]]:
+    """Returns slices with the true and, where there is one, the found outline, and figures about the study."""
+    import cc3d
+
+    from breastkit.inference.axial_view import AxialView
+
+    path = next((mri / "inference" / "scans").glob("*.nii.gz"))
+    scan = read_volume(path)
+    # Lesions are numbered in their file, so it is read as a volume; a study without any is flat.
+    masks = {
+        "truth": read_volume(mri / "inference" / "masks" / path.name, mask=True).array,
+        "lesions": _lesions(mri / "truth" / "lesions" / path.name, scan.array.shape),
+    }
+    facts: dict[str, Any] = {"lesions": int(cc3d.connected_components(masks["lesions"]).max())}
+    outlined, filled = [("truth", TRUTH)], [("lesions", LESION)]
+    if tissue is not None:
+        for name in ("breast", "candidate"):
+            masks[name] = read_volume(tissue / f"{stem(path)}_{name}.nii.gz", mask=True).array
+        outlined, filled = [("truth", TRUTH), ("breast", PREDICTION)], [("candidate", LESION)]
+        facts |= _figures(masks, float(np.prod(scan.spacing)))
+    view = AxialView(scan.array, scan.affine, masks)
+    chosen = sorted({*view.spread("truth", _SLICES - 1), view.largest(filled[0][0])})
+    return [(view.picture(k, outlined, filled), k) for k in chosen], facts
+
+
+def _lesions(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    import nibabel
+
+    return (
+        (np.asarray(nibabel.load(path).dataobj) > 0).astype(np.uint8) if path.is_file() else np.zeros(shape, np.uint8)
+    )
+
+
+def _figures(masks: dict[str, np.ndarray], voxel_mm3: float) -> dict[str, Any]:
+    from breastkit.metrics.segmentation import dice
+
+    return {
+        "dice": dice(masks["breast"], masks["truth"]),
+        "breast_ml": np.count_nonzero(masks["breast"]) * voxel_mm3 / 1000,
+        "truth_ml": np.count_nonzero(masks["truth"]) * voxel_mm3 / 1000,
+        "candidate_ml": np.count_nonzero(masks["candidate"]) * voxel_mm3 / 1000,
+        "hit": bool((masks["candidate"] & masks["lesions"]).any()),
+    }
+
+
+def _ultrasound_images(folder: Path) -> list[tuple[np.ndarray, str]]:
+    """Returns every image with its lesions outlined, and its name."""
+    shown = []
+    for path in sorted(folder.glob("*/*.png")):
+        if "_mask" in path.stem:
+            continue
+        image = read_gray(path)
+        mask = np.zeros(image.shape, np.uint8)
+        for part in path.parent.glob(f"{path.stem}_mask*.png"):
+            mask |= read_mask(part)
+        shown.append((outline(image, mask, TRUTH, width=2), path.stem))
+    return shown
