@@ -1,0 +1,17 @@
+"""Reports people look at: HTML pages with pictures, tables and plots."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {"EvaluationReport": "evaluation_report", "compare_runs": "comparison"}
+
+__all__ = ["EvaluationReport", "compare_runs"]
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when asked for: a page on a data set need not wait for torch, which measuring a network brings in.
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
