@@ -96,7 +96,7 @@ def test_without_torchrun_one_sentence(data, tmp_path):
     configs = [str(BUNDLE / "configs" / name) for name in ("train.json", "multi_gpu_train.json")]
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(configs)]
     command += ["--bundle_root", str(BUNDLE), "--dataset_dir", str(data), "--output_dir", str(tmp_path / "run")]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1
     assert "multi_gpu_train.json needs torchrun" in done.stderr.strip().splitlines()[-1]
     assert "Traceback" not in done.stderr

@@ -6,12 +6,13 @@ from breastkit.training.case_dice import CaseDice
 from breastkit.training.checkpoint import Checkpoint, keep_state
 from breastkit.training.curves import Curves
 from breastkit.training.dice_bce import DiceBCELoss
-from breastkit.training.distributed import AverageBuffers, SharedBatches, start_processes, stop_processes
+from breastkit.training.distributed import AverageBuffers, SharedBatches, is_main, start_processes, stop_processes
 from breastkit.training.early_stopping import EarlyStopping
 from breastkit.training.epoch_progress import EpochProgress
 from breastkit.training.epoch_seeds import EpochSeeds
 from breastkit.training.one_cycle import OneCycle
 from breastkit.training.run_folder import RunFolder, case_list_hash
+from breastkit.training.shipping import ship_weights
 from breastkit.training.threshold_search import ThresholdSearch
 from breastkit.training.weight_average import WeightAverage
 from breastkit.training.weights import WeightsLoader, add_facts, load_weights, read_model_json, save_weights
@@ -35,10 +36,12 @@ __all__ = [
     "WeightsLoader",
     "add_facts",
     "case_list_hash",
+    "is_main",
     "keep_state",
     "load_weights",
     "read_model_json",
     "save_weights",
+    "ship_weights",
     "start_processes",
     "stop_processes",
 ]

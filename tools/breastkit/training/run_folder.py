@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,11 @@ class RunFolder:
 
     def __init__(self, path: str | Path, *, resume: bool | str = True, settings: Mapping[str, Any]):
         self.path, self.resume, self.settings = Path(path), is_yes(resume), dict(settings)
+        self._listeners: list[Callable[[], None]] = []
+
+    def when_finished(self, listener: Callable[[], None]) -> None:
+        """Has a function called when the run is finished, after everything else."""
+        self._listeners.append(listener)
 
     def start(self) -> None:
         """Starts the run or goes on with it, and says so.
@@ -83,6 +88,8 @@ class RunFolder:
             run = self._read() or {}
             write_json(self.path / FILE_NAME, {**run, "state": "finished", "finished": _now()})
             logger.info("Finished the run in %s.", self.path)
+            for listener in self._listeners:
+                listener()
 
     def _read(self) -> dict[str, Any] | None:
         path = self.path / FILE_NAME

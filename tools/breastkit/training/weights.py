@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,17 @@ FILE_NAME = "model.pt"
 logger = get_logger(__name__)
 
 
-def save_weights(folder: str | Path, network: nn.Module, **facts: Any) -> Path:
+def save_weights(folder: str | Path, network: nn.Module | Mapping[str, torch.Tensor], **facts: Any) -> Path:
     """Writes ``model.pt`` and ``model.json`` into a folder and returns the path of the weights.
 
     Args:
         folder: where to; made when missing.
-        network: the network itself, not its distributed wrapper.
+        network: the network itself, not its distributed wrapper, or its state dict.
         facts: what to say about the weights: architecture, image_size, threshold, case_list_hash, run, figures.
     """
     path = Path(folder) / FILE_NAME
-    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
+    state = network.state_dict() if isinstance(network, nn.Module) else network
+    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     with atomic_path(path) as temporary:
         torch.save(state, temporary)
         digest = _sha256(temporary)

@@ -1,0 +1,369 @@
+"""What every bundle promises; inherit `BundleContract`, name the bundle and give it tiny data.
+
+Everything runs in one process through MONAI's own functions; the true command line is used once.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from ignite.engine import Engine, Events
+from monai.bundle import ConfigParser, ckpt_export, create_workflow, load, onnx_export, run, verify_metadata
+from monai.bundle import verify_net_in_out as verify_network
+
+from breastkit.training import load_weights, read_model_json
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = Path(__file__).parent / "metadata_schema.json"
+# What MONAI Label reads from or overrides in the two configs (tasks/train/bundle.py and tasks/infer/bundle.py).
+LABEL_TRAIN_IDS = (
+    "bundle_root",
+    "device",
+    "network",
+    "network_def",
+    "run",
+    "train#trainer#max_epochs",
+    "train#dataset#data",
+    "train#handlers",
+    "validate#dataset#data",
+)
+LABEL_INFER_IDS = ("bundle_root", "device", "network_def", "preprocessing", "inferer", "postprocessing", "evaluator")
+TRAIN_IDS = (
+    "dataset_dir",
+    "architecture",
+    "image_size",
+    "max_epochs",
+    "batch_size",
+    "learning_rate",
+    "seed",
+    "num_workers",
+    "fold",
+    "output_dir",
+    "resume",
+)
+CARD_SECTIONS = ("Overview", "Data", "Training", "Performance", "Limitations", "Commands", "License")
+
+
+class BrokenOffError(RuntimeError):
+    """What `BreakAt` breaks a run off with."""
+
+
+class BreakAt:
+    """Handler that breaks a run off at an iteration."""
+
+    def __init__(self, iteration: int):
+        self.iteration = iteration
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.ITERATION_COMPLETED(once=self.iteration), self)
+
+    def __call__(self) -> None:
+        raise BrokenOffError
+
+
+class BundleContract:
+    """The contract. A subclass gives `bundle`, `tiny_data` and what makes its training small."""
+
+    bundle: ClassVar[str]
+    options: ClassVar[dict[str, Any]] = {"image_size": 32, "batch_size": 8}
+    break_at = 4
+    input_channels = 1
+
+    def tiny_data(self, folder: Path) -> None:
+        """Writes a prepared data set that trains in seconds."""
+        raise NotImplementedError
+
+    def inference_input(self, data: Path) -> Path:
+        """Returns something inference takes."""
+        raise NotImplementedError
+
+    def check_inference(self, out: Path) -> None:
+        """Looks at what inference wrote."""
+        raise NotImplementedError
+
+    def label_items(self, data: Path) -> list[dict[str, str]]:
+        """Returns items as MONAI Label gives them, image and label alone."""
+        items = json.loads((data / "dataset.json").read_text())["training"]
+        return [{key: str(data / item[key]) for key in ("image", "label")} for item in items]
+
+    @property
+    def root(self) -> Path:
+        return ROOT / "bundles" / self.bundle
+
+    def config(self, name: str) -> str:
+        return str(self.root / "configs" / f"{name}.json")
+
+    def train(self, data: Path, out: Path, *, epochs: int = 2, extra: dict | None = None, **options: Any) -> Path:
+        configs = [self.config("train")]
+        if extra:
+            configs.append(str(out.with_name(f"{out.name}-extra.json")))
+            Path(configs[-1]).write_text(json.dumps(extra))
+        options = {"dataset_dir": str(data), "max_epochs": epochs, **self.options, **options}
+        run(config_file=configs, bundle_root=str(self.root), output_dir=str(out), **options)
+        return out
+
+    @pytest.fixture(scope="class")
+    def data(self, tmp_path_factory):
+        folder = tmp_path_factory.mktemp("data")
+        self.tiny_data(folder)
+        return folder
+
+    @pytest.fixture(scope="class")
+    def trained(self, data, tmp_path_factory):
+        return self.train(data, tmp_path_factory.mktemp("runs") / "unbroken")
+
+    def evaluate_options(self, data: Path, trained: Path) -> dict[str, Any]:
+        return {"dataset_dir": str(data), "output_dir": str(trained), **self.options}
+
+    def inference_options(self, data: Path, trained: Path, out: Path) -> dict[str, Any]:
+        weights = str(trained / "model.pt")
+        return {"dataset_dir": str(self.inference_input(data)), "output_dir": str(out), "ckpt_path": weights}
+
+    # --- what it is ----
+
+    def test_metadata(self, tmp_path):
+        schema = shutil.copy(SCHEMA, tmp_path / "meta_schema_20240725.json")
+        verify_metadata(meta_file=self.config("metadata"), filepath=str(schema))
+        metadata = json.loads(Path(self.config("metadata")).read_text())
+        assert metadata["version"] in metadata["changelog"]
+        pinned = dict(
+            line.split("==")
+            for line in (ROOT / "constraints.txt").read_text().splitlines()
+            if re.match(r"[\w.-]+==", line)
+        )
+        named = {
+            name: version for name, version in metadata["required_packages_version"].items() if name != "breastkit"
+        }
+        named |= {"monai": metadata["monai_version"], "torch": metadata["pytorch_version"]}
+        named |= {"numpy": metadata["numpy_version"]}
+        assert named == {name: pinned[name].split("+")[0] for name in named}
+
+    def test_files(self):
+        for name in ("LICENSE", "docs/README.md", "docs/data_license.txt", "configs/logging.conf"):
+            assert (self.root / name).stat().st_size > 0, name
+        assert not list(self.root.rglob("*.py")), "a bundle is JSON; code lives in breastkit"
+
+    def test_model_card(self):
+        card = (self.root / "docs/README.md").read_text()
+        headings = re.findall(r"^#+ +(.+?) *$", card, re.MULTILINE)
+        assert [section for section in CARD_SECTIONS if section not in headings] == []
+        assert "not for diagnosis" in card.lower()
+
+    def test_shipped_weights(self):
+        for path in self.root.glob("models/**/model.pt"):
+            facts = read_model_json(path)
+            load_weights(path)
+            assert path.stat().st_size < 12e6
+            assert {"sha256", "architecture", "image_size", "threshold", "case_list_hash", "run", "figures"} <= set(
+                facts
+            )
+        facts = read_model_json(self.root / "models/model.pt")
+        defaults = json.loads(Path(self.config("train")).read_text())
+        assert [facts[name] for name in ("architecture", "image_size")] == [
+            defaults[name] for name in ("architecture", "image_size")
+        ]
+
+    # --- what MONAI and MONAI Label ask of it ----
+
+    def test_network_in_and_out(self):
+        files = {"meta_file": self.config("metadata"), "config_file": self.config("train")}
+        verify_network(net_id="network_def", bundle_root=str(self.root), **files)
+        parser = ConfigParser()
+        parser.read_config(self.config("train"))
+        parser["bundle_root"] = str(self.root)
+        parser.read_meta(self.config("metadata"))
+        shape = parser.get("_meta_::network_data_format::inputs::image::spatial_shape")
+        network = parser.get_parsed_content("network_def").eval()
+        with torch.no_grad():
+            output = network(torch.zeros(1, self.input_channels, *shape))
+        expected = parser.get("_meta_::network_data_format::outputs::pred")
+        assert list(output.shape) == [1, expected["num_channels"], *expected["spatial_shape"]]
+
+    @pytest.mark.parametrize("name", ["train", "evaluate", "inference"])
+    def test_properties(self, name, data, trained, tmp_path):
+        options = {
+            "train": {"dataset_dir": str(data), "output_dir": str(tmp_path), **self.options},
+            "evaluate": self.evaluate_options(data, trained),
+            "inference": self.inference_options(data, trained, tmp_path),
+        }[name]
+        workflow = create_workflow(
+            config_file=self.config(name),
+            workflow_type="train" if name == "train" else "infer",
+            bundle_root=str(self.root),
+            **options,
+        )
+        assert workflow.check_properties() == []
+
+    def test_ids_of_the_design(self):
+        parser = ConfigParser()
+        parser.read_config(self.config("train"))
+        assert [name for name in (*TRAIN_IDS, *LABEL_TRAIN_IDS) if name not in parser] == []
+        # MONAI Label puts a loader before these and looks at each one's target.
+        assert all("_target_" in handler for handler in parser["train#handlers"])
+        parser.read_config(self.config("inference"))
+        assert [name for name in LABEL_INFER_IDS if name not in parser] == []
+
+    def test_training_as_monai_label_starts_it(self, data, trained, tmp_path):
+        """Its own items, a checkpoint to start from, and no word about the data set's folder."""
+        parser = ConfigParser()
+        parser.read_config(self.config("train"))
+        start = {"_target_": "CheckpointLoader", "load_path": str(trained / "model.pt"), "strict": False}
+        handlers = [start | {"load_dict": {"model": "$@network"}}, *parser["train#handlers"]]
+        items = self.label_items(data)
+        run(
+            run_id="run",
+            init_id=None,
+            final_id=None,
+            meta_file=self.config("metadata"),
+            config_file=self.config("train"),
+            **{
+                "bundle_root": str(self.root),
+                "train#trainer#max_epochs": 1,
+                "train#dataset#data": items[:-1],
+                "validate#dataset#data": items[-1:],
+                "device": torch.device("cpu"),
+                "train#handlers": handlers,
+                "dataset_dir": str(tmp_path / "nowhere"),
+                "output_dir": str(tmp_path / "run"),
+                **self.options,
+            },
+        )
+        rows = list(csv.DictReader((tmp_path / "run/metrics.csv").open()))
+        assert len(rows) == 1
+
+    def test_loads_from_another_folder(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        network = load(name=self.bundle, bundle_dir=str(ROOT / "bundles"), source="github")
+        shipped = load_weights(self.root / "models/model.pt")
+        assert all(torch.equal(tensor, shipped[name]) for name, tensor in network.state_dict().items())
+
+    def test_three_bundles_in_one_process(self, data, trained, tmp_path):
+        """This bundle opened between two others, in any order, each with its own network."""
+        others = [path.parents[1].name for path in sorted(ROOT.glob("bundles/*/configs/train.json"))]
+        others = [name for name in others if name != self.bundle][:2]
+        networks = {}
+        for name in (*others, self.bundle, *others):
+            config = str(ROOT / "bundles" / name / "configs/train.json")
+            folders = {"bundle_root": str(ROOT / "bundles" / name), "output_dir": str(tmp_path / name)}
+            workflow = create_workflow(config_file=config, workflow_type="train", **folders)
+            shapes = {key: tuple(tensor.shape) for key, tensor in workflow.network_def.state_dict().items()}
+            assert networks.setdefault(name, shapes) == shapes
+        self.infer(data, trained, tmp_path / "out")
+
+    # --- what it does ----
+
+    def test_training_writes_its_folder(self, trained):
+        names = {path.name for path in trained.iterdir()}
+        assert {"model.pt", "model.json", "checkpoint.pt", "metrics.csv", "curves.png", "run.json"} <= names
+        rows = list(csv.DictReader((trained / "metrics.csv").open()))
+        assert [row["epoch"] for row in rows] == ["1", "2"]
+        assert all(np.isfinite(float(value)) for row in rows for value in row.values())
+        facts = read_model_json(trained)
+        assert 0 < facts["threshold"] < 1
+        assert not list(trained.glob(".writing*"))
+        assert json.loads((trained / "run.json").read_text())["state"] == "finished"
+
+    def test_broken_off_it_goes_on_to_the_same_weights(self, data, trained, tmp_path):
+        breaking = {"+train#handlers": [{"_target_": "tests.bundles.contract.BreakAt", "iteration": self.break_at}]}
+        with pytest.raises(RuntimeError) as raised:
+            self.train(data, tmp_path / "run", extra=breaking)
+        assert isinstance(raised.value.__cause__, BrokenOffError)
+        self.train(data, tmp_path / "run")
+        again, unbroken = load_weights(tmp_path / "run"), load_weights(trained)
+        assert all(torch.equal(tensor, unbroken[name]) for name, tensor in again.items())
+
+    def test_another_seed_gives_other_weights(self, data, trained, tmp_path):
+        other = load_weights(self.train(data, tmp_path / "run", seed=5))
+        unbroken = load_weights(trained)
+        assert not all(torch.equal(tensor, unbroken[name]) for name, tensor in other.items())
+
+    def test_evaluation(self, data, trained):
+        run(config_file=self.config("evaluate"), bundle_root=str(self.root), **self.evaluate_options(data, trained))
+        self.check_evaluation(trained / "evaluation")
+
+    def check_evaluation(self, folder: Path) -> None:
+        rows = list(csv.DictReader((folder / "metrics.csv").open()))
+        assert rows
+        assert {"case", "dice"} <= set(rows[0])
+
+    def test_training_and_evaluation_in_one_command(self, data, trained):
+        shutil.rmtree(trained / "evaluation", ignore_errors=True)
+        configs = [self.config("train"), self.config("evaluate")]
+        run(config_file=configs, bundle_root=str(self.root), **self.evaluate_options(data, trained))
+        self.check_evaluation(trained / "evaluation")
+
+    def infer(self, data: Path, trained: Path, out: Path) -> None:
+        options = self.inference_options(data, trained, out)
+        run(config_file=self.config("inference"), bundle_root=str(self.root), **options)
+
+    def test_inference(self, data, trained, tmp_path):
+        self.infer(data, trained, tmp_path / "out")
+        self.check_inference(tmp_path / "out")
+
+    # --- where it goes ----
+
+    def test_exports(self, trained, tmp_path):
+        """TorchScript, ONNX and OpenVINO by MONAI's own commands give what the network gives."""
+        onnxruntime, openvino = pytest.importorskip("onnxruntime"), pytest.importorskip("openvino")
+        parser = ConfigParser()
+        parser.read_config(self.config("train"))
+        parser["bundle_root"] = str(self.root)
+        network = parser.get_parsed_content("network_def").eval()
+        load_weights(trained, network)
+        size = self.options["image_size"]
+        common = {
+            "net_id": "network_def",
+            "ckpt_file": str(trained / "model.pt"),
+            "meta_file": self.config("metadata"),
+            "config_file": self.config("train"),
+            "bundle_root": str(self.root),
+            "input_shape": [1, self.input_channels, size, size],
+            "use_trace": True,
+        }
+        names = {"input_names": ["image"], "output_names": ["pred"], "dynamo": False}
+        axes = {"dynamic_axes": {name: {0: "batch", 2: "rows", 3: "columns"} for name in ("image", "pred")}}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ckpt_export(filepath=str(tmp_path / "model.ts"), **common)
+            onnx_export(filepath=str(tmp_path / "model.onnx"), converter_kwargs=names | axes, **common)
+        script = torch.jit.load(tmp_path / "model.ts").eval()
+        session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+        exact = {"INFERENCE_PRECISION_HINT": "f32"}
+        compiled = openvino.Core().compile_model(str(tmp_path / "model.onnx"), "CPU", exact)
+        image = torch.randn(2, self.input_channels, size, size, generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            expected = network(image).numpy()
+            tolerance = {"rtol": 1e-3, "atol": 1e-4}
+            np.testing.assert_allclose(script(image).numpy(), expected, **tolerance)
+        np.testing.assert_allclose(session.run(None, {"image": image.numpy()})[0], expected, **tolerance)
+        np.testing.assert_allclose(compiled([image.numpy()])[0], expected, **tolerance)
+
+    # --- the true command line ----
+
+    def test_command_line(self, data, trained, tmp_path):
+        """From another folder; a finished run is one sentence, the last line, without traceback."""
+        command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", self.config("train")]
+        options = {"dataset_dir": data, "max_epochs": 1, "output_dir": tmp_path / "run", **self.options}
+        command += ["--bundle_root", str(self.root)]
+        command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        call = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "timeout": 300}
+        first = subprocess.run(command, **call)
+        assert first.returncode == 0, first.stderr[-3000:]
+        assert (tmp_path / "run/model.pt").is_file()
+        second = subprocess.run(command, **call)
+        assert second.returncode == 1
+        assert "holds a finished run; start over with --resume false" in second.stderr.strip().splitlines()[-1]
+        assert "Traceback" not in second.stderr

@@ -1,0 +1,192 @@
+"""Runs of the tissue bundle in MLflow, in SQLite as by default."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import mlflow
+import pytest
+from monai.bundle import run
+from tests.bundles.tiny import tiny_tissue
+
+from breastkit.errors import BreastkitError
+from breastkit.training.tracking import MlflowRun, git_revision
+
+ROOT = Path(__file__).parents[2]
+NAME = "breast_mri_tissue_segmentation"
+BUNDLE = ROOT / "bundles" / NAME
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tissue")
+    tiny_tissue(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """One database for all tests here, because making one takes seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('mlflow') / 'mlruns.db'}"
+
+
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch):
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def train(data, out, store, name, *, configs=("train.json",), extra=None, settings="tracking.json", **options):
+    files = [str(BUNDLE / "configs" / config) for config in configs]
+    if extra:
+        files.append(str(out.with_name(f"{out.name}-extra.json")))
+        Path(files[-1]).write_text(json.dumps(extra))
+    options = {"max_epochs": 2, "image_size": 32, "batch_size": 8, "dataset_dir": str(data), **options}
+    folders = {"bundle_root": str(BUNDLE), "output_dir": str(out)}
+    tracking = {"tracking": str(ROOT / "mlflow" / settings), "tracking_uri": store, "run_name": name}
+    run(config_file=files, **folders, **tracking, **options)
+
+
+def runs_named(store, name):
+    client = mlflow.MlflowClient(store)
+    experiment = client.get_experiment_by_name(NAME)
+    runs = client.search_runs(experiment.experiment_id, f"tags.mlflow.runName = '{name}'")
+    return client, runs
+
+
+@pytest.fixture(scope="module")
+def tracked(data, store, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "out"
+    train(data, out, store, "whole")
+    return out
+
+
+def test_a_finished_run_holds_everything(tracked, store):
+    client, (found,) = runs_named(store, "whole")
+    assert found.info.status == "FINISHED"
+    for metric in ("train_loss", "val_loss", "val_dice"):
+        assert [point.step for point in client.get_metric_history(found.info.run_id, metric)] == [1, 2]
+    assert "train_loss_step" in found.data.metrics
+    settings = json.loads((tracked / "run.json").read_text())["settings"]
+    assert {name: found.data.params[name] for name in settings} == {
+        name: str(value) for name, value in settings.items()
+    }
+    assert len(found.data.params["case_list_hash"]) == 64
+    assert found.data.tags["mlflow.source.git.commit"] == git_revision()
+    artifacts = {artifact.path for artifact in client.list_artifacts(found.info.run_id)}
+    assert {"model.pt", "model.json", "metrics.csv", "curves.png", "thresholds.png", "run.json"} <= artifacts
+    (config,) = [name for name in artifacts if name.startswith("config_")]
+    logged = json.loads(Path(client.download_artifacts(found.info.run_id, config)).read_text())
+    assert logged["max_epochs"] == 2
+    assert logged["train"]["trainer"]["_target_"] == "SupervisedTrainer"
+    facts = json.loads(Path(client.download_artifacts(found.info.run_id, "model.json")).read_text())
+    # Logged after the threshold search, which comes after the last epoch.
+    assert "val_dice_at_threshold" in facts["figures"]
+
+
+def test_a_broken_run_is_failed_and_goes_on_under_its_name(data, store, tmp_path):
+    out = tmp_path / "out"
+    breaking = {"+train#handlers": [{"_target_": "tests.bundles.contract.BreakAt", "iteration": 4}]}
+    with pytest.raises(RuntimeError):
+        train(data, out, store, "broken", extra=breaking)
+    _, (found,) = runs_named(store, "broken")
+    assert found.info.status == "FAILED"
+    train(data, out, store, "broken")
+    client, (again,) = runs_named(store, "broken")
+    assert again.info.run_id == found.info.run_id
+    assert again.info.status == "FINISHED"
+    assert {point.step for point in client.get_metric_history(again.info.run_id, "val_loss")} == {1, 2}
+
+
+def test_a_failing_threshold_search_is_failed(data, store, tmp_path):
+    """What comes after the training fails in a process of its own, whose end tells."""
+    extra = tmp_path / "extra.json"
+    extra.write_text(json.dumps({"threshold_search#folder": str(tmp_path / "nowhere")}))
+    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file"]
+    command += [str([str(BUNDLE / "configs/train.json"), str(extra)]), "--bundle_root", str(BUNDLE)]
+    command += ["--dataset_dir", str(data), "--output_dir", str(tmp_path / "out"), "--max_epochs", "1"]
+    command += ["--image_size", "32", "--tracking", str(ROOT / "mlflow/tracking.json")]
+    command += ["--tracking_uri", store, "--run_name", "no threshold"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1
+    assert "does not exist; train first" in done.stderr.strip().splitlines()[-1]
+    _, (found,) = runs_named(store, "no threshold")
+    assert found.info.status == "FAILED"
+
+
+def test_evaluation_is_a_run_of_its_own(tracked, data, store):
+    train(data, tracked, store, "judged", configs=("train.json", "evaluate.json"), settings="tracking_evaluate.json")
+    client, (found,) = runs_named(store, "judged")
+    assert found.info.status == "FINISHED"
+    assert 0 <= found.data.metrics["dice"] <= 1
+    artifacts = {artifact.path for artifact in client.list_artifacts(found.info.run_id)}
+    assert "metrics.csv" in artifacts
+    assert [name for name in artifacts if name.startswith("config_")]
+
+
+def test_runs_without_a_name_do_not_merge(store, tmp_path):
+    handlers = [
+        MlflowRun(tmp_path / name, tracking_uri=store, experiment_name="names", run_name=None) for name in ("a", "b")
+    ]
+    assert handlers[0].run_name.startswith("a-")
+    assert handlers[0].run_name != handlers[1].run_name
+
+
+@pytest.mark.parametrize("place", ["mlruns", "file:///tmp/mlruns"])
+def test_plain_folders_are_refused_with_the_remedy(tmp_path, place):
+    with pytest.raises(BreastkitError, match="give --tracking_uri sqlite:///"):
+        MlflowRun(tmp_path, tracking_uri=place, experiment_name="x")
+
+
+def test_a_silent_server_is_one_sentence(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(BreastkitError, match=f"The MLflow server {address} does not answer"):
+        MlflowRun(tmp_path, tracking_uri=address, experiment_name="x")
+
+
+@pytest.mark.slow
+def test_a_server_by_its_address(data, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    store = [
+        "--backend-store-uri",
+        f"sqlite:///{tmp_path / 'server.db'}",
+        "--artifacts-destination",
+        str(tmp_path / "art"),
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        port,
+        "--workers",
+        "1",
+        *store,
+    ]
+    server = subprocess.Popen(command, cwd=tmp_path)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(120):
+            try:
+                urllib.request.urlopen(f"{address}/health", timeout=1).close()
+                break
+            except OSError:
+                time.sleep(1)
+        train(data, tmp_path / "out", address, "remote", max_epochs=1)
+        client, (found,) = runs_named(address, "remote")
+        assert found.info.status == "FINISHED"
+        assert "model.pt" in {artifact.path for artifact in client.list_artifacts(found.info.run_id)}
+    finally:
+        server.terminate()
+        server.wait(60)
