@@ -10,7 +10,7 @@ from breastkit.training import load_weights, read_model_json, save_weights, ship
 
 def _network():
     torch.manual_seed(0)
-    return SpatialDropoutUNet(1, 1, encoder=[4, 8], bottleneck=8, decoder=[8, 4]).eval()
+    return SpatialDropoutUNet(encoder=[4, 8], bottleneck=8, decoder=[8, 4]).eval()
 
 
 def _run(folder, state):
