@@ -96,6 +96,26 @@ def test_sub_folders_for_images_and_masks_are_understood(source, tmp_path):
     assert cases.facts["problems"] == []
 
 
+def blended(share):
+    """An image that correlates with `texture(1)` by about the share given."""
+    first, other = texture(1).astype(float), texture(900).astype(float)
+    first, other = (each - each.mean() for each in (first, other))
+    other -= first * (first * other).sum() / (first * first).sum()
+    mixed = share * first / first.std() + np.sqrt(1 - share**2) * other / other.std()
+    return (128 + 30 * mixed).clip(0, 255).astype(np.uint8)
+
+
+def test_what_falls_short_of_a_near_duplicate_stays_together_too_unless_told_otherwise(source, tmp_path):
+    save(source / "benign" / "benign (2).png", blended(0.94))
+    cases = by_name(prepare(source, tmp_path / "out"))
+    assert cases["benign (1)"][1]["case"] == cases["benign (2)"][1]["case"]
+    strict = prepare(source, tmp_path / "strict", resemblance=0.98)
+    assert by_name(strict)["benign (1)"][1]["case"] != by_name(strict)["benign (2)"][1]["case"]
+    assert strict.facts["near_duplicates"] == {"pairs": 0, "groups": 0, "correlation": 0.98}
+    with pytest.raises(BreastkitError, match=r"give 0\.5 to 0\.98"):
+        prepare(source, tmp_path / "low", resemblance=0.2)
+
+
 def test_near_duplicates_stay_together(source, tmp_path):
     for number in range(2, 8):
         brighter = (texture(1) * 0.8 + number).astype(np.uint8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from breastkit.datasets.duplicates import RESEMBLANCE
 from breastkit.datasets.image_sets import (
     Found,
     Picture,
@@ -27,10 +28,11 @@ def prepare_brain(
     seed: int = 0,
     random_split: bool = False,
     test_only: bool = False,
+    resemblance: float = RESEMBLANCE,
     resize_masks: bool = False,
     workers: int | None = None,
 ) -> Path:
-    """Makes a case list of brain slices: 70/20/10 by patient, or by group of near-duplicates where none are known.
+    """Makes a case list of brain slices: 70/20/10 by patient, or by resemblance where none are known.
 
     Args:
         source: a folder with images and masks in it (1.png in both), or with TCGA_* folders, one a patient.
@@ -40,6 +42,7 @@ def prepare_brain(
         seed: another seed gives another split.
         random_split: split image by image, to show how much leaking neighbours flatter a result.
         test_only: put everything into the test list.
+        resemblance: images whose thumbnails correlate by at least this form one case; 0.98 takes near-duplicates alone.
         resize_masks: bring masks of another size to the size of their images.
         workers: processes to work with; all available cores by default.
 
@@ -52,7 +55,7 @@ def prepare_brain(
     return prepare_images(
         find_brain(source),
         out,
-        request=SplitRequest(seed, folds, random_split, test_only),
+        request=SplitRequest(seed, folds, random_split, test_only, resemblance),
         leave_out=leave_out,
         resize_masks=resize_masks,
         workers=workers,

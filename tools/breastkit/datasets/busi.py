@@ -1,13 +1,14 @@
 """BUSI: breast ultrasound images, benign, malignant and normal (Al-Dhabyani et al., Data in Brief 2020).
 
-The set has no patient ids and no official split, and about a quarter of it are near-duplicates, one pair of them under
-two labels. Lesions in several parts come as several masks.
+The set has no patient ids and no official split; a quarter are near-duplicates, one pair of them under two labels.
+Lesions in several parts come as several masks.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from breastkit.datasets.duplicates import RESEMBLANCE
 from breastkit.datasets.image_sets import (
     Found,
     Picture,
@@ -32,11 +33,12 @@ def prepare_busi(
     seed: int = 0,
     random_split: bool = False,
     test_only: bool = False,
+    resemblance: float = RESEMBLANCE,
     keep_contradictions: bool = False,
     resize_masks: bool = False,
     workers: int | None = None,
 ) -> Path:
-    """Makes a case list of BUSI: 70/20/10 by group of near-duplicates, stratified by class.
+    """Makes a case list of BUSI: 70/20/10 by group of images that resemble each other, by class.
 
     Args:
         source: the folder as downloaded, Dataset_BUSI_with_GT with benign, malignant and normal in it.
@@ -46,6 +48,7 @@ def prepare_busi(
         seed: another seed gives another split.
         random_split: split image by image, to show how much leaking near-duplicates flatter a result.
         test_only: put everything into the test list.
+        resemblance: images whose thumbnails correlate by at least this form one case; 0.98 takes near-duplicates alone.
         keep_contradictions: keep identical images that carry different labels.
         resize_masks: bring masks of another size to the size of their images.
         workers: processes to work with; all available cores by default.
@@ -59,7 +62,7 @@ def prepare_busi(
     return prepare_images(
         find_busi(source),
         out,
-        request=SplitRequest(seed, folds, random_split, test_only),
+        request=SplitRequest(seed, folds, random_split, test_only, resemblance),
         leave_out=leave_out,
         keep_contradictions=keep_contradictions,
         resize_masks=resize_masks,

@@ -1,7 +1,9 @@
 """Near-duplicates among 2D images: the same frame exported twice, or two frames of one sweep.
 
 Public image sets without patient ids hold many of them, and a random split puts them on both sides. Two images count as
-near-duplicates when their 48 x 48 grayscale thumbnails correlate by at least 0.98; groups are transitive.
+near-duplicates when their 48 x 48 grayscale thumbnails correlate by at least 0.98; groups are transitive. Frames of one
+sweep, or the same frame with other callipers on it, often reach only 0.9 to 0.98, so that cases are made from 0.9 on:
+the pairs of BUSI looked at above it all show one lesion, those below hardly ever.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from scipy.sparse.csgraph import connected_components
 
 THUMBNAIL_SIZE = 48
 THRESHOLD = 0.98
+RESEMBLANCE = 0.9
 # Rows of the correlation matrix held at a time: 512 x 100 000 float32 values are 200 MB.
 _ROWS = 512
 

@@ -20,6 +20,7 @@ import numpy as np
 from breastkit.atomic import make_folder
 from breastkit.cases import Item, case_list_path, read_cases, write_cases
 from breastkit.datasets.duplicates import (
+    RESEMBLANCE,
     THRESHOLD,
     duplicate_groups,
     identical_images,
@@ -83,12 +84,14 @@ class SplitRequest:
         folds: None for 70/20/10; K for all cases in K folds, without validation and test lists.
         random_split: split image by image, although near-duplicates then lie on both sides.
         test_only: everything into the test list, for a set a model is only measured on.
+        resemblance: without patient ids, images whose thumbnails correlate by at least this are one case.
     """
 
     seed: int = 0
     folds: int | None = None
     random_split: bool = False
     test_only: bool = False
+    resemblance: float = RESEMBLANCE
 
     @property
     def fractions(self) -> tuple[float, float, float]:
@@ -104,6 +107,7 @@ class SplitRequest:
             "fractions": list(self.fractions),
             "folds": self.folds or DEFAULT_FOLDS,
             "by": "image" if self.random_split else "case",
+            "resemblance": self.resemblance,
         }
 
 
@@ -148,8 +152,8 @@ def prepare_images(
 ) -> Path:
     """Writes ``images/``, ``labels/`` and the case list of a set.
 
-    Where the set has no patient ids, near-duplicates form a case. A folder prepared before keeps its split: cases that
-    were there stay where they were, new ones are dealt.
+    Where the set has no patient ids, images that resemble each other form a case. A folder prepared before keeps its
+    split: cases that were there stay where they were, new ones are dealt.
 
     Args:
         found: the pictures.
@@ -179,7 +183,8 @@ def prepare_images(
     if not usable:
         raise BreastkitError(f"{found.source}: none of {len(pictures)} images can be used: {problems[0]}")
 
-    pairs, groups = _group_near_duplicates(usable)
+    pairs = near_duplicate_pairs([each.thumbnail for each in usable], request.resemblance)
+    _group_by_resemblance(usable, pairs)
     contradicting = _contradictions(usable, pairs, problems, keep=keep_contradictions)
     left_out += [{"image": usable[position].item["image"], "reason": why} for position, why in contradicting.items()]
     items = [each.item for position, each in enumerate(usable) if position not in contradicting]
@@ -187,7 +192,7 @@ def prepare_images(
     facts = {
         "name": found.set_name,
         "split": request.facts(),
-        "near_duplicates": {"pairs": len(pairs), "groups": groups, "correlation": THRESHOLD},
+        "near_duplicates": _near_duplicates(pairs, len(usable)),
         "left_out": [entry | {"image": _relative(entry["image"], out)} for entry in left_out],
         "problems": [problem.replace(f"{out}/", "") for problem in problems],
     }
@@ -199,6 +204,8 @@ def prepare_images(
 def _check_request(found: Found, request: SplitRequest) -> None:
     if request.folds is not None and request.folds < 2:
         raise BreastkitError(f"{request.folds} folds were asked for; give at least 2.")
+    if not 0.5 <= request.resemblance <= THRESHOLD:
+        raise BreastkitError(f"A resemblance of {request.resemblance} was asked for; give 0.5 to {THRESHOLD}.")
     if request.folds is not None and request.test_only:
         raise BreastkitError("Folds and a test list of everything exclude each other; ask for one of them.")
     if not found.pictures:
@@ -307,20 +314,19 @@ def _united(picture: Picture, shape: tuple[int, int], resize_masks: bool) -> np.
     return united
 
 
-def _group_near_duplicates(usable: Sequence[_Converted]) -> tuple[list[tuple[int, int, float]], int]:
-    """Makes each group of near-duplicates a case where the set has no patient ids.
-
-    Returns:
-        The pairs found and the number of groups of two and more.
-    """
-    pairs = near_duplicate_pairs([each.thumbnail for each in usable])
+def _group_by_resemblance(usable: Sequence[_Converted], pairs: Sequence[tuple[int, int, float]]) -> None:
+    """Makes images that resemble each other a case where the set has no patient ids."""
     # Flat images correlate with nothing, yet identical ones belong together.
     same = [(group[0], other) for group in identical_images([each.pixels for each in usable]) for other in group[1:]]
-    groups = duplicate_groups([*pairs, *same], len(usable))
     first: dict[int, str] = {}
-    for each, group in zip(usable, groups, strict=True):
+    for each, group in zip(usable, duplicate_groups([*pairs, *same], len(usable)), strict=True):
         each.item.setdefault("case", first.setdefault(group, each.name))
-    return pairs, sum(size > 1 for size in Counter(groups).values())
+
+
+def _near_duplicates(pairs: Sequence[tuple[int, int, float]], count: int) -> dict[str, Any]:
+    near = [pair for pair in pairs if pair[2] >= THRESHOLD]
+    sizes = Counter(duplicate_groups(near, count)).values()
+    return {"pairs": len(near), "groups": sum(size > 1 for size in sizes), "correlation": THRESHOLD}
 
 
 def _contradictions(
@@ -345,10 +351,10 @@ def _contradictions(
         kinds = first.item.get("class"), second.item.get("class")
         if kinds[0] != kinds[1] and (i, j) not in reported:
             problems.append(
-                f"'{first.name}' ({kinds[0]}) and '{second.name}' ({kinds[1]}) are near-duplicates of two classes "
+                f"'{first.name}' ({kinds[0]}) and '{second.name}' ({kinds[1]}) resemble each other under two classes "
                 f"(correlation {r:.3f}); look at them, and leave one out with --leave-out if they show one lesion."
             )
-    across = [(i, j) for i, j, _ in pairs if usable[i].item["case"] != usable[j].item["case"]]
+    across = [(i, j) for i, j, r in pairs if r >= THRESHOLD and usable[i].item["case"] != usable[j].item["case"]]
     if across:
         i, j = across[0]
         problems.append(

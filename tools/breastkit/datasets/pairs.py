@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from breastkit.datasets.duplicates import RESEMBLANCE
 from breastkit.datasets.image_sets import Found, Picture, SplitRequest, list_pictures, match_masks, prepare_images
 from breastkit.errors import BreastkitError
 from breastkit.images import stem
@@ -22,10 +23,11 @@ def prepare_pairs(
     seed: int = 0,
     random_split: bool = False,
     test_only: bool = False,
+    resemblance: float = RESEMBLANCE,
     resize_masks: bool = False,
     workers: int | None = None,
 ) -> Path:
-    """Makes a case list of a folder of images and a folder of masks, matched by name; near-duplicates form a case.
+    """Makes a case list of a folder of images and one of masks, matched by name; resembling images form a case.
 
     Args:
         images: the folder of images, for example original of UDIAT.
@@ -38,6 +40,7 @@ def prepare_pairs(
         seed: another seed gives another split.
         random_split: split image by image, to show how much leaking near-duplicates flatter a result.
         test_only: put everything into the test list, to measure a model trained elsewhere.
+        resemblance: images whose thumbnails correlate by at least this form one case; 0.98 takes near-duplicates alone.
         resize_masks: bring masks of another size to the size of their images.
         workers: processes to work with; all available cores by default.
 
@@ -50,7 +53,7 @@ def prepare_pairs(
     return prepare_images(
         find_pairs(images, masks, image_pattern=image_pattern, mask_pattern=mask_pattern),
         out,
-        request=SplitRequest(seed, folds, random_split, test_only),
+        request=SplitRequest(seed, folds, random_split, test_only, resemblance),
         leave_out=leave_out,
         resize_masks=resize_masks,
         workers=workers,
