@@ -1,5 +1,6 @@
 """What users get wrong, at the command line: one sentence that names the file, no traceback, nothing half-written."""
 
+import gzip
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from breastkit import cli
+from breastkit.cases import read_cases
 
 CHECK = ["data", "check", "tissue"]
 PREPARE = ["data", "prepare", "tissue"]
@@ -20,7 +22,7 @@ PREPARE = ["data", "prepare", "tissue"]
 def phantoms(tmp_path_factory):
     """A small tissue folder, made once."""
     folder = tmp_path_factory.mktemp("bad_input") / "phantoms"
-    assert cli.main(["data", "phantom", "mri", str(folder), "--cases", "3", "--size", "48", "--workers", "1"]) == 0
+    assert cli.main(["data", "phantom", "mri", str(folder), "--cases", "9", "--size", "32", "--workers", "1"]) == 0
     return folder
 
 
@@ -37,12 +39,12 @@ def tissue(phantoms, tmp_path):
     return Path(shutil.copytree(phantoms, tmp_path / "tissue"))
 
 
-def scan_of(folder):
-    return folder / "train" / "scans" / "case_002.nii.gz"
+def scan_of(folder, case=2):
+    return folder / "train" / "scans" / f"case_{case:03}.nii.gz"
 
 
-def mask_of(folder):
-    return folder / "train" / "masks" / "case_002.nii.gz"
+def mask_of(folder, case=2):
+    return folder / "train" / "masks" / f"case_{case:03}.nii.gz"
 
 
 def run(capfd, *words):
@@ -86,46 +88,59 @@ def with_nans(path):
 
 
 def zero_affine(path):
+    """As some exporters write it: the header says that the affine counts, and the affine is zero."""
+    data = bytearray(gzip.decompress(path.read_bytes()))
+    data[252:256] = (0).to_bytes(2, "little") + (1).to_bytes(2, "little")
+    data[280:328] = bytes(48)
+    path.write_bytes(gzip.compress(bytes(data)))
+
+
+def other_values(path):
     image = nibabel.load(path)
-    broken = nibabel.Nifti1Image(np.asarray(image.dataobj), None)
-    broken.header["sform_code"], broken.header["qform_code"] = 1, 0
-    for row in ("srow_x", "srow_y", "srow_z"):
-        broken.header[row] = 0
-    path.write_bytes(broken.to_bytes())
+    save(path, np.asarray(image.dataobj) * np.uint8(3), image.affine)
 
 
-SCAN_FAULTS = {
+FAULTS = {
     emptied: "is empty",
-    truncated: "truncated",
+    truncated: "is truncated",
     text_named_nifti: "is not a NIfTI file although it is named so",
-    four_dimensional: "has 4 dimensions",
-    with_nans: "holds NaN",
-    zero_affine: "affine",
+    four_dimensional: "has 4 dimensions (16, 16, 8, 3), three are needed",
+    with_nans: "holds NaN or infinite values",
+    zero_affine: "has an affine without volume, so its position is unknown",
+    other_values: "holds other values than 0 and 1 (0, 3…)",
 }
 
 
-@pytest.mark.parametrize("fault", SCAN_FAULTS, ids=lambda fault: fault.__name__)
-def test_check_names_a_bad_scan(tissue, capfd, fault):
-    path = scan_of(tissue)
-    if fault in (text_named_nifti, zero_affine):
-        # Without compression, as such a file usually comes.
-        path = path.with_name("case_002.nii")
-        scan_of(tissue).rename(path) if fault is text_named_nifti else shutil.move(scan_of(tissue), path)
-        if fault is zero_affine:
-            save(path, np.random.default_rng(0).random((16, 16, 8), dtype=np.float32))
-    fault(path)
-    code, _, errors = run(capfd, *CHECK, tissue)
-    assert code == 1
-    assert str(path) in errors
-    assert SCAN_FAULTS[fault] in errors
+def test_every_bad_file_is_named_and_the_others_are_finished(tissue, tmp_path, capfd):
+    expected = {}
+    for case, (fault, sentence) in enumerate(FAULTS.items(), start=1):
+        path = (mask_of if fault is other_values else scan_of)(tissue, case)
+        fault(path)
+        expected[fault.__name__] = f"{path} {sentence}"
+    # What people have: without compression, under a name that tells nothing.
+    plain = scan_of(tissue, 3).with_name("case_003.nii")
+    scan_of(tissue, 3).rename(plain)
+    expected["text_named_nifti"] = expected["text_named_nifti"].replace(".nii.gz", ".nii")
+
+    code, _, errors = run(capfd, *PREPARE, tissue, tmp_path / "out", "--workers", "1")
+    assert code == 0
+    assert "sizeof_hdr" not in errors
+    lines = errors.splitlines()
+    for name, beginning in expected.items():
+        assert [line for line in lines if line.startswith(beginning)], f"{name}: {beginning}\n{errors}"
+    cases = read_cases(tmp_path / "out")
+    finished = {item["case"] for item in cases.training + cases.validation + cases.test}
+    assert finished == {"8", "9", "10", "11", "12"}
+    assert str(plain) in " ".join(cases.facts["problems"])
+    assert not list(tmp_path.rglob(".writing-*"))
 
 
-def test_masks_with_other_values_than_0_and_1(tissue, capfd):
-    image = nibabel.load(mask_of(tissue))
-    save(mask_of(tissue), np.asarray(image.dataobj) * np.uint8(3), image.affine)
-    code, _, errors = run(capfd, *CHECK, tissue)
-    assert code == 1
-    assert f"{mask_of(tissue)} holds other values than 0 and 1 (0, 3…)" in errors
+def test_check_names_bad_files_before_the_work(tissue, capfd):
+    emptied(scan_of(tissue, 1))
+    text_named_nifti(scan_of(tissue, 2))
+    _, text, errors = run(capfd, *CHECK, tissue, "--workers", "1")
+    for case, sentence in ((1, FAULTS[emptied]), (2, FAULTS[text_named_nifti])):
+        assert f"{scan_of(tissue, case)} {sentence}" in text + errors
 
 
 def test_a_missing_folder(tmp_path, capfd):
@@ -141,14 +156,6 @@ def test_an_empty_folder(tmp_path, capfd):
     assert (code, text) == (1, "")
     assert str(tmp_path / "empty") in errors
     assert not (tmp_path / "out").exists()
-
-
-def test_prepare_writes_nothing_half(tissue, tmp_path, capfd):
-    emptied(scan_of(tissue))
-    code, _, errors = run(capfd, *PREPARE, tissue, tmp_path / "out")
-    assert str(scan_of(tissue)) in errors
-    assert (code == 0) == (tmp_path / "out" / "dataset.json").exists()
-    assert not list(tmp_path.rglob(".writing-*"))
 
 
 @pytest.mark.parametrize("verb", ["busi", "brain"])
@@ -189,12 +196,12 @@ AWKWARD = "Brust (Kopie 1) für Ärzte, 5e3"
 def test_an_awkward_name_simply_works(phantoms, pictures, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(phantoms, AWKWARD)
-    assert run(capfd, *CHECK, AWKWARD)[0] == 0
-    assert run(capfd, *PREPARE, AWKWARD, f"{AWKWARD} out")[0] == 0
+    assert run(capfd, *CHECK, AWKWARD, "--workers", "1")[0] == 0
+    assert run(capfd, *PREPARE, AWKWARD, f"{AWKWARD} out", "--workers", "1")[0] == 0
     assert (Path(f"{AWKWARD} out") / "dataset.json").exists()
     shutil.copytree(pictures, f"{AWKWARD} us")
-    assert run(capfd, "data", "prepare", "busi", f"{AWKWARD} us", f"{AWKWARD} busi")[0] == 0
-    assert run(capfd, "data", "report", f"{AWKWARD} busi")[0] == 0
+    assert run(capfd, "data", "prepare", "busi", f"{AWKWARD} us", f"{AWKWARD} busi", "--workers", "1")[0] == 0
+    assert run(capfd, "data", "report", f"{AWKWARD} busi", "--workers", "1")[0] == 0
 
 
 def in_a_mount(options, folder, *words):

@@ -32,7 +32,8 @@ ONLY_IN = {
 }
 LIGHT = {"cases", "networks", "transforms", "training"}
 HEAVY = {"ultralytics", "monailabel", "pydicom", "highdicom", "itk", "SimpleITK", "mlflow", "matplotlib", "openvino"}
-CONFIG_MODULES = ("monai", "torch", "ignite", "segmentation_models_pytorch", "breastkit")
+# copy, so that a config can derive one network from another (averaged weights).
+CONFIG_MODULES = ("monai", "torch", "ignite", "segmentation_models_pytorch", "breastkit", "copy")
 
 
 def modules():

@@ -262,12 +262,15 @@ def _inflate_start(path: Path) -> bytes:
 def _parse_nifti(path: Path, data: bytes):
     import nibabel
     from nibabel.filebasedimages import ImageFileError
+    from nibabel.imageglobals import LoggingOutputSuppressor
     from nibabel.spatialimages import HeaderDataError, ImageDataError
     from nibabel.wrapstruct import WrapStructError
 
     kind = nibabel.Nifti2Image if data[:4] in (b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c") else nibabel.Nifti1Image
     try:
-        return kind.from_bytes(data)
+        # nibabel tells of every odd field before it refuses; one sentence is enough.
+        with LoggingOutputSuppressor():
+            return kind.from_bytes(data)
     except (WrapStructError, HeaderDataError, ImageDataError, ImageFileError, OSError, ValueError) as error:
         raise BreastkitError(f"{path} is not a NIfTI file although it is named so; {_FETCH_AGAIN}.") from error
 
