@@ -21,18 +21,18 @@ from breastkit.errors import BreastkitError
 # Columns from the patient's right to left, rows from back to front, slices towards the head.
 CANONICAL = ("L", "A", "S")
 MODES = ("auto", "correct", "report", "off")
-_MEASURES = ("mean", "median", "air_depth")
+_MEASURES = ("mean", "median", "cleft")
 _AXES = {"columns": 0, "rows": 1, "slices": 2}
 
 # One rule an axis; see `Rule`. In the canonical frame the upper half of a slice is the back, the lower half the front.
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    # Air is deeper in front of the breasts than behind the body, which the field of view mostly cuts; and behind the
-    # chest wall the liver end is brighter than the lung end. Medians ignore the heart and its vessels.
+    # Air reaches deeper between the breasts than beside them, while a back is flat; and behind the chest wall the liver
+    # end is brighter than the lung end. Medians ignore the heart and its vessels.
     "default": {
         "rows": {
-            "measure": "air_depth",
-            "first": {"columns": (30, 70), "rows": (0, 100)},
-            "second": {"columns": (30, 70), "rows": (100, 0)},
+            "measure": "cleft",
+            "first": {"columns": (20, 80), "rows": (0, 100)},
+            "second": {"columns": (20, 80), "rows": (100, 0)},
             "larger": "second",
             "blocks": (48, 48, 24),
         },
@@ -68,7 +68,8 @@ class Rule:
         first: a region.
         second: the region it is compared with.
         larger: which of them, ``first`` or ``second``, has the larger value when the axis is right.
-        measure: ``mean``, ``median``, or ``air_depth``, the mean share of a region's rows that are air before the body.
+        measure: ``mean``, ``median``, or ``cleft``: how much deeper air reaches into the body in the middle of the
+            region's columns than where it is shallowest on both sides, as a share of the region's rows.
         blocks: columns, rows and slices the volume is averaged to beforehand, against noise; as it is by default.
         air: values up to this percentage of the range of a volume are air.
     """
@@ -106,8 +107,16 @@ class Rule:
             return float(np.median(part))
         low, high = np.percentile(volume, (2, 95))
         body = part > low + self.air / 100 * (high - low)
-        depth = np.where(body.any(axis=1), body.argmax(axis=1), body.shape[1])
-        return float(depth.mean() / body.shape[1])
+        depth = np.where(body.any(axis=1), body.argmax(axis=1), body.shape[1]) / body.shape[1]
+        return float(_cleft(depth).mean())
+
+
+def _cleft(depth: np.ndarray) -> np.ndarray:
+    """Returns by slice how much deeper (column, slice) depths are in the middle seventh than near the sides."""
+    columns = len(depth)
+    middle = depth[columns * 3 // 7 : columns - columns * 3 // 7].mean(axis=0)
+    side = columns * 5 // 14
+    return middle - (depth[:side].min(axis=0) + depth[-side:].min(axis=0)) / 2
 
 
 def _span(percent: Any, length: int) -> slice:
