@@ -119,6 +119,9 @@ def _draw_of_bundle(
     if image_size is not None:
         parser["image_size"] = image_size
     parser["train"]["dataset"]["data"] = [dict(item) for item in chosen]
+    if "cache_dir" in parser["train"]["dataset"]:
+        # A few images are quickly read; the folder's cache is for training.
+        parser["train"]["dataset"]["cache_dir"] = None
     random_steps = parser["train"]["dataset"].get("transform")
     parser.parse()
     shown = parser.get_parsed_content("train#dataset")
