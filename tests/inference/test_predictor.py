@@ -6,7 +6,7 @@ from monai.data import MetaTensor
 from torch import nn
 
 from breastkit.errors import BreastkitError
-from breastkit.inference import Backend, Precision, Predictor, backends
+from breastkit.inference import Backend, Precision, Predictor, backends, predictor
 from breastkit.networks import AnySize, SpatialDropoutUNet
 
 
@@ -169,7 +169,8 @@ def test_options_are_taken_as_strings_and_refused_with_a_sentence():
         Predictor(0)
 
 
-def test_progress_knows_how_many_slices_there_are(network, images, capsys):
+def test_progress_knows_how_many_slices_there_are(network, images, capsys, monkeypatch):
+    monkeypatch.setattr(predictor, "_PATIENCE", 0)
     Predictor(backend="torch", progress=True)(images, network)
     assert "/5 [" in capsys.readouterr().err
 

@@ -34,7 +34,9 @@ class _Bar(tqdm):
         return values
 
 
-def progress_bar(text: str, *, total: int | None = None, unit: str = "it", leave: bool = True) -> tqdm:
+def progress_bar(
+    text: str, *, total: int | None = None, unit: str = "it", leave: bool = True, delay: float = 0.0
+) -> tqdm:
     """Returns an open bar on stderr: a context manager with ``update(n)``.
 
     Without a terminal a line is written every ten seconds instead of ten a second, so that logs stay readable.
@@ -45,6 +47,7 @@ def progress_bar(text: str, *, total: int | None = None, unit: str = "it", leave
         desc=text,
         unit=unit,
         leave=leave,
+        delay=delay,
         file=sys.stderr,
         dynamic_ncols=not quiet,
         mininterval=10.0 if quiet else 0.1,

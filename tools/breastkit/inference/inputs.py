@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from breastkit.datasets.tissue import patient_id
 from breastkit.dicom import holds_dicom, read_folder
 from breastkit.errors import BreastkitError
 from breastkit.images import VOLUME_SUFFIXES, stem
@@ -30,13 +30,15 @@ def find_inputs(
     place: str | Path,
     *,
     suffixes: Sequence[str] = VOLUME_SUFFIXES,
+    series: bool = True,
     outputs: Sequence[str] = (),
 ) -> Inputs:
-    """Finds the scans to run on.
+    """Finds the scans or pictures to run on.
 
     Args:
         place: a file, a DICOM series folder, or a folder of these.
         suffixes: file names that are images.
+        series: whether folders of DICOM files are images too.
         outputs: what the bundle appends to a scan's name for its own outputs (``_breast``); a file so named beside its
             scan is an output of an earlier run and left aside.
 
@@ -45,32 +47,36 @@ def find_inputs(
     """
     place = Path(place).expanduser()
     if not place.exists():
-        raise BreastkitError(f"{place} does not exist; name a scan, a DICOM series folder or a folder of these.")
+        raise BreastkitError(f"{place} does not exist; {_remedy(series)}.")
     if place.is_file():
         if not _is_image(place, suffixes):
             raise BreastkitError(f"{place} is no image of a kind this bundle reads ({', '.join(suffixes)}).")
         return Inputs([_item(place)], [])
-    if holds_dicom(place):
+    if series and holds_dicom(place):
         return Inputs([_item(place)], [])
-    found, skipped = _sort_out(place, suffixes, outputs)
+    found, skipped = _sort_out(place, suffixes, series, outputs)
     if not found:
         aside = f" ({skipped[0][0].name}: {skipped[0][1]})" if skipped else ""
-        raise BreastkitError(
-            f"{place} holds nothing to run on{aside}; name a scan, a DICOM series folder or a folder of these."
-        )
+        raise BreastkitError(f"{place} holds nothing to run on{aside}; {_remedy(series)}.")
     _refuse_same_names(found)
     return Inputs([_item(path) for path in found], skipped)
 
 
+def _remedy(series: bool) -> str:
+    if series:
+        return "name a scan, a DICOM series folder or a folder of these"
+    return "name a picture or a folder with pictures directly in it"
+
+
 def _sort_out(
-    place: Path, suffixes: Sequence[str], outputs: Sequence[str]
+    place: Path, suffixes: Sequence[str], series: bool, outputs: Sequence[str]
 ) -> tuple[list[Path], list[tuple[Path, str]]]:
     found, skipped = [], []
     entries = sorted(path for path in place.iterdir() if not path.name.startswith("."))
     names = {stem(path) for path in entries}
     for path in entries:
         if path.is_dir():
-            reason = _why_no_series(path)
+            reason = _why_no_series(path) if series else "a folder"
         elif not _is_image(path, suffixes):
             reason = "not an image"
         elif "_mask" in stem(path):
@@ -107,12 +113,6 @@ def _refuse_same_names(paths: list[Path]) -> None:
         if count > 1:
             twins = " and ".join(path.name for path in paths if stem(path) == name)
             raise BreastkitError(f"{twins} in {paths[0].parent} would write outputs of the same name; rename one.")
-
-
-def patient_id(name: str) -> str:
-    """Returns the last run of digits of a name without leading zeros, or the name if there is none."""
-    digits = re.findall(r"\d+", name)
-    return str(int(digits[-1])) if digits else name
 
 
 def _item(path: Path) -> dict[str, str]:

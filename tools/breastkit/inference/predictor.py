@@ -17,6 +17,8 @@ from breastkit.logs import get_logger
 from breastkit.progress import progress_bar
 
 _LOGGER = get_logger(__name__)
+# Seconds before a bar appears: a volume that is done by then needs none.
+_PATIENCE = 2.0
 
 
 class Predictor(Inferer):
@@ -31,7 +33,7 @@ class Predictor(Inferer):
         backend: ``torch``; ``openvino``; ``auto`` is torch on an accelerator and OpenVINO on a CPU, where it is
             installed and takes the network.
         precision: ``f32``; ``bf16``; ``auto`` is bf16 where the device computes it natively.
-        progress: show a bar while a volume is computed.
+        progress: show a bar where a volume takes longer than a moment.
 
     Raises:
         BreastkitError: if backend or precision is none of these, or OpenVINO was asked for and cannot take the network.
@@ -83,7 +85,7 @@ class Predictor(Inferer):
         differ[zero[:1]] = True
         chosen = differ.nonzero().flatten()
         if self.progress:
-            with progress_bar("slices", total=len(chosen), unit="slice", leave=False) as bar:
+            with progress_bar("slices", total=len(chosen), unit="slice", leave=False, delay=_PATIENCE) as bar:
                 output = self._run_chosen(slices, chosen, network, advance=bar.update)
         else:
             output = self._run_chosen(slices, chosen, network)

@@ -63,10 +63,10 @@ class ReadableCases(IterableDataset):
         named = "; ".join(sentence.rstrip(".") for _, sentence in self.failures[:_NAMED])
         others = len(self.failures) - _NAMED
         more = f"; and {others} more, named above" if others > 0 else ""
-        raise BreastkitError(
-            f"{len(self.failures)} of {len(self.data)} {self.unit}s could not be used, the others are done: "
-            f"{named}{more}."
-        )
+        count, total = len(self.failures), len(self.data)
+        which = f"None of {total} {self.unit}s" if count == total else f"{count} of {total} {self.unit}s"
+        rest = "" if count == total else ", the others are done"
+        raise BreastkitError(f"{which} could {'' if count == total else 'not '}be used{rest}: {named}{more}.")
 
     def _prepare(self, item: Mapping[str, Any]) -> tuple[str | None, Any]:
         if "label" in item:

@@ -63,7 +63,7 @@ def compare_runs(runs: Sequence[str], *, out: str) -> Path:
     """
     methods = read_methods([runs] if isinstance(runs, str) else runs)
     metrics = _shared_metrics(methods)
-    means, tests = mean_table(methods, metrics), test_table(methods, metrics)
+    means, tests = mean_table(methods, metrics), paired_table(methods, metrics)
     folder = make_folder(out)
     write_text(folder / "comparison.csv", means.round(5).to_csv(index=False))
     write_text(folder / "tests.csv", tests.round(5).to_csv(index=False))
@@ -100,7 +100,7 @@ def mean_table(methods: Sequence[Method], metrics: Sequence[str]) -> pd.DataFram
     return pd.DataFrame(rows)
 
 
-def test_table(methods: Sequence[Method], metrics: Sequence[str]) -> pd.DataFrame:
+def paired_table(methods: Sequence[Method], metrics: Sequence[str]) -> pd.DataFrame:
     """Returns paired tests of every two methods; ``p_holm`` allows for the number of pairs tested on a metric.
 
     Raises:
@@ -180,6 +180,9 @@ def _table(folder: Path) -> pd.DataFrame:
         raise BreastkitError(f"{path} is no table; evaluate the run again.") from error
     if "case" not in table or table.empty:
         raise BreastkitError(f"{path} has no cases; evaluate the run again.")
+    # Errors have a sign, which tells of bias; which method errs less is told by their size.
+    for name in [name for name in table.columns if "error" in name]:
+        table[f"absolute_{name}"] = table.pop(name).abs()
     figures = [name for name in table.select_dtypes("number").columns if name not in _NOT_METRICS]
     # A case may have several images; methods are compared on cases, which are independent of each other.
     return table.groupby("case")[figures].mean()
