@@ -1,12 +1,17 @@
-"""How well shipped breast masks fit a real study: patient 153 of Duke-Breast-Cancer-MRI.
+"""How well the shipped breast masks fit a real study, patient 153 of Duke-Breast-Cancer-MRI.
 
-The reference is our own: the body's surface, found by thresholding, cut at the front of the pectoral muscle and chest
-wall along lines drawn by eye on eleven slices of the first post-contrast phase and interpolated between them. It is a
-rough outline by engineers, not a radiologist's, and measures to within a few hundredths of Dice.
+The study is looked for in the folder ``BREASTKIT_DATA`` names, ``../shared/data`` by default. The reference is our
+own: the body's surface, found by thresholding, cut at the front of the pectoral muscle and chest wall along lines
+drawn by eye on eleven slices of the first post-contrast phase and interpolated between them. It is a rough outline by
+engineers, not a radiologist's, and measures to within a few hundredths of Dice.
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -61,6 +66,33 @@ def _body(image: np.ndarray) -> np.ndarray:
     return labels == largest
 
 
-def series_path(data: str | Path) -> Path:
-    """Returns the folder of the first post-contrast series below the folder that holds the Duke study."""
-    return Path(data) / "Breast_MRI_153" / "post_1"
+def main() -> str:
+    """Runs the shipped bundle on both phases of the study and returns the Dice with our outline."""
+    from breastkit.bundles import bundle_folder
+    from breastkit.dicom import read_series
+    from breastkit.images import read_volume
+    from breastkit.metrics import dice
+
+    study = Path(os.environ.get("BREASTKIT_DATA", "../shared/data")) / "duke" / "Breast_MRI_153"
+    if not study.is_dir():
+        return f"duke: {study} is not there; set BREASTKIT_DATA to the folder that holds duke/Breast_MRI_153."
+    outline = duke_outline(read_series(study / "post_1").array)
+    outlined = outline.any(axis=(0, 1))
+    lines = ["duke: Dice with our own rough outline, over all slices and over the outlined ones"]
+    with tempfile.TemporaryDirectory() as out:
+        for phase in ("post_1", "pre"):
+            _run_inference(bundle_folder("breast_mri_tissue_segmentation"), study / phase, Path(out))
+            mask = read_volume(Path(out) / f"{phase}_breast.nii.gz", mask=True).array
+            within = dice(mask[..., outlined], outline[..., outlined])
+            lines.append(f"  {phase}: {dice(mask, outline):.3f}, {within:.3f}")
+    return "\n".join(lines)
+
+
+def _run_inference(bundle: str | Path, series: Path, out: Path) -> None:
+    config = str(Path(bundle) / "configs" / "inference.json")
+    command = ["-m", "monai.bundle", "run", "--config_file", config, "--bundle_root", str(bundle)]
+    subprocess.run(
+        [sys.executable, *command, "--dataset_dir", str(series), "--output_dir", str(out)],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
