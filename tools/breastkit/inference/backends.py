@@ -31,7 +31,8 @@ _LOGGER = get_logger(__name__)
 # More pixels than this at once gain nothing on a CPU and cost memory: 512x512 slices go one by one, 256x256 by fours.
 _CPU_PIXELS = 512 * 512
 _MODELS_ON_DISK = 16
-_MODELS_IN_MEMORY = 4
+# The models of five folds and a bundle's own, so that none is compiled anew for every image.
+_MODELS_IN_MEMORY = 6
 
 
 class Backend(StrEnum):

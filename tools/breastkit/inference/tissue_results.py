@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from ignite.engine import Engine, Events
-from tqdm import tqdm
+from ignite.engine import Engine
 
-from breastkit.atomic import make_folder, write_text
+from breastkit.atomic import write_text
 from breastkit.images import is_volume, write_nifti, write_png
 from breastkit.inference.axial_view import AxialView
 from breastkit.inference.candidate import find_candidate
 from breastkit.inference.features import FEATURES, measure_candidate
 from breastkit.inference.inputs import Inputs
 from breastkit.inference.readable_cases import ReadableCases
+from breastkit.inference.results import Results
 from breastkit.pictures import LESION, PREDICTION, grid
 
 _ROWS = 12
 _COLUMNS = 5
 
 
-class TissueResults:
+class TissueResults(Results):
     """Handler that writes, on every scan's own grid, the breast mask, the lesion candidate in it, and pictures.
 
     For a scan ``x``: ``x_breast.nii.gz``, ``x_candidate.nii.gz``, ``x_overlay.png`` and, where the postprocessing kept
@@ -52,30 +51,16 @@ class TissueResults:
         percentile: float = 98.0,
         pictures: bool = True,
     ) -> None:
-        self.folder = Path(output_dir)
-        self.inputs, self.dataset = inputs, dataset
+        super().__init__(output_dir, inputs=inputs, dataset=dataset)
         self.percentile, self.pictures = percentile, pictures
         self._rows: list[dict[str, Any]] = []
         self._orientations: list[dict[str, Any]] = []
         self._strips: list[tuple[str, list[np.ndarray]]] = []
 
-    def attach(self, engine: Engine) -> None:
-        """Attaches to an evaluator that decollates."""
-        engine.add_event_handler(Events.STARTED, self.start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self.write_scans)
-        engine.add_event_handler(Events.COMPLETED, self.finish)
-
     def start(self, engine: Engine) -> None:
-        """Makes the folder, before hours of work, and names what is left aside."""
-        make_folder(self.folder)
-        for path, reason in self.inputs.skipped:
-            tqdm.write(f"Left aside: {path.name}: {reason}.", file=sys.stderr)
+        """Makes the folder and begins empty tables."""
+        super().start(engine)
         self._rows, self._orientations, self._strips = [], [], []
-
-    def write_scans(self, engine: Engine) -> None:
-        """Writes the files of the scans of a batch."""
-        for batch, output in zip(engine.state.batch, engine.state.output, strict=True):
-            self._write_scan(batch, output)
 
     def finish(self, engine: Engine) -> None:
         """Writes what belongs to all scans."""
@@ -84,9 +69,10 @@ class TissueResults:
             number = f"_{first // _ROWS + 1}" if first else ""
             picture = grid([pictures for _, pictures in strips], row_titles=[name for name, _ in strips])
             write_png(self.folder / f"predictions{number}.png", picture)
-        self._write_problems()
+        super().finish(engine)
 
-    def _write_scan(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
+    def write_input(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
+        """Writes the files of one scan and the tables so far."""
         scan, affine = batch["scan"][0].cpu().numpy(), np.asarray(batch["scan"].affine, dtype=np.float64)
         breast = output["pred"][0].cpu().numpy() > 0
         candidate = find_candidate(scan, breast, percentile=self.percentile)
@@ -112,14 +98,6 @@ class TissueResults:
         rows = [tiles[:3], tiles[3:]]
         write_png(self.folder / f"{name}_overlay.png", grid([row for row in rows if row], tile=320, row_titles=[name]))
         self._strips.append((name, [view.picture(k, outlined, filled) for k in view.middle(_COLUMNS)]))
-
-    def _write_problems(self) -> None:
-        problems = [(path.name, f"left aside: {reason}") for path, reason in self.inputs.skipped]
-        problems += [(Path(path).name, sentence) for path, sentence in self.dataset.failures]
-        path = self.folder / "problems.csv"
-        path.unlink(missing_ok=True)
-        if problems:
-            write_text(path, pd.DataFrame(problems, columns=["input", "problem"]).to_csv(index=False))
 
 
 def orientation_row(meta: Mapping[str, Any]) -> dict[str, Any]:

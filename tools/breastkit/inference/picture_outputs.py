@@ -1,0 +1,116 @@
+"""What inference of the picture bundles writes for every picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from ignite.engine import Engine
+
+from breastkit.atomic import write_text
+from breastkit.errors import BreastkitError
+from breastkit.images import write_png
+from breastkit.inference.inputs import Inputs
+from breastkit.inference.readable_cases import ReadableCases
+from breastkit.inference.results import Results
+from breastkit.metrics.segmentation import bounding_box
+from breastkit.pictures import PREDICTION, overlay
+
+BOX = ("x_min", "y_min", "x_max", "y_max")
+COLUMNS = ("file", "mask", "area_px", *BOX, "confidence")
+
+
+class PictureOutputs(Results):
+    """Handler that writes, on every picture's own grid, the mask, an overlay and, on request, the probability.
+
+    For a picture ``x.png``: ``x_mask.png`` (0 and 255), ``x_overlay.png`` and, where asked for, ``x_probability.png``
+    (0 to 255 for 0 to 1). For all of them: ``predictions.csv`` and, where inputs were left out, ``problems.csv``. The
+    box of a mask is that of all its pieces, both ends inside; an empty mask has none. The confidence is the mean
+    probability inside the mask, 0 where it is empty. Where the postprocessing tells how far several members disagree,
+    there are ``x_uncertainty.png`` (the standard deviation, white at its largest possible value 0.5) and the column
+    ``uncertainty`` as well.
+
+    The batch must hold the ``picture`` as it was read, the output the mask ``pred`` and its ``probability``.
+
+    Args:
+        output_dir: the folder to write to.
+        inputs: what inference was given.
+        dataset: knows which inputs could not be used.
+        overlays: write the overlays.
+        probability: write the probabilities.
+    """
+
+    outputs = ("_overlay", "_probability", "_uncertainty")
+
+    def __init__(
+        self,
+        output_dir: str | Path,
+        *,
+        inputs: Inputs,
+        dataset: ReadableCases,
+        overlays: bool = True,
+        probability: bool = False,
+    ) -> None:
+        super().__init__(output_dir, inputs=inputs, dataset=dataset)
+        self.overlays, self.probability = overlays, probability
+        self._rows: list[dict[str, Any]] = []
+
+    def start(self, engine: Engine) -> None:
+        """Makes the folder.
+
+        Raises:
+            BreastkitError: if it is the folder of the pictures, whose true masks would be overwritten.
+        """
+        if self.folder.resolve() in {Path(item["image"]).parent for item in self.inputs.items}:
+            raise BreastkitError(
+                f"{self.folder} holds the pictures themselves, and true masks beside them could be overwritten; "
+                "name another folder with --output_dir."
+            )
+        super().start(engine)
+        self._rows = []
+
+    def write_input(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
+        """Writes the files of one picture and the table so far."""
+        picture = batch["picture"][0].cpu().numpy().round().astype(np.uint8)
+        mask = output["pred"][0].cpu().numpy() > 0
+        probability = output["probability"][0].cpu().numpy()
+        files = {"_mask": mask * np.uint8(255)}
+        if self.overlays:
+            files["_overlay"] = overlay(picture, mask, PREDICTION)
+        if self.probability:
+            files["_probability"] = (probability * 255).round()
+        if "pred_spread" in output:
+            files["_uncertainty"] = (output["pred_spread"][0].cpu().numpy() * 510).round()
+        for end, array in files.items():
+            write_png(self.folder / f"{batch['name']}{end}.png", array)
+        row = {"file": Path(batch["image"].meta["filename_or_obj"]).name, "mask": f"{batch['name']}_mask.png"}
+        row |= measure_mask(mask, probability)
+        if "pred_disagreement" in output:
+            row["uncertainty"] = round(float(output["pred_disagreement"]), 4)
+        self._rows.append(row)
+        self._write_table()
+
+    def finish(self, engine: Engine) -> None:
+        """Writes the tables, an empty one where no picture could be used."""
+        self._write_table()
+        super().finish(engine)
+
+    def _write_table(self) -> None:
+        uncertain = ["uncertainty"] if any("uncertainty" in row for row in self._rows) else []
+        table = pd.DataFrame(self._rows, columns=[*COLUMNS, *uncertain])
+        # Whole numbers stay whole although an empty mask has no box.
+        table = table.astype(dict.fromkeys(("area_px", *BOX), "Int64"))
+        write_text(self.folder / "predictions.csv", table.to_csv(index=False))
+
+
+def measure_mask(mask: np.ndarray, probability: np.ndarray) -> dict[str, float | int | None]:
+    """Returns area, box (both ends inside) and confidence of a mask."""
+    if not mask.any():
+        return {"area_px": 0, **dict.fromkeys(BOX), "confidence": 0.0}
+    rows, columns = bounding_box(mask)
+    box = (columns.start, rows.start, columns.stop - 1, rows.stop - 1)
+    confidence = round(float(probability[mask].mean(dtype=np.float64)), 4)
+    return {"area_px": int(mask.sum()), **dict(zip(BOX, box, strict=True)), "confidence": confidence}
