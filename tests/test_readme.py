@@ -1,11 +1,13 @@
-"""The code blocks of every README are run as they stand, in order, in a folder of their own with phantoms for data.
+"""The code blocks of every README are run as they stand, in order, in a folder of their own.
 
-A block under a comment `<!-- not run by the tests: why -->` is left out. Where a line would take minutes, the options
-in `SMALLER` are added to it; `make` lines are run by `.ci/run`.
+Data that a README does not make itself are phantoms under the same names (`DATA`). Where a line would take minutes,
+the options in `SMALLER` are added to it. A block under a comment `<!-- not run by the tests: why -->` is left out, and
+`make` lines are run by `.ci/run`.
 """
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -14,10 +16,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SHELL = {"sh", "bash", "shell", "console"}
+SHELL = {"", "sh", "bash", "shell", "console"}
 BLOCK = re.compile(r"^(?P<fence>```+)(?P<language>\w*)[^\n]*\n(?P<text>.*?)^(?P=fence)\s*$", re.DOTALL | re.MULTILINE)
 LEFT_OUT = re.compile(r"<!-- not run by the tests: (?P<why>[^>]+) -->\s*\Z")
-RUN = ("breastkit ", "python ", "mlflow run ", "torchrun ")
+RUN = ("breastkit ", "python ", "torchrun ")
+# What a README may take for granted, and the command that makes it; in this order.
+DATA = {
+    "work/phantom": "breastkit data phantom mri work/phantom --cases 6 --seed 1 --size 48",
+    "work/tissue": "breastkit data prepare tissue work/phantom work/tissue",
+    "work/phantom_us": "breastkit data phantom us work/phantom_us --cases 24 --seed 1",
+    "work/busi": "breastkit data prepare busi work/phantom_us work/busi",
+}
 # What keeps a line short: the first of these that occurs in it, and the options it then gets.
 SMALLER = (
     ("data phantom mri", "--size 48"),
@@ -60,14 +69,6 @@ def made_smaller(command):
     return " ".join([command, *(pair for pair in pairs if pair.split()[0] not in given)])
 
 
-@pytest.fixture
-def folder(tmp_path):
-    """A working folder in which the repository's folders have the names the READMEs use."""
-    for name in ("bundles", "mlflow", "apps", "tools"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    return tmp_path
-
-
 def run(command, folder):
     environment = os.environ | {
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
@@ -78,20 +79,47 @@ def run(command, folder):
     )
 
 
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """The phantoms that stand for a README's data, made once."""
+    made = tmp_path_factory.mktemp("readme_data")
+    for command in DATA.values():
+        result = run(["bash", "-c", command], made)
+        assert result.returncode == 0, result.stderr
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path, data):
+    """A working folder in which the repository's folders and the data have the names the READMEs use."""
+    for name in ("bundles", "mlflow", "apps", "tools"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    return tmp_path
+
+
+def bring_data(commands, data, folder):
+    """Copies what the commands use and do not make."""
+    for name in DATA:
+        uses = [command for command in commands if re.search(rf"{name}(?![\w-])", command)]
+        makes = [command for command in uses if re.search(rf"data (phantom|prepare) .*{name}(?![\w/-])", command)]
+        if uses and not makes:
+            shutil.copytree(data / name, folder / name)
+
+
 @pytest.mark.parametrize("readme", readmes(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_blocks_run(readme, folder):
+def test_blocks_run(readme, folder, data):
+    commands = []
     for block in blocks_of(readme):
         if block.reason_left_out:
             continue
         if block.language == "python":
-            commands = [[sys.executable, "-c", block.text]]
+            commands.append([sys.executable, "-c", block.text])
         elif block.language in SHELL:
-            commands = [["bash", "-c", made_smaller(command)] for command in commands_of(block)]
-        else:
-            continue
-        for command in commands:
-            result = run(command, folder)
-            assert result.returncode == 0, f"{command[-1]}\n{result.stdout[-2000:]}\n{result.stderr[-4000:]}"
+            commands += [["bash", "-c", made_smaller(command)] for command in commands_of(block)]
+    bring_data([command[-1] for command in commands], data, folder)
+    for command in commands:
+        result = run(command, folder)
+        assert result.returncode == 0, f"{command[-1]}\n{result.stdout[-2000:]}\n{result.stderr[-4000:]}"
 
 
 @pytest.mark.parametrize("readme", readmes(), ids=lambda path: str(path.relative_to(ROOT)))
