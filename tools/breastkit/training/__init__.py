@@ -1,9 +1,11 @@
 """What ignite and MONAI lack for training: runs that go on, best weights, threshold search, several processes."""
 
 from breastkit.training.autocast_inferer import AutocastInferer
+from breastkit.training.batch_dice import BatchDiceLoss
 from breastkit.training.best_weights import BestWeights
 from breastkit.training.case_dice import CaseDice
 from breastkit.training.checkpoint import Checkpoint, keep_state
+from breastkit.training.clean_up_search import CleanUpSearch
 from breastkit.training.curves import Curves
 from breastkit.training.dice_bce import DiceBCELoss
 from breastkit.training.distributed import AverageBuffers, SharedBatches, is_main, start_processes, stop_processes
@@ -20,9 +22,11 @@ from breastkit.training.weights import WeightsLoader, add_facts, load_weights, r
 __all__ = [
     "AutocastInferer",
     "AverageBuffers",
+    "BatchDiceLoss",
     "BestWeights",
     "CaseDice",
     "Checkpoint",
+    "CleanUpSearch",
     "Curves",
     "DiceBCELoss",
     "EarlyStopping",

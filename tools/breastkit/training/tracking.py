@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ignite.engine import Engine, Events
+from monai.engines import Trainer
 from monai.handlers import MLFlowHandler
 
 from breastkit.atomic import make_folder
@@ -45,7 +46,7 @@ class MlflowRun(MLFlowHandler):
     Args:
         folder: the output folder; its pictures, tables, weights and configs become artifacts.
         tracking_uri: a SQLite file (``sqlite:///…``) or the address of a server.
-        experiment_name: under which experiment; the bundle's name.
+        experiment_name: under which experiment; a folder, such as the bundle's, stands for its name.
         run_name: under which name; made from the folder and the time if None.
         params: settings that stay the same through the run.
         tags: other facts, which may change when a run goes on.
@@ -75,7 +76,7 @@ class MlflowRun(MLFlowHandler):
         _check_store(self.uri)
         super().__init__(
             tracking_uri=tracking_uri,
-            experiment_name=experiment_name,
+            experiment_name=place.resolve().name if (place := Path(experiment_name)).is_dir() else experiment_name,
             run_name=str(run_name) if run_name else f"{self.folder.name}-{time.strftime('%Y%m%d-%H%M%S')}",
             experiment_param=dict(params or {}),
             # Every tenth step draws the same curve and costs a tenth.
@@ -86,7 +87,7 @@ class MlflowRun(MLFlowHandler):
 
     def attach(self, engine: Engine) -> None:
         """Attaches to a trainer, or to an evaluator that runs alone."""
-        self.iteration_log = self.iteration_log if hasattr(engine, "optimizer") else False
+        self.iteration_log = self.iteration_log if isinstance(engine, Trainer) else False
         super().attach(engine)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self.fail)
         if self.run_folder is None:

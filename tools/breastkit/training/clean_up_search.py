@@ -1,0 +1,89 @@
+"""After the threshold search: which tidying of the masks helps the validation pictures most."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+from monai.inferers import Inferer
+from torch import nn
+from torch.utils.data import DataLoader
+
+from breastkit.logs import get_logger
+from breastkit.metrics import dice
+from breastkit.progress import track
+from breastkit.training.curves import write_table
+from breastkit.training.distributed import is_main, wait_for_all
+from breastkit.training.weights import add_facts, load_weights, read_model_json
+from breastkit.transforms import clean_mask
+
+TABLE = "clean_up.csv"
+logger = get_logger(__name__)
+
+
+class CleanUpSearch:
+    """Tries clean-ups of the masks on validation pictures and stores the best one with the weights.
+
+    Tried are all pieces or only the largest, each with several smallest sizes of a piece, at the threshold stored in
+    ``model.json``. The best has the highest mean Dice over pictures, where one without lesion counts as 1 if nothing
+    is left and as 0 otherwise; of equals it is the one that does least. Written are ``clean_up.csv``, and ``clean_up``
+    in ``model.json``, which `breastkit.transforms.CleanMaskd` takes.
+
+    Args:
+        folder: the run's output folder, with the best weights and their threshold.
+        network: the network itself; it gets these weights.
+        dataloader: validation pictures with and without lesion; every process sees all of them, one does the work.
+        inferer: how the network is run on a batch.
+        device: where to compute.
+        shares: smallest sizes of a piece, as shares of the picture's longest side squared.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        network: nn.Module,
+        dataloader: DataLoader,
+        inferer: Inferer,
+        *,
+        device: torch.device,
+        shares: Sequence[float] = (0.0, 0.0005, 0.001, 0.002, 0.004, 0.008),
+    ):
+        self.folder, self.network, self.dataloader, self.inferer = Path(folder), network, dataloader, inferer
+        self.device = device
+        self.choices = [
+            {"largest_only": largest, "minimum_share": float(share)}
+            for largest, share in product((False, True), sorted(shares))
+        ]
+
+    def run(self) -> None:
+        """Searches and writes."""
+        # The main process may still be writing the threshold.
+        wait_for_all()
+        if is_main():
+            self._search()
+        wait_for_all()
+
+    def _search(self) -> None:
+        load_weights(self.folder, self.network)
+        reached = self._dice_of_choices(read_model_json(self.folder)["threshold"]).mean(0)
+        best = int(np.flatnonzero(reached >= reached.max() - 1e-9)[0])
+        rows = [{**choice, "dice": float(value)} for choice, value in zip(self.choices, reached, strict=True)]
+        write_table(self.folder / TABLE, rows)
+        figures = {"val_dice_all_images": float(reached[0]), "val_dice_all_images_cleaned": float(reached[best])}
+        add_facts(self.folder, figures=figures, clean_up=self.choices[best])
+        logger.info("Best clean-up %s: mean Dice %.4f, %.4f without.", self.choices[best], reached[best], reached[0])
+
+    @torch.inference_mode()
+    def _dice_of_choices(self, threshold: float) -> np.ndarray:
+        """Returns the Dice of every picture (rows) with every choice (columns)."""
+        self.network.eval()
+        found = []
+        for batch in track(self.dataloader, "Clean-up search", unit="batch"):
+            logits = self.inferer(batch["image"].to(self.device), self.network)
+            masks = (torch.sigmoid(logits.float()) >= threshold)[:, 0].cpu().numpy()
+            for mask, truth in zip(masks, batch["label"][:, 0].numpy() > 0.5, strict=True):
+                found.append([dice(clean_mask(mask, **choice), truth) for choice in self.choices])
+        return np.array(found)
