@@ -1,32 +1,33 @@
 """Running trained networks: one predictor for all bundles, and what is made of its outputs."""
 
-from breastkit.inference.axial_view import AxialView
-from breastkit.inference.backends import Backend, Precision
-from breastkit.inference.candidate import find_candidate
-from breastkit.inference.features import measure_candidate
-from breastkit.inference.flip_averaging import FlipAveraging
-from breastkit.inference.inputs import Inputs, find_inputs
-from breastkit.inference.members import Members, Opinions
-from breastkit.inference.picture_outputs import PictureOutputs
-from breastkit.inference.predictor import Predictor
-from breastkit.inference.readable_cases import ReadableCases
-from breastkit.inference.results import Results
-from breastkit.inference.tissue_results import TissueResults
+from __future__ import annotations
 
-__all__ = [
-    "AxialView",
-    "Backend",
-    "FlipAveraging",
-    "Inputs",
-    "Members",
-    "Opinions",
-    "PictureOutputs",
-    "Precision",
-    "Predictor",
-    "ReadableCases",
-    "Results",
-    "TissueResults",
-    "find_candidate",
-    "find_inputs",
-    "measure_candidate",
-]
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "AxialView": "axial_view",
+    "Backend": "backends",
+    "FlipAveraging": "flip_averaging",
+    "Inputs": "inputs",
+    "Members": "members",
+    "Opinions": "members",
+    "PictureOutputs": "picture_outputs",
+    "Precision": "backends",
+    "Predictor": "predictor",
+    "ReadableCases": "readable_cases",
+    "Results": "results",
+    "TissueResults": "tissue_results",
+    "find_candidate": "candidate",
+    "find_inputs": "inputs",
+    "measure_candidate": "features",
+}
+
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when asked for: what only draws slices need not wait for torch.
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
