@@ -1,8 +1,18 @@
 """Networks that MONAI and segmentation_models_pytorch lack, and how a bundle picks one by name."""
 
 from breastkit.networks.any_size import AnySize
+from breastkit.networks.encoder_decoder import EncoderDecoder
+from breastkit.networks.encoder_weights import start_encoder
 from breastkit.networks.from_file import from_file, names_in
 from breastkit.networks.logit_head import LogitHead
 from breastkit.networks.spatial_dropout_unet import SpatialDropoutUNet
 
-__all__ = ["AnySize", "LogitHead", "SpatialDropoutUNet", "from_file", "names_in"]
+__all__ = [
+    "AnySize",
+    "EncoderDecoder",
+    "LogitHead",
+    "SpatialDropoutUNet",
+    "from_file",
+    "names_in",
+    "start_encoder",
+]
