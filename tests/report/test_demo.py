@@ -1,0 +1,132 @@
+"""The demonstration's parts, on small phantoms; the whole of it is run by `make demo` in `.ci/run`."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+
+from breastkit.datasets.phantoms.mri import write_mri_phantoms
+from breastkit.datasets.phantoms.us import write_us_phantoms
+from breastkit.errors import BreastkitError
+from breastkit.report import demo
+
+
+@pytest.fixture(scope="module")
+def phantoms(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    write_mri_phantoms(str(folder / "mri"), cases=1, seed=3, size=48, workers=1)
+    write_us_phantoms(folder / "ultrasound", cases=3, seed=3, workers=1)
+    return folder
+
+
+@pytest.fixture
+def tissue(phantoms, tmp_path):
+    """What a perfect network would have written."""
+    folder = tmp_path / "tissue"
+    folder.mkdir()
+    mask = next((phantoms / "mri" / "inference" / "masks").glob("*.nii.gz"))
+    for name in ("breast", "candidate"):
+        shutil.copy(mask, folder / f"{mask.name.removesuffix('.nii.gz')}_{name}.nii.gz")
+    return folder
+
+
+def page_of(phantoms, tissue, tmp_path):
+    page = demo._write_page(tmp_path, phantoms / "mri", phantoms / "ultrasound", tissue, 3)
+    return page.read_text(encoding="utf-8")
+
+
+def test_page_with_results(phantoms, tissue, tmp_path):
+    text = page_of(phantoms, tissue, tmp_path)
+    assert "For research, not for diagnosis." in text
+    assert "<b>1.000</b><span>Dice of the outline with the truth</span>" in text
+    assert text.count("<figure") == 9
+    assert (tmp_path / "mri.png").stat().st_size > 1000
+    assert (tmp_path / "ultrasound.png").stat().st_size > 1000
+
+
+def test_page_without_weights_says_so(phantoms, tmp_path):
+    text = page_of(phantoms, None, tmp_path)
+    assert "breast_mri_tissue_segmentation has no weights in this checkout." in text
+    assert "Dice" not in text
+
+
+def test_no_weights_no_run(phantoms, tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "bundle_folder", lambda name: str(tmp_path / name))
+    assert demo._segment_tissue(tmp_path / "tissue", phantoms / "mri", 3) is None
+    assert not (tmp_path / "tissue").exists()
+
+
+class TestMadeOnce:
+    def make(self, folder):
+        self.times = getattr(self, "times", 0) + 1
+        (folder / "a.txt").write_text("x")
+
+    def test_kept_when_nothing_changed(self, tmp_path):
+        for _ in range(2):
+            assert (demo._made_once(tmp_path / "a", {"seed": 1}, self.make) / "a.txt").exists()
+        assert self.times == 1
+
+    def test_made_again_with_other_settings(self, tmp_path):
+        for seed in (1, 2):
+            demo._made_once(tmp_path / "a", {"seed": seed}, self.make)
+        assert self.times == 2
+        assert json.loads((tmp_path / "a" / ".made_with.json").read_text()) == {"seed": 2}
+
+    def test_a_folder_of_someone_else_is_left_alone(self, tmp_path):
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a" / "mine.txt").write_text("mine")
+        with pytest.raises(BreastkitError, match="is not empty"):
+            demo._made_once(tmp_path / "a", {"seed": 1}, self.make)
+        assert (tmp_path / "a" / "mine.txt").exists()
+
+    def test_a_failure_leaves_nothing(self, tmp_path):
+        def fail(folder):
+            self.make(folder)
+            raise BreastkitError("no.")
+
+        with pytest.raises(BreastkitError):
+            demo._made_once(tmp_path / "a", {"seed": 1}, fail)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_that_does_not_run_ends_in_its_last_line(tmp_path, monkeypatch):
+    """MONAI's start takes seconds, so a program stands for it that fails as bundles do."""
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\necho loading >&2\necho 'x.nii.gz is empty; export it again.' >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    with pytest.raises(BreastkitError) as error:
+        demo._run_bundle(tmp_path / "out", bundle=tmp_path / "some_bundle", inputs=tmp_path)
+    assert str(error.value) == "some_bundle did not run: x.nii.gz is empty; export it again."
+
+
+def test_a_port_that_is_taken(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(
+            BreastkitError, match=f"Port {port} is in use; stop what uses it or choose another with --port"
+        ):
+            demo.serve_folder(tmp_path, port=port)
+
+
+def test_serving_until_ctrl_c(tmp_path):
+    (tmp_path / "index.html").write_text("<h1>hello</h1>")
+    program = (
+        "import sys; from breastkit.logs import log_to_stderr; from breastkit.report.demo import serve_folder; "
+        "log_to_stderr(); serve_folder(sys.argv[1], port=0)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        address = process.stderr.readline().split("Open ")[1].split()[0]
+        assert address.startswith("http://127.0.0.1:")
+        with urllib.request.urlopen(address, timeout=20) as answer:
+            assert b"hello" in answer.read()
+        os.kill(process.pid, signal.SIGINT)
+        assert "the page stays where it is" in process.communicate(timeout=30)[1]
+    assert process.returncode == 0
