@@ -1,6 +1,7 @@
-"""Inference of the ultrasound bundle: results lie where the picture lies, bad pictures are named."""
+"""Inference and evaluation of the ultrasound bundle: results lie where the picture lies, bad pictures are named."""
 
 import csv
+import json
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from monai.bundle import create_workflow
 from PIL import Image
 
+from breastkit.cases import write_cases
 from breastkit.errors import sentence_of
 from breastkit.images import write_png
 from breastkit.metrics import dice
@@ -36,16 +38,16 @@ def picture(shape=(48, 80)):
     return gray.astype(np.uint8), truth
 
 
-def infer(place, out, weights, **options):
+def workflow(name, **options):
+    """A workflow with the network that passes its input on."""
     fixed = {"network_def": {"_target_": "torch.nn.Identity"}, "backend": "torch"}
-    opened = create_workflow(
-        config_file=str(BUNDLE / "configs" / "inference.json"),
-        workflow_type="infer",
-        dataset_dir=str(place),
-        output_dir=str(out),
-        ckpt_path=str(weights),
-        **{**fixed, **options},
+    return create_workflow(
+        config_file=str(BUNDLE / "configs" / f"{name}.json"), workflow_type="infer", **{**fixed, **options}
     )
+
+
+def infer(place, out, weights, **options):
+    opened = workflow("inference", dataset_dir=str(place), output_dir=str(out), ckpt_path=str(weights), **options)
     opened.run()
     return out
 
@@ -217,3 +219,89 @@ def test_uncertainty_on_request(tmp_path):
         spread = gray(out / "x_uncertainty.png")
         assert spread.shape == picture()[0].shape
         assert spread.max() > 0
+
+
+@pytest.fixture(scope="module")
+def evaluated(weights, tmp_path_factory):
+    """An evaluation of pictures that come out well, in part, not at all, with a false mask and rightly without one."""
+    root = tmp_path_factory.mktemp("evaluated")
+    array, truth = picture()
+    dark = np.where(truth, 21, array).astype(np.uint8)
+    moved = np.roll(truth, 10, axis=1)
+    cases = {
+        "well": (array, truth, "benign", "a"),
+        "partly": (array, moved, "benign", "a"),
+        "missed": (array, np.roll(truth, -35, axis=1), "malignant", "b"),
+        "false": (array, np.zeros_like(truth), "normal", "c"),
+        "nothing": (np.full_like(dark, 20), np.zeros_like(truth), "normal", "d"),
+    }
+    items = []
+    for name, (image, label, kind, case) in cases.items():
+        item = {"case": case, "class": kind, "boxes": [[1, 2, 3, 4]]}
+        item |= {"image": str(root / "images" / f"{name}.png"), "label": str(root / "labels" / f"{name}.png")}
+        write_png(item["image"], image)
+        write_png(item["label"], label * np.uint8(255))
+        items.append(item)
+    lone = {"image": items[0]["image"].replace("well", "lone"), "label": items[0]["label"].replace("well", "none")}
+    write_png(lone["image"], array[:, ::-1])
+    write_png(root / "labels" / "small.png", truth[:20] * np.uint8(255))
+    resized = {"image": str(root / "images" / "resized.png"), "label": str(root / "labels" / "small.png")}
+    write_png(resized["image"], array[::-1])
+    bad = [{**lone, "case": "e"}, {**resized, "case": "f"}]
+    write_cases(root, {"training": items, "test": [*items, *bad]})
+    opened = workflow(
+        "evaluate", dataset_dir=str(root), output_dir=str(root / "run"), architecture="identity", ckpt_path=str(weights)
+    )
+    with pytest.raises(Exception, match="dataset") as caught:
+        opened.run()
+    return root / "run" / "evaluation", sentence_of(caught.value), opened.evaluator.state.metrics
+
+
+def test_evaluation_names_masks_that_are_missing_or_of_another_size(evaluated):
+    _, sentence, _ = evaluated
+    assert sentence.startswith("2 of 7 images could not be used, the others are done: ")
+    assert "none.png does not exist" in sentence
+    assert "small.png has shape (20, 80) but" in sentence
+
+
+def test_evaluation_measures_every_image(evaluated):
+    folder, _, _ = evaluated
+    table = {row["image"]: row for row in rows(folder / "metrics.csv")}
+    columns = ["case", "image", "class", "lesion", "found", "dice", "iou", "hd95_px"]
+    assert list(table["well.png"]) == columns
+    figures = {name: float(row["dice"]) for name, row in table.items()}
+    assert figures["well.png"] > 0.93
+    assert 0.2 < figures["partly.png"] < 0.8
+    assert [figures[name] for name in ("missed.png", "false.png", "nothing.png")] == [0, 0, 1]
+    assert (table["false.png"]["lesion"], table["false.png"]["found"]) == ("False", "True")
+    assert float(table["partly.png"]["hd95_px"]) == pytest.approx(10, abs=1.5)
+
+
+def test_lesion_images_and_all_images_are_told_apart(evaluated):
+    folder, _, metrics = evaluated
+    figures = {row["image"]: float(row["dice"]) for row in rows(folder / "metrics.csv")}
+    lesions = np.mean([figures[f"{name}.png"] for name in ("well", "partly", "missed")])
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["lesion_images"]["images"] == 3
+    assert summary["lesion_images"]["dice"][0] == pytest.approx(lesions, abs=1e-4)
+    assert summary["all_images"]["dice"][0] == pytest.approx(np.mean(list(figures.values())), abs=1e-4)
+    assert metrics["lesion_dice"] == pytest.approx(lesions, abs=1e-4)
+    share, low, high = summary["images_without_lesion"]["share_with_false_mask"]
+    assert share == 0.5
+    assert 0 < low < 0.5 < high < 1
+    assert {name: part["images"] for name, part in summary["classes"].items()} == {
+        "benign": 2,
+        "malignant": 1,
+        "normal": 2,
+    }
+    assert (summary["cases"], summary["split"]) == (4, "test")
+
+
+def test_the_page_begins_with_the_worst(evaluated):
+    folder, _, _ = evaluated
+    page = (folder / "index.html").read_text()
+    pictured = page[page.index('id="pictures"') :]
+    order = [pictured.index(f"{name}.png:") for name in ("missed", "partly", "well", "nothing")]
+    assert order == sorted(order)
+    assert page.count("data:image/jpeg;base64,") == 5
+    assert "Share of the 2 images without lesion that got a mask" in page

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from breastkit.metrics import Interval, bootstrap_interval, paired_test
+from breastkit.metrics import Interval, bootstrap_interval, grouped_interval, paired_test, share_interval
 
 
 def test_the_interval_holds_the_mean_and_covers_as_promised():
@@ -57,3 +57,28 @@ def test_pairs_with_a_missing_value_are_left_out_and_others_refused():
 def test_text_of_an_interval():
     assert Interval(0.91234, 0.9, 0.93).text() == "0.912 (0.900–0.930)"
     assert Interval(0.5, np.nan, np.nan).text(2) == "0.50"
+
+
+def test_images_of_a_group_count_as_one():
+    values = np.random.default_rng(0).random(40)
+    alone = grouped_interval(values, range(40))
+    plain = bootstrap_interval(values)
+    assert alone == pytest.approx(plain, abs=0.01)
+    doubled = grouped_interval(np.repeat(values, 4), np.repeat(np.arange(40), 4))
+    assert doubled == pytest.approx(alone, abs=1e-9)
+    assert bootstrap_interval(np.repeat(values, 4)).high < doubled.high
+
+
+def test_one_group_has_no_interval():
+    interval = grouped_interval([0.5, 0.7], ["a", "a"])
+    assert interval.value == pytest.approx(0.6)
+    assert np.isnan(interval.low)
+    assert np.isnan(grouped_interval([], []).value)
+
+
+def test_a_share_of_none_is_no_certainty():
+    interval = share_interval(0, 13)
+    assert interval.value == 0
+    assert interval.low == 0
+    assert 0.15 < interval.high < 0.3
+    assert np.isnan(share_interval(0, 0).value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -78,6 +78,47 @@ def bootstrap_interval(
         rng=np.random.default_rng(seed),
     )
     return Interval(value, float(result.confidence_interval.low), float(result.confidence_interval.high))
+
+
+def grouped_interval(
+    values: Sequence[float],
+    groups: Sequence[Hashable],
+    *,
+    level: float = 0.95,
+    resamples: int = _RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Returns a mean over images with its percentile bootstrap interval over groups, such as the images of a patient.
+
+    Args:
+        values: one per image.
+        groups: which group each image belongs to; groups are independent of each other, their images are not.
+        level: confidence level.
+        resamples: number of bootstrap samples.
+        seed: for the resampling.
+    """
+    values = np.asarray(values, dtype=float)
+    finite = np.isfinite(values)
+    _, index = np.unique(np.asarray([str(group) for group in groups])[finite], return_inverse=True)
+    values = values[finite]
+    counts = np.bincount(index)
+    sums = np.bincount(index, weights=values)
+    if len(counts) < 2:
+        return Interval(float(values.mean()) if len(values) else np.nan, np.nan, np.nan)
+    drawn = np.random.default_rng(seed).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=resamples)
+    means = (drawn @ sums) / (drawn @ counts)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(values.mean()), float(low), float(high))
+
+
+def share_interval(hits: int, count: int, *, level: float = 0.95) -> Interval:
+    """Returns a share with its Wilson interval, which also tells how little a share of none says of a few."""
+    from scipy import stats
+
+    if count == 0:
+        return Interval(np.nan, np.nan, np.nan)
+    bounds = stats.binomtest(int(hits), int(count)).proportion_ci(level, method="wilson")
+    return Interval(hits / count, float(bounds.low), float(bounds.high))
 
 
 def paired_test(

@@ -5,9 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_HOMES = {"EvaluationReport": "evaluation_report", "compare_runs": "comparison"}
+_HOMES = {
+    "EvaluationReport": "evaluation_report",
+    "PictureEvaluation": "picture_evaluation",
+    "compare_runs": "comparison",
+}
 
-__all__ = ["EvaluationReport", "compare_runs"]
+__all__ = ["EvaluationReport", "PictureEvaluation", "compare_runs"]
 
 
 def __getattr__(name: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -19,8 +19,6 @@ from breastkit.metrics import Interval, bootstrap_interval, segmentation_metrics
 from breastkit.pictures import PREDICTION, TRUTH, grid
 from breastkit.report.page import picture, render_page
 
-_LABELS = {"dice": "Dice", "iou": "IoU", "hd95_mm": "HD95 in mm", "volume_error_ml": "volume error in ml"}
-METRICS = tuple(_LABELS)
 _PICTURED = 20
 
 
@@ -37,6 +35,16 @@ class EvaluationReport:
         folder: the folder to write to.
         facts: what was evaluated: bundle, architecture, split, threshold, case_list_hash…
     """
+
+    labels: ClassVar[dict[str, str]] = {
+        "dice": "Dice",
+        "iou": "IoU",
+        "hd95_mm": "HD95 in mm",
+        "volume_error_ml": "volume error in ml",
+    }
+    # What the page says of its items.
+    unit: ClassVar[str] = "case"
+    looking: ClassVar[str] = "front at the top, the patient's right on the left"
 
     def __init__(self, folder: str | Path, *, facts: Mapping[str, Any] | None = None) -> None:
         self.folder = Path(folder)
@@ -71,34 +79,40 @@ class EvaluationReport:
 
     def finish(self, engine: Engine) -> None:
         """Writes tables, summary and page, and tells the engine the means."""
-        table = pd.DataFrame(self._rows, columns=["case", *METRICS])
+        table = pd.DataFrame(self._rows, columns=["case", *self.labels])
         write_text(self.folder / "metrics.csv", table.round(5).to_csv(index=False))
         write_text(self.folder / "slices.csv", pd.DataFrame(self._slices).round(5).to_csv(index=False))
-        intervals = {metric: bootstrap_interval(table[metric]) for metric in METRICS}
-        figures = {metric: [_or_none(value) for value in interval] for metric, interval in intervals.items()}
-        write_json(self.folder / "summary.json", {**self.facts, "cases": len(table), "means_with_95_interval": figures})
+        intervals = {metric: bootstrap_interval(table[metric]) for metric in self.labels}
+        self._write_summary({"cases": len(table), "means_with_95_interval": intervals})
         engine.state.metrics.update({f"mean_{metric}": interval.value for metric, interval in intervals.items()})
-        self._write_page(table.sort_values("dice", kind="stable"), intervals)
+        means = {self.labels[metric]: interval for metric, interval in intervals.items()}
+        self._write_page(table.sort_values("dice", kind="stable"), means, name="case", columns=self.labels)
 
-    def _write_page(self, worst_first: pd.DataFrame, intervals: Mapping[str, Interval]) -> None:
+    def _write_summary(self, figures: Mapping[str, Any]) -> None:
+        write_json(self.folder / "summary.json", {**self.facts, **_plain(figures)})
+
+    def _write_page(
+        self, worst_first: pd.DataFrame, means: Mapping[str, Interval], *, name: str, columns: Mapping[str, str]
+    ) -> None:
         rows = worst_first.to_dict("records")
-        means = [
-            {"name": _LABELS[metric], "value": _text(interval.value), "interval": _range(interval)}
-            for metric, interval in intervals.items()
-        ]
         render_page(
             "evaluation.html",
             self.folder / "index.html",
             title=" ".join(str(self.facts[key]) for key in ("bundle", "architecture") if key in self.facts) or "Cases",
+            unit=self.unit,
+            looking=self.looking,
             facts=[(key.replace("_", " "), value) for key, value in self.facts.items() if value is not None],
-            means=means,
-            columns=list(_LABELS.values()),
-            cases=[{"name": row["case"], "figures": [_text(row[metric]) for metric in METRICS]} for row in rows],
+            means=[
+                {"name": label, "value": _text(interval.value), "interval": _range(interval)}
+                for label, interval in means.items()
+            ],
+            columns=list(columns.values()),
+            cases=[{"name": row[name], "figures": [_text(row[column]) for column in columns]} for row in rows],
             pictured=[
                 {
-                    "name": row["case"],
-                    "caption": ", ".join(f"{label} {_text(row[metric])}" for metric, label in _LABELS.items()),
-                    "picture": picture(cv2.imread(str(self._picture(row["case"])), cv2.IMREAD_COLOR_RGB)),
+                    "name": row[name],
+                    "caption": ", ".join(f"{label} {_text(row[column])}" for column, label in columns.items()),
+                    "picture": picture(cv2.imread(str(self._picture(row[name])), cv2.IMREAD_COLOR_RGB)),
                 }
                 for row in rows[:_PICTURED]
             ],
@@ -110,12 +124,21 @@ class EvaluationReport:
         return self.folder / "pictures" / f"{name}.png"
 
 
-def _or_none(value: float) -> float | None:
-    return round(float(value), 5) if math.isfinite(value) else None
+def _plain(value: Any) -> Any:
+    """Returns figures as JSON holds them: intervals as lists, what is no number as null."""
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, float):
+        return round(value, 5) if math.isfinite(value) else None
+    return value
 
 
-def _text(value: float) -> str:
-    return f"{value:.3f}" if abs(value) < 1 else f"{value:.1f}"
+def _text(value: Any) -> str:
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{value:.3f}" if abs(value) < 1 else f"{value:.1f}"
+    return str(value) if isinstance(value, str) else "–"
 
 
 def _range(interval: Interval) -> str:
