@@ -1,4 +1,5 @@
-from breastkit.datasets.lesions import with_lesion
+from breastkit.cases import write_cases
+from breastkit.datasets.lesions import validated_without_lesion, with_lesion
 
 ITEMS = [{"image": "a", "lesion_px": 3}, {"image": "b", "lesion_px": 0}, {"image": "c"}]
 
@@ -9,3 +10,20 @@ def test_only_images_with_a_lesion_or_without_knowledge_of_it():
 
 def test_the_choice_can_be_switched_off():
     assert with_lesion(ITEMS, only=False) == ITEMS
+
+
+def test_the_rest_of_the_validation_items(tmp_path):
+    items = [
+        {"image": str(tmp_path / f"{n}.png"), "case": str(n), "lesion_px": n % 2, "fold": n // 4} for n in range(8)
+    ]
+    cases = write_cases(tmp_path, {"training": items[:6], "validation": items[6:]})
+    for fold, expected in ((None, [6]), (0, [0, 2]), (1, [4])):
+        used = with_lesion(cases.fold_lists(fold)[1])
+        rest = validated_without_lesion(tmp_path, used, fold=fold)
+        assert [int(item["case"]) for item in rest] == expected
+
+
+def test_items_from_elsewhere_have_no_rest(tmp_path):
+    assert validated_without_lesion(tmp_path, ITEMS) == []
+    write_cases(tmp_path, {"training": ITEMS, "validation": [{"image": str(tmp_path / "d.png")}]})
+    assert validated_without_lesion(tmp_path, [{"image": "/elsewhere/x.png"}]) == []
