@@ -148,7 +148,7 @@ def test_an_image_under_two_labels_is_reported_and_left_out_unless_kept(source, 
 def test_near_duplicates_of_two_classes_are_reported(source, tmp_path):
     save(source / "malignant" / "malignant (5).png", (texture(3) * 0.9).astype(np.uint8))
     cases = prepare(source, tmp_path / "out")
-    assert "'benign (3)' (benign) and 'malignant (5)' (malignant)" in cases.facts["problems"][0]
+    assert "'benign (3)' and 'malignant (5)' resemble each other" in cases.facts["problems"][0]
     assert len(by_name(cases)) == 40
 
 

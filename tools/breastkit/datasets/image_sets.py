@@ -349,10 +349,10 @@ def _contradictions(
     for i, j, r in pairs:
         first, second = usable[i], usable[j]
         kinds = first.item.get("class"), second.item.get("class")
-        if kinds[0] != kinds[1] and (i, j) not in reported:
+        if kinds[0] != kinds[1] and (i, j) not in reported and not {i, j} & set(left_out):
             problems.append(
-                f"'{first.name}' ({kinds[0]}) and '{second.name}' ({kinds[1]}) resemble each other under two classes "
-                f"(correlation {r:.3f}); look at them, and leave one out with --leave-out if they show one lesion."
+                f"'{first.name}' and '{second.name}' resemble each other (correlation {r:.3f}) but are of two classes; "
+                "leave one out with --leave-out if they show one lesion."
             )
     across = [(i, j) for i, j, r in pairs if r >= THRESHOLD and usable[i].item["case"] != usable[j].item["case"]]
     if across:

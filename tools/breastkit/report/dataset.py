@@ -251,6 +251,8 @@ def _by_class(seen: Sequence[_Seen]) -> dict[str, list[_Seen]]:
 
 
 def _charts(seen: Sequence[_Seen], *, volumes: bool) -> list[dict[str, str]]:
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
     charts = []
     if len({each.shape for each in seen}) > 1:
         drawing, axes = figure(5.6, 3.4)
@@ -272,7 +274,10 @@ def _charts(seen: Sequence[_Seen], *, volumes: bool) -> list[dict[str, str]]:
         bins = np.geomspace(low * 0.9, high * 1.1, 28)
         axes.hist(list(values.values()), bins=bins, stacked=True, color=SERIES[: len(values)], label=list(values))
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("volume of the label, ml" if volumes else "area of the label, per cent of the image")
         axes.set_ylabel("scans" if volumes else "images")
         _add_legend(axes)
