@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from itertools import product
 from pathlib import Path
 
@@ -169,6 +172,26 @@ def test_weights_of_another_network_are_refused_with_a_sentence(tmp_path):
             infer(tmp_path / "x.nii.gz", tmp_path / "out", other)
         except RuntimeError as error:
             raise BreastkitError(sentence_of(error)) from error
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_on_the_command_line_the_sentence_is_the_last_line(weights, tmp_path):
+    for number in (1, 2):
+        study = MrStudy(patient_id="Breast_MRI_0153", uid_source=f"{number}")
+        series = {"number": number, "description": f"dyn {number}"}
+        scan, _, affine = phantom()
+        write_mr_series(tmp_path / f"series {number}", scan, np.diag(np.diag(affine)), study, **series)
+    for path in (tmp_path / "series 2").iterdir():
+        path.rename(tmp_path / "series 1" / f"2_{path.name}")
+    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", BUNDLE / "configs" / "inference.json"]
+    command += ["--dataset_dir", tmp_path / "series 1", "--output_dir", tmp_path / "out", "--ckpt_path", weights]
+    command += ["--network_def", "$torch.nn.Identity()"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    assert ended.returncode == 1
+    last = ended.stderr.strip().splitlines()[-1]
+    assert "series 1 holds 2 series ('dyn 1' of 12 images, 'dyn 2' of 12 images)" in last
+    assert "Traceback" not in ended.stderr
     assert not list((tmp_path / "out").glob("*"))
 
 
