@@ -96,6 +96,20 @@ def test_errors_are_compared_by_their_size(tmp_path):
     assert method.table["absolute_volume_error_ml"].tolist() == [30, 30]
 
 
+def test_pictures_with_a_lesion_are_compared_by_themselves(tmp_path):
+    for name, seed in (("a", 1), ("b", 2)):
+        path = run(tmp_path / name, seed=seed, architecture=name) / "evaluation" / "metrics.csv"
+        table = pd.read_csv(path, dtype={"case": str})
+        table["lesion"] = table.index < 8
+        table.loc[8:, "dice"] = [1.0, 0.0, 1.0, 1.0]
+        table.to_csv(path, index=False)
+    compare_runs([str(tmp_path / "a"), str(tmp_path / "b")], out=str(tmp_path / "out"))
+    means, tests, _ = tables(tmp_path / "out")
+    cases = means[means["method"] == "a"].set_index("metric")["cases"]
+    assert (cases["dice_lesions"], cases["dice"]) == (8, 12)
+    assert tests.set_index("metric").loc["dice_lesions", "cases"] == 8
+
+
 def test_holm_allows_for_the_number_of_tests():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     adjusted = holm([0.5, float("nan"), 0.9])

@@ -183,6 +183,9 @@ def _table(folder: Path) -> pd.DataFrame:
     # Errors have a sign, which tells of bias; which method errs less is told by their size.
     for name in [name for name in table.columns if "error" in name]:
         table[f"absolute_{name}"] = table.pop(name).abs()
+    if "lesion" in table and "dice" in table:
+        # Pictures: what normal ones add to a mean, 0 or 1, must not hide how well lesions are outlined.
+        table.insert(table.columns.get_loc("dice"), "dice_lesions", table["dice"].where(table["lesion"].astype(bool)))
     figures = [name for name in table.select_dtypes("number").columns if name not in _NOT_METRICS]
     # A case may have several images; methods are compared on cases, which are independent of each other.
     return table.groupby("case")[figures].mean()
