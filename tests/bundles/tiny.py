@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from breastkit.cases import CaseList, write_cases
-from breastkit.images import write_nifti
+from breastkit.images import write_nifti, write_png
 
 # Right to left, back to front, feet to head: the canonical frame of the tissue bundle.
 AFFINE = np.diag([-2.0, 2.0, 3.0, 1.0])
@@ -40,4 +40,33 @@ def tiny_tissue(folder: Path, *, cases: int = 6) -> CaseList:
         items.append(item)
     half, rest = cases // 2, cases // 2 + (cases - cases // 2 + 1) // 2
     lists = {"training": items[:half], "validation": items[half:rest], "test": items[rest:]}
+    return write_cases(folder, lists, facts={"name": "tiny"})
+
+
+def lesion_picture(
+    seed: int, *, size: tuple[int, int] = (28, 36), lesion: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a grainy picture with a dark ellipse in it, or none, and its mask as 0 and 255."""
+    random = np.random.default_rng(seed)
+    rows, columns = np.meshgrid(*(np.linspace(-1, 1, n) for n in size), indexing="ij")
+    centre, radii = random.uniform(-0.4, 0.4, 2), random.uniform(0.25, 0.5, 2)
+    mask = ((rows - centre[0]) / radii[0]) ** 2 + ((columns - centre[1]) / radii[1]) ** 2 < float(lesion)
+    picture = np.where(mask, 40, 150) * random.uniform(0.8, 1.2, size)
+    return picture.astype(np.uint8), mask * np.uint8(255)
+
+
+def tiny_pictures(folder: Path, *, training: int = 16, others: int = 3) -> CaseList:
+    """Writes pictures, masks and a case list; the last picture of every list shows no lesion."""
+    counts = {"training": training, "validation": others, "test": others}
+    lists: dict[str, list[dict]] = {}
+    for name, count in counts.items():
+        for number in range(count + 1):
+            lesion, stem = number < count, f"{name}_{number}"
+            kind = ("benign", "malignant")[number % 2] if lesion else "normal"
+            item = {"case": stem, "class": kind, "fold": number % 2}
+            for key, array in zip(
+                ("image", "label"), lesion_picture(len(name) * 100 + number, lesion=lesion), strict=True
+            ):
+                item[key] = str(write_png(folder / key / f"{stem}.png", array))
+            lists.setdefault(name, []).append({**item, "lesion_px": int(np.count_nonzero(array))})
     return write_cases(folder, lists, facts={"name": "tiny"})
