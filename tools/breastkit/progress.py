@@ -9,7 +9,9 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from functools import partial
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -100,10 +102,11 @@ def parallel_map(
         running: dict[Future, int] = {}
         try:
             while True:
-                for position, item in waiting:
-                    running[pool.submit(partial(_Worker.call, function), item)] = position
-                    if len(running) >= 2 * workers:
-                        break
+                with _interrupts_held_back():
+                    for position, item in waiting:
+                        running[pool.submit(partial(_Worker.call, function), item)] = position
+                        if len(running) >= 2 * workers:
+                            break
                 if not running:
                     break
                 done, _ = wait(running, return_when=FIRST_COMPLETED, timeout=0.5)
@@ -114,6 +117,18 @@ def parallel_map(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return [results[position] for position in range(len(items))]
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Makes Ctrl-C wait; processes started meanwhile inherit that, until `_start_worker` can deal with one."""
+    # Started here and not later, because starting it lets signals through again.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Worker:
@@ -144,6 +159,7 @@ class _Worker:
 def _start_worker() -> None:
     """Workers share the cores among themselves; threads within each would only compete."""
     signal.signal(signal.SIGINT, _Worker.interrupt)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os.environ["OMP_NUM_THREADS"] = "1"
     if "cv2" in sys.modules:
         sys.modules["cv2"].setNumThreads(1)
