@@ -132,9 +132,10 @@ def _write_page(folder: Path, mri: Path, ultrasound: Path, tissue: Path | None, 
     from breastkit.report.page import picture, render_page
 
     slices, facts = _mri_slices(mri, tissue)
-    write_png(folder / "mri.png", grid([[image for image, _ in slices]], tile=320))
+    shown = [image for image, _ in slices]
+    write_png(folder / "mri.png", grid([shown[:3], shown[3:]], tile=256))
     images = _ultrasound_images(ultrasound)
-    write_png(folder / "ultrasound.png", grid([[image for image, _ in images]], tile=320))
+    write_png(folder / "ultrasound.png", grid([[image for image, _ in images]], tile=256))
     return render_page(
         "demo.html",
         folder / "index.html",
