@@ -138,6 +138,13 @@ def test_a_cache_folder_that_cannot_be_written_only_costs_time(network, images, 
     torch.testing.assert_close(output, expected(network, images), rtol=1e-3, atol=1e-3)
 
 
+def test_conversion_reports_to_nobody(network, images):
+    Predictor(backend="openvino")(images, network)
+    from openvino.tools.ovc import convert_impl
+
+    assert convert_impl.tm.__name__ == "openvino.tools.ovc.telemetry_stub"
+
+
 class ListOfTwo(nn.Module):
     """Two outputs, which OpenVINO models of ours do not have."""
 

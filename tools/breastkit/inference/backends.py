@@ -10,6 +10,7 @@ import copy
 import hashlib
 import os
 import shutil
+import sys
 import threading
 import warnings
 from collections import OrderedDict
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -140,11 +142,9 @@ class OpenVINOModel:
         return output
 
     def _queue(self, hint: str):
-        import openvino
-
         if hint not in self._queues:
             compiled = _core().compile_model(self._graph, "CPU", {**self._options, "PERFORMANCE_HINT": hint})
-            self._queues[hint] = openvino.AsyncInferQueue(compiled)
+            self._queues[hint] = _openvino().AsyncInferQueue(compiled)
         return self._queues[hint]
 
 
@@ -166,10 +166,10 @@ def openvino_model(
         ConversionError: if OpenVINO is not installed or cannot take the network.
     """
     try:
-        import openvino
+        version = _openvino().__version__
     except ImportError as error:
         raise ConversionError("OpenVINO is not installed; pip install 'breastkit[openvino]' adds it") from error
-    identity = network_hash(network, shape, openvino.__version__)
+    identity = network_hash(network, shape, version)
     threads = torch.get_num_threads()
     key = (identity, precision, threads)
     with _in_memory_lock:
@@ -214,15 +214,13 @@ def _graph(network: nn.Module, shape: tuple[int, ...], identity: str):
 
 
 def _convert(network: nn.Module, shape: tuple[int, ...]):
-    import openvino
-
     # Tracing runs hooks and sets flags; the user's network stays as it is.
     traced = copy.deepcopy(network).cpu().eval()
     example = torch.zeros((1, *shape))
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            graph = openvino.convert_model(traced, example_input=example)
+            graph = _openvino().convert_model(traced, example_input=example)
             graph.reshape([1, *shape])
     except Exception as error:  # the converter raises whatever its many parts raise
         raise ConversionError(f"OpenVINO cannot take {type(network).__name__}: {str(error).splitlines()[0]}") from error
@@ -233,11 +231,9 @@ def _convert(network: nn.Module, shape: tuple[int, ...]):
 
 def _keep(graph, folder: Path) -> None:
     """Saves a converted model for the next time; where that cannot be, it is converted again then."""
-    import openvino
-
     try:
         with atomic_folder(folder) as temporary:
-            openvino.save_model(graph, temporary / "model.xml", compress_to_fp16=False)
+            _openvino().save_model(graph, temporary / "model.xml", compress_to_fp16=False)
         kept = sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
         for old in kept[_MODELS_ON_DISK:]:
             shutil.rmtree(old, ignore_errors=True)
@@ -245,11 +241,17 @@ def _keep(graph, folder: Path) -> None:
         _LOGGER.info("The converted model was not kept for the next time: %s", error)
 
 
-@cache
-def _core():
+def _openvino() -> ModuleType:
+    """Imports OpenVINO without its telemetry, which would report every conversion over the network."""
+    sys.modules.setdefault("openvino_telemetry", None)
     import openvino
 
-    return openvino.Core()
+    return openvino
+
+
+@cache
+def _core():
+    return _openvino().Core()
 
 
 @cache
