@@ -304,4 +304,6 @@ def test_the_page_begins_with_the_worst(evaluated):
     order = [pictured.index(f"{name}.png:") for name in ("missed", "partly", "well", "nothing")]
     assert order == sorted(order)
     assert page.count("data:image/jpeg;base64,") == 5
+    names = {path.name for path in (folder / "pictures").iterdir()}
+    assert names == {"well.png", "partly.png", "missed.png", "false.png", "nothing.png"}
     assert "Share of the 2 images without lesion that got a mask" in page

@@ -11,7 +11,7 @@ import pandas as pd
 from ignite.engine import Engine
 
 from breastkit.atomic import write_text
-from breastkit.images import write_png
+from breastkit.images import stem, write_png
 from breastkit.metrics import Interval, dice, grouped_interval, hd95, iou, share_interval
 from breastkit.pictures import PREDICTION, TRUTH, grid, outline
 from breastkit.report.evaluation_report import EvaluationReport
@@ -38,9 +38,9 @@ class PictureEvaluation(EvaluationReport):
     _columns = ("case", "image", "class", "lesion", "found")
 
     def start(self, engine: Engine) -> None:
-        """Makes the folder."""
+        """Makes the folder and forgets the names of an earlier run."""
         super().start(engine)
-        self._pictures: dict[str, str] = {}
+        self._stems: set[str] = set()
 
     def measure(self, engine: Engine) -> None:
         """Measures and draws the pictures of a batch."""
@@ -95,9 +95,12 @@ class PictureEvaluation(EvaluationReport):
     def _name(self, batch: Mapping[str, Any]) -> str:
         """Returns the name of a picture's file, with its folder's where another one is called the same."""
         path = Path(batch["picture"].meta["filename_or_obj"])
-        name = path.name if path.name not in self._pictures else f"{path.parent.name}/{path.name}"
-        self._pictures[name] = str(path)
+        name = f"{path.parent.name}/{path.name}" if stem(path) in self._stems else path.name
+        self._stems.add(stem(path))
         return name
+
+    def _picture(self, case: str) -> Path:
+        return super()._picture(str(Path(case).with_name(stem(case))))
 
 
 def _drawn(gray: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
