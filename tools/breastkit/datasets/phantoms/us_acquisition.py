@@ -58,11 +58,11 @@ def random_machine(rng: np.random.Generator) -> Machine:
         pulse=rng.uniform(0.1, 0.2),
         aperture=rng.uniform(0.2, 0.5),
         focus=rng.uniform(0.2, 0.7),
-        loss=rng.uniform(0, 0.8),
+        loss=rng.uniform(0.1, 1.2),
         gain_wobble=rng.uniform(0, 3),
         noise=rng.uniform(28, 45),
-        range=rng.uniform(45, 75),
-        level=rng.uniform(60, 150),
+        range=rng.uniform(42, 66),
+        level=rng.uniform(60, 140),
         gamma=rng.uniform(0.8, 1.35),
         smoothing=rng.choice([0.0, rng.uniform(0.3, 1.0)]),
         sharpening=rng.uniform(0, 0.8),
@@ -111,7 +111,7 @@ def _time_gain(rng: np.random.Generator, probe: Probe, machine: Machine) -> np.n
     depth = np.arange(probe.beam_length, dtype=np.float32) * probe.spacing
     focus = machine.focus * depth[-1]
     sliders = machine.gain_wobble * curve(rng, len(depth), len(depth) / 4)
-    along = sliders - machine.loss * np.clip(depth - 0.5 * focus, 0, None) + 1.5 * np.exp(-(((depth - focus) / 8) ** 2))
+    along = sliders - machine.loss * np.clip(depth - 0.3 * focus, 0, None) + 1.5 * np.exp(-(((depth - focus) / 8) ** 2))
     across = 0.4 * machine.gain_wobble * curve(rng, probe.columns, probe.columns / 3)
     return along[:, None] + across[None]
 

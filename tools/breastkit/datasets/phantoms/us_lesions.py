@@ -181,8 +181,8 @@ def _fill_malignant(rng: np.random.Generator, probe: Probe, tissue: Tissue, dist
     echo = around - rng.uniform(5, 17)
     echo = echo + rng.uniform(1, 4) * clouds(rng, shape, (1.2 * mm, 2.2 * mm))
     echo += rng.uniform(0, 3) * clouds(rng, shape, (4 * mm, 5 * mm))
-    ragged = rng.uniform(0.1, 0.6) * clouds(rng, shape, (0.7 * mm, 0.9 * mm))
-    edge = step(distance + ragged, rng.uniform(0.3, 1.8))
+    ragged = rng.uniform(0.1, 0.6) * clouds(rng, shape, (1.2 * mm, 1.6 * mm))
+    edge = step(distance + ragged, rng.uniform(0.5, 2.8))
     tissue.echo = blend(tissue.echo, echo, edge).astype(np.float32)
     if rng.random() < 0.4:
         _add_calcifications(rng, tissue, distance, mm)

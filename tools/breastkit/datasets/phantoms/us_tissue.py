@@ -40,7 +40,7 @@ def make_tissue(rng: np.random.Generator, probe: Probe) -> Tissue:
     # The skin lies against the probe and the muscle is stiff; what is between them gives way.
     pliant = np.clip(probe.depth / 6, 0, 1) * (1 - 0.7 * probe.depth / probe.depth.max())
     depth = probe.depth + (bend + frayed) * pliant
-    contrast = rng.uniform(0.65, 1.25)
+    contrast = rng.uniform(0.75, 1.3)
 
     ends = _layer_ends(rng, probe, mm)
     fat = _fat(rng, shape, mm)
@@ -54,6 +54,7 @@ def make_tissue(rng: np.random.Generator, probe: Probe) -> Tissue:
     for below, end in ((gland, "fat"), (fat - 2, "gland"), (muscle, "retromammary")):
         echo = blend(echo, below, step(depth - ends[end], rng.uniform(0.3, 2)))
     echo = echo * contrast + rng.uniform(0.5, 4) * clouds(rng, shape, (7 * mm, 10 * mm))
+    echo += rng.uniform(0.5, 3) * clouds(rng, shape, (1.2 * mm, 3.5 * mm))
     attenuation = np.zeros(shape, np.float32)
     echo += _fascia(rng, shape, mm, depth - ends["retromammary"])
     _add_chest_wall(rng, probe, echo, attenuation, depth - ends["muscle"])
@@ -77,9 +78,11 @@ def _layer_ends(rng: np.random.Generator, probe: Probe, mm: float) -> dict[str, 
     fat = skin + np.maximum(thickness + wave + tilt * rng.normal(0, 0.12) * thickness * 2, 0.3)
     # Two of three pictures end within the gland or at its lower edge.
     gland_thickness = rng.uniform(0.25, 0.6) * height if rng.random() < 0.4 else rng.uniform(0.7, 1.3) * height
-    gland = fat + np.maximum(gland_thickness + 0.8 * curve(rng, columns, 14 * mm) + tilt * rng.normal(0, 2), 0.5)
-    retromammary = gland + np.maximum(rng.uniform(0.2, 4) + 0.5 * curve(rng, columns, 10 * mm), 0.2)
-    muscle = retromammary + np.maximum(rng.uniform(3, 11) + 0.5 * curve(rng, columns, 20 * mm), 1)
+    # Each deeper layer is flatter than the one before it: the muscle does not follow the lobules of fat.
+    gland = fat.mean() + gland_thickness + 0.5 * curve(rng, columns, 18 * mm) + tilt * rng.normal(0, 2)
+    gland = np.maximum(gland, fat + 0.5)
+    retromammary = gland + np.maximum(rng.uniform(0.2, 4) + 0.4 * curve(rng, columns, 14 * mm), 0.2)
+    muscle = retromammary + np.maximum(rng.uniform(3, 11) + 0.3 * curve(rng, columns, 25 * mm), 1)
     return {"skin": skin, "fat": fat, "gland": gland, "retromammary": retromammary, "muscle": muscle}
 
 
@@ -88,7 +91,7 @@ def _fat(rng: np.random.Generator, shape: tuple[int, int], mm: float) -> np.ndar
     mesh = (rng.uniform(1.5, 3.5) * mm, rng.uniform(6, 16) * mm)
     septa = fibres(rng, shape, mesh, rng.uniform(0.15, 0.3) * mm)
     septa = np.maximum(septa, fibres(rng, shape, (mesh[0] / 2, mesh[1] / 1.5), 0.14 * mm) * rng.uniform(0, 0.8))
-    return rng.uniform(-15, -7) + 1.5 * clouds(rng, shape, (2 * mm, 5 * mm)) + rng.uniform(8, 20) * septa
+    return rng.uniform(-15, -7) + 1.5 * clouds(rng, shape, (2 * mm, 5 * mm)) + rng.uniform(10, 26) * septa
 
 
 def _gland(rng: np.random.Generator, shape: tuple[int, int], mm: float) -> np.ndarray:
@@ -100,7 +103,7 @@ def _gland(rng: np.random.Generator, shape: tuple[int, int], mm: float) -> np.nd
         mesh = (rng.uniform(0.5, 2.2) * mm, rng.uniform(4, 12) * mm)
         patches = np.clip(0.5 + 0.6 * clouds(rng, shape, (5 * mm, 9 * mm)), 0, 1)
         streaks = np.maximum(streaks, fibres(rng, shape, mesh, rng.uniform(0.14, 0.3) * mm) * patches)
-    echo += rng.uniform(6, 22) * streaks
+    echo += rng.uniform(10, 28) * streaks
     if rng.random() < 0.5:
         size = rng.uniform(0.9, 2.4)
         stones = clouds(rng, shape, (size * mm, size * rng.uniform(1.2, 2.5) * mm))
