@@ -3,10 +3,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from monai.bundle import ConfigParser, run
 from tests.bundles.contract import BundleContract
 from tests.bundles.tiny import tiny_pictures
 
-from breastkit.training import read_model_json
+from breastkit.training import load_weights, read_model_json
 
 
 class TestBreastUsLesionSegmentation(BundleContract):
@@ -40,3 +41,25 @@ class TestBreastUsLesionSegmentation(BundleContract):
         # Chosen on all validation images, those without lesion too, although training left them out.
         rows = list(csv.DictReader((trained / "clean_up.csv").open()))
         assert facts["figures"]["val_dice_all_images_cleaned"] == max(float(row["dice"]) for row in rows)
+
+    def test_a_fold_knows_what_it_has_not_seen_and_is_not_judged_by_what_was_tuned_on_it(self, data, tmp_path):
+        out = self.train(data, tmp_path / "run", epochs=1, fold=1)
+        facts = read_model_json(out)
+        assert facts["fold"] == 1
+        assert sorted(facts["unseen"]) == sorted(f"training_{number}" for number in range(1, 17, 2))
+        parser = ConfigParser()
+        parser.read_config(self.config("evaluate"))
+        parser.update({"output_dir": str(out), "dataset_dir": str(data), "fold": 1, "split": "validation"})
+        assert parser.get_parsed_content("threshold") == 0.5
+        assert parser.get_parsed_content("clean_up") == {"largest_only": False, "minimum_share": 0.0}
+        assert len(parser.get_parsed_content("dataset").data) == 8
+
+    def test_searches_can_be_made_again_on_a_finished_run(self, data, trained):
+        before, weights = read_model_json(trained), load_weights(trained)
+        (trained / "clean_up.csv").unlink()
+        again = {"initialize": [], "run": ["$@clean_up_search.run()"], "finalize": []}
+        options = {"dataset_dir": str(data), "output_dir": str(trained), **self.options, **again}
+        run(config_file=self.config("train"), bundle_root=str(self.root), **options)
+        assert (trained / "clean_up.csv").is_file()
+        assert read_model_json(trained) == before
+        assert load_weights(trained).keys() == weights.keys()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -92,7 +92,13 @@ class EvaluationReport:
         write_json(self.folder / "summary.json", {**self.facts, **_plain(figures)})
 
     def _write_page(
-        self, worst_first: pd.DataFrame, means: Mapping[str, Interval], *, name: str, columns: Mapping[str, str]
+        self,
+        worst_first: pd.DataFrame,
+        means: Mapping[str, Interval],
+        *,
+        name: str,
+        columns: Mapping[str, str],
+        headline: Sequence[str] | None = None,
     ) -> None:
         rows = worst_first.to_dict("records")
         render_page(
@@ -101,11 +107,12 @@ class EvaluationReport:
             title=" ".join(str(self.facts[key]) for key in ("bundle", "architecture") if key in self.facts) or "Cases",
             unit=self.unit,
             looking=self.looking,
-            facts=[(key.replace("_", " "), value) for key, value in self.facts.items() if value is not None],
+            facts=[(key.replace("_", " "), _told(value)) for key, value in self.facts.items() if value is not None],
             means=[
                 {"name": label, "value": _text(interval.value), "interval": _range(interval)}
                 for label, interval in means.items()
             ],
+            headline=list(means if headline is None else headline),
             columns=list(columns.values()),
             cases=[{"name": row[name], "figures": [_text(row[column]) for column in columns]} for row in rows],
             pictured=[
@@ -139,6 +146,12 @@ def _text(value: Any) -> str:
     if isinstance(value, float) and math.isfinite(value):
         return f"{value:.3f}" if abs(value) < 1 else f"{value:.1f}"
     return str(value) if isinstance(value, str) else "–"
+
+
+def _told(fact: Any) -> str:
+    if isinstance(fact, Mapping):
+        return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in fact.items())
+    return str(fact)
 
 
 def _range(interval: Interval) -> str:

@@ -77,14 +77,16 @@ class PictureEvaluation(EvaluationReport):
         engine.state.metrics.update({f"mean_{metric}": interval.value for metric, interval in everything.items()})
         engine.state.metrics.update({f"lesion_{metric}": interval.value for metric, interval in with_lesion.items()})
         means = self._labelled(with_lesion, f"{len(table) - len(empty)} lesion images")
+        headline = list(means)
         if len(empty):
             means |= self._labelled(everything, f"all {len(table)} images")
             means[f"Share of the {len(empty)} images without lesion that got a mask"] = false_masks
+            headline = [label for label in means if "Dice" in label or "Share" in label]
         for name, figures in classes.items():
             means[f"Dice, {figures['images']} {name}"] = figures["dice"]
         worst_first = table.sort_values(["dice", "hd95_px"], ascending=[True, False], kind="stable")
         columns = {"class": "class", **self.labels} if classes else self.labels
-        self._write_page(worst_first, means, name="image", columns=columns)
+        self._write_page(worst_first, means, name="image", columns=columns, headline=headline)
 
     def _means(self, rows: pd.DataFrame) -> dict[str, Interval]:
         return {metric: grouped_interval(rows[metric], rows["case"]) for metric in self.labels}
