@@ -100,6 +100,7 @@ class MlflowRun(MLFlowHandler):
         self._set_experiment()
         if "MLFLOW_RUN_ID" in os.environ:
             self.cur_run = self.client.get_run(os.environ["MLFLOW_RUN_ID"])
+            self.client.update_run(self.cur_run.info.run_id, name=self.run_name)
         super().start(engine)
         self.client.update_run(self.cur_run.info.run_id, status="RUNNING")
         tags = {"mlflow.source.git.commit": git_revision(), "breastkit.version": version("breastkit"), **self.tags}
