@@ -93,3 +93,12 @@ def test_folds_a_set_brings_are_honoured():
     items = [{"image": f"/{n}.png", "case": str(n // 2), "fold": n // 2 % 5} for n in range(40)]
     split = split_items(items, fractions=(1, 0, 0))
     assert {item["image"]: item["fold"] for item in split.lists["training"]} == {i["image"]: i["fold"] for i in items}
+
+
+def test_large_groups_reach_every_list():
+    items = [{"image": f"/{n}-{view}.png", "case": str(n)} for n in range(200) for view in range(1 + n % 4)]
+    split = split_items(items)
+    for name, share in (("training", 0.7), ("validation", 0.2), ("test", 0.1)):
+        sizes = Counter(Counter(item["case"] for item in split.lists[name]).values())
+        assert set(sizes) == {1, 2, 3, 4}
+        assert abs(len(split.lists[name]) / len(items) - share) < 0.02

@@ -1,8 +1,8 @@
 """Splits by group: stratified, seeded, written once and never reshuffled.
 
-Groups (patients, view pairs, near-duplicates) are dealt one by one, the largest first, each to the list that lacks
-most of its class. What a previous case list holds stays where it was; only new groups are dealt. The order of the
-items never matters, since groups of one size are dealt in the order of a hash.
+Groups (patients, view pairs, near-duplicates) are dealt one by one in the order of a hash, each to the list that lacks
+most of its class, so that the order of the items never matters and large groups reach every list. What a previous case
+list holds stays where it was; only new groups are dealt.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def split_items(
     """
     homes = {_identity(item): (name, item.get("fold")) for name, old in (previous or {}).items() for item in old}
     groups, left_out = _groups(items, stratify, homes)
-    ordered = sorted(groups, key=lambda group: (-group.size, _rank(seed, group.name)))
+    ordered = sorted(groups, key=lambda group: _rank(seed, group.name))
     dealt = _deal(ordered, dict(zip(LISTS, fractions, strict=True)), {g.name: g.home[0] for g in groups if g.home})
     training = [group for group in ordered if dealt[group.name] == "training"]
     kept = {g.name: str(g.home[1]) for g in training if g.home and g.home[1] is not None}
