@@ -65,6 +65,16 @@ def test_pictures_can_be_asked_for(tmp_path):
     assert names(inputs) == ["a"]
 
 
+def test_folders_are_no_pictures(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"")
+    series(tmp_path / "pre")
+    inputs = find_inputs(tmp_path, suffixes=(".png",), series=False)
+    assert names(inputs) == ["a"]
+    assert inputs.skipped == [(tmp_path / "pre", "a folder")]
+    with pytest.raises(BreastkitError, match=r"holds nothing to run on .* a folder with pictures directly in it"):
+        find_inputs(tmp_path / "pre", suffixes=(".png",), series=False)
+
+
 def test_two_inputs_of_one_name_are_refused(tmp_path):
     for name in ("x.nii", "x.nii.gz"):
         scan(tmp_path / name)
