@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -94,9 +95,10 @@ def parallel_map(
     results: dict[int, R] = {}
     # A fork of this process would wait for ever for threads that torch, OpenMP or OpenCV started here and it lacks.
     context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+    given_up = context.Event()
     with (
         progress_bar(text, total=len(items), unit=unit) as bar,
-        ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker) as pool,
+        ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(given_up,)) as pool,
     ):
         waiting = iter(enumerate(items))
         running: dict[Future, int] = {}
@@ -114,7 +116,8 @@ def parallel_map(
                     results[running.pop(future)] = future.result()
                     bar.update()
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            given_up.set()
+            pool.shutdown(cancel_futures=True)
             raise
     return [results[position] for position in range(len(items))]
 
@@ -124,23 +127,31 @@ def _interrupts_held_back() -> Iterator[None]:
     """Makes Ctrl-C wait; processes started meanwhile inherit that, until `_start_worker` can deal with one."""
     # Started here and not later, because starting it lets signals through again.
     resource_tracker.ensure_running()
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    came: list[int] = []
+    # The mask is for the children; here another thread may still take the signal, and Python hand it to this one.
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number)) if main else None
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if main:
+            signal.signal(signal.SIGINT, handler)
+    if came:
+        raise KeyboardInterrupt
 
 
 class _Worker:
-    """What a worker process knows: whether it works on an item, and whether Ctrl-C came."""
+    """What a worker process knows: whether it works on an item, and whether the work was given up."""
 
     busy = False
-    interrupted = False
+    given_up: Any = None
 
     @classmethod
     def call(cls, function: Callable[[T], R], item: T) -> R:
-        """Applies the function, unless Ctrl-C came: items that wait in the pool's queue cannot be called back."""
-        if cls.interrupted:
+        """Applies the function, unless the work was given up: items in the pool's queue cannot be called back."""
+        if cls.given_up.is_set():
             raise KeyboardInterrupt
         cls.busy = True
         try:
@@ -151,13 +162,13 @@ class _Worker:
     @classmethod
     def interrupt(cls, *_: object) -> None:
         """Stops the item under way, which removes its temporary files; an idle worker is ended by its parent."""
-        cls.interrupted = True
         if cls.busy:
             raise KeyboardInterrupt
 
 
-def _start_worker() -> None:
+def _start_worker(given_up: Any) -> None:
     """Workers share the cores among themselves; threads within each would only compete."""
+    _Worker.given_up = given_up
     signal.signal(signal.SIGINT, _Worker.interrupt)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os.environ["OMP_NUM_THREADS"] = "1"
