@@ -64,7 +64,7 @@ class PictureOutputs(Results):
         Raises:
             BreastkitError: if it is the folder of the pictures, whose true masks would be overwritten.
         """
-        if self.folder.resolve() in {Path(item["image"]).parent for item in self.inputs.items}:
+        if self.folder.resolve() in {Path(item["image"]).parent.resolve() for item in self.inputs.items}:
             raise BreastkitError(
                 f"{self.folder} holds the pictures themselves, and true masks beside them could be overwritten; "
                 "name another folder with --output_dir."
