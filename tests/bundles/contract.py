@@ -80,6 +80,8 @@ class BundleContract:
     options: ClassVar[dict[str, Any]] = {"image_size": 32, "batch_size": 8}
     break_at = 4
     input_channels = 1
+    # False for a bundle whose training is still to be done.
+    ships_weights = True
 
     def tiny_data(self, folder: Path) -> None:
         """Writes a prepared data set that trains in seconds."""
@@ -169,6 +171,9 @@ class BundleContract:
             assert {"sha256", "architecture", "image_size", "threshold", "case_list_hash", "run", "figures"} <= set(
                 facts
             )
+        assert (self.root / "models/model.pt").is_file() == self.ships_weights
+        if not self.ships_weights:
+            pytest.skip("no weights ship yet")
         facts = read_model_json(self.root / "models/model.pt")
         defaults = json.loads(Path(self.config("train")).read_text())
         assert [facts[name] for name in ("architecture", "image_size")] == [
@@ -245,6 +250,8 @@ class BundleContract:
 
     def test_loads_from_another_folder(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
+        if not self.ships_weights:
+            pytest.skip("no weights ship yet, and MONAI loads a bundle's network with its weights")
         network = load(name=self.bundle, bundle_dir=str(ROOT / "bundles"), source="github")
         shipped = load_weights(self.root / "models/model.pt")
         assert all(torch.equal(tensor, shipped[name]) for name, tensor in network.state_dict().items())

@@ -9,6 +9,7 @@ from tests.bundles.tiny import tiny_pictures
 
 class TestBrainMriTumorSegmentation(BundleContract):
     bundle = "brain_mri_tumor_segmentation"
+    ships_weights = False
     break_at = 4
 
     def tiny_data(self, folder):

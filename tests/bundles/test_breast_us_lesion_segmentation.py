@@ -12,6 +12,7 @@ from breastkit.training import load_weights, read_model_json
 
 class TestBreastUsLesionSegmentation(BundleContract):
     bundle = "breast_us_lesion_segmentation"
+    ships_weights = False
     break_at = 3
 
     def tiny_data(self, folder):

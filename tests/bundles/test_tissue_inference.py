@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from itertools import product
+from itertools import permutations, product
 from pathlib import Path
 
 import nibabel
@@ -22,9 +22,7 @@ from breastkit.metrics import dice
 from breastkit.training import save_weights
 
 BUNDLE = Path(__file__).parents[2] / "bundles" / "breast_mri_tissue_segmentation"
-CODES = [
-    "".join(code) for axes in (("RL", "AP", "SI"), ("SI", "RL", "AP"), ("AP", "SI", "RL")) for code in product(*axes)
-]
+CODES = ["".join(code) for axes in permutations(("RL", "AP", "SI")) for code in product(*axes)]
 
 
 @pytest.fixture(scope="module")
