@@ -82,6 +82,15 @@ def test_two_inputs_of_one_name_are_refused(tmp_path):
         find_inputs(tmp_path)
 
 
+def test_links_keep_the_names_they_have_in_the_folder(tmp_path):
+    """Stores such as DataLad's link to files of one name; outputs of two patients must not overwrite each other."""
+    (tmp_path / "scans").mkdir()
+    for patient in ("p1", "p2"):
+        (tmp_path / "scans" / f"{patient}.nii.gz").symlink_to(scan(tmp_path / "store" / patient / "scan.nii.gz"))
+    inputs = find_inputs(tmp_path / "scans")
+    assert [(item["name"], item["patient_id"]) for item in inputs.items] == [("p1", "1"), ("p2", "2")]
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [

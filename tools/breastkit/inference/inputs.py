@@ -116,7 +116,8 @@ def _refuse_same_names(paths: list[Path]) -> None:
 
 
 def _item(path: Path) -> dict[str, str]:
-    path = path.resolve()
+    # A link's own name counts: it names the outputs, and it is the one that was checked to be unique.
+    path = path.absolute() if path.is_symlink() else path.resolve()
     name = stem(path)
     patient = ""
     if path.is_dir():
