@@ -70,7 +70,8 @@ class SharedBatches(Sampler[list[int]]):
     """Batch sampler that gives every process its part of each global batch.
 
     Every item is used once an epoch, and all processes take as many steps, which gradient averaging needs: the last
-    batch is joined to the one before it when it has fewer items than there are processes.
+    batch is joined to the one before it when it has fewer items than there are processes. Validation uses it too, in
+    one shuffled order: a batch of neighbouring slices may have no target at all, and its loss then means little.
 
     Args:
         dataset: what is sampled.
