@@ -1,6 +1,7 @@
 import numpy as np
+import pytest
 
-from breastkit.pictures import PREDICTION, grid, outline, overlay, to_gray8
+from breastkit.pictures import PREDICTION, grid, outline, overlay, tiles, to_gray8
 
 
 def _square():
@@ -39,3 +40,12 @@ def test_a_grid_fits_pictures_of_any_shape_into_tiles():
     rows, columns = np.where((tile == 200).all(-1))
     assert np.ptp(columns) + 1 == 64
     assert np.ptp(rows) + 1 == 16
+
+
+def test_tiles_come_out_of_a_grid_as_they_went_in():
+    squares = [np.random.default_rng(seed).integers(0, 255, (40, 40, 3), np.uint8) for seed in range(3)]
+    for titles in ([], ["a", "b", "c"]):
+        again = tiles(grid([squares], tile=40, column_titles=titles), columns=3, titled=bool(titles))
+        assert all(np.array_equal(before, after) for before, after in zip(squares, again, strict=True))
+    with pytest.raises(ValueError, match="no row of 3 tiles"):
+        tiles(grid([squares[:2]], tile=40), columns=3, titled=False)

@@ -11,6 +11,8 @@ import numpy as np
 PREDICTION = (255, 176, 0)
 TRUTH = (0, 200, 255)
 LESION = (255, 80, 120)
+# Of grids, in pixels: between tiles, and for titles above the columns.
+_GAP, _HEADER = 4, 22
 
 
 def to_gray8(image: np.ndarray, *, percentiles: tuple[float, float] = (0.5, 99.5)) -> np.ndarray:
@@ -62,7 +64,7 @@ def grid(
         row_titles: text in the top left corner of each row's first tile.
         column_titles: text above the columns.
     """
-    gap, header = 4, 22 if column_titles else 0
+    gap, header = _GAP, _HEADER if column_titles else 0
     columns = max(len(row) for row in rows)
     canvas = np.full((header + len(rows) * (tile + gap), columns * (tile + gap), 3), 24, dtype=np.uint8)
     for r, row in enumerate(rows):
@@ -76,6 +78,24 @@ def grid(
     for c, title in enumerate(column_titles):
         _write(canvas, title, (c * (tile + gap) + 6, 15))
     return canvas
+
+
+def tiles(picture: np.ndarray, *, columns: int, titled: bool) -> list[np.ndarray]:
+    """Takes the tiles of a one-row grid out again.
+
+    Args:
+        picture: what `grid` returned.
+        columns: how many tiles it has.
+        titled: whether it has titles above the columns.
+
+    Raises:
+        ValueError: if it is no such grid.
+    """
+    side, top = picture.shape[1] // columns, _HEADER if titled else 0
+    if picture.shape[:2] != (top + side, columns * side):
+        raise ValueError(f"no row of {columns} tiles: {picture.shape[1]} by {picture.shape[0]} pixels")
+    edge = side - _GAP
+    return [picture[top : top + edge, number * side : number * side + edge] for number in range(columns)]
 
 
 def _fit(picture: np.ndarray, tile: int) -> np.ndarray:

@@ -15,6 +15,7 @@ import pandas as pd
 from breastkit.atomic import atomic_path, make_folder, write_text
 from breastkit.errors import BreastkitError
 from breastkit.metrics import bootstrap_interval, paired_test
+from breastkit.report.comparison_pictures import draw_comparison
 
 _METRICS_FILE = Path("evaluation") / "metrics.csv"
 # Columns of a metrics table that tell of the case and are no figures of merit.
@@ -23,6 +24,11 @@ _SMALLER_IS_BETTER = ("hd95", "error", "loss", "distance", "ece", "brier")
 _TESTS = """\
 Paired differences on common cases (first minus second, 95 % bootstrap interval), permutation test, p adjusted for the
 number of pairs (Holm)."""
+_PICTURES = """\
+Image, truth and what every run made of it, from the worst to the best:
+
+![Image, truth and every run](pictures.png)
+"""
 _OTHER_CASES = """\
 **The runs were evaluated on different case lists**: their means are not of the same cases, only the paired differences
 are."""
@@ -53,7 +59,8 @@ def compare_runs(runs: Sequence[str], *, out: str) -> Path:
 
     Args:
         runs: output folders of evaluated runs, or folders that hold some.
-        out: the folder to write comparison.csv, tests.csv, comparison.md and comparison.png to.
+        out: the folder to write comparison.csv, tests.csv, comparison.md and comparison.png to, and pictures.png where
+            the runs are of pictures.
 
     Returns:
         The Markdown file.
@@ -68,7 +75,9 @@ def compare_runs(runs: Sequence[str], *, out: str) -> Path:
     write_text(folder / "comparison.csv", means.round(5).to_csv(index=False))
     write_text(folder / "tests.csv", tests.round(5).to_csv(index=False))
     _plot(means, metrics, folder / "comparison.png")
-    return write_text(folder / "comparison.md", _markdown(methods, means, tests, metrics))
+    pictures = draw_comparison({method.name: method.folders for method in methods}, folder / "pictures.png")
+    text = _markdown(methods, means, tests, metrics)
+    return write_text(folder / "comparison.md", f"{text}\n{_PICTURES}" if pictures else text)
 
 
 def read_methods(places: Sequence[str | Path]) -> list[Method]:

@@ -75,7 +75,7 @@ class EvaluationReport:
             rows = slice_metrics(prediction, truth, axis=int(np.abs(affine[2, :3]).argmax()))
             self._slices += [{"case": case, **row} for row in rows]
             view = AxialView(scan[0].cpu().numpy(), affine, {"truth": truth, "prediction": prediction})
-            write_png(self._picture(case), _drawn(view))
+            write_png(self.picture_of(case), _drawn(view))
 
     def finish(self, engine: Engine) -> None:
         """Writes tables, summary and page, and tells the engine the means."""
@@ -119,13 +119,14 @@ class EvaluationReport:
                 {
                     "name": row[name],
                     "caption": ", ".join(f"{label} {_text(row[column])}" for column, label in columns.items()),
-                    "picture": picture(cv2.imread(str(self._picture(row[name])), cv2.IMREAD_COLOR_RGB)),
+                    "picture": picture(cv2.imread(str(self.picture_of(row[name])), cv2.IMREAD_COLOR_RGB)),
                 }
                 for row in rows[:_PICTURED]
             ],
         )
 
-    def _picture(self, case: str) -> Path:
+    def picture_of(self, case: str) -> Path:
+        """Returns where the picture of a case lies."""
         # A case may be named like a path; its picture stays in the folder.
         name = "".join(letter if letter.isalnum() or letter in "-_. ()" else "_" for letter in case)
         return self.folder / "pictures" / f"{name}.png"

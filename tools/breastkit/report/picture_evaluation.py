@@ -53,7 +53,7 @@ class PictureEvaluation(EvaluationReport):
             row |= {"lesion": lesion, "found": found, "dice": dice(prediction, truth), "iou": iou(prediction, truth)}
             self._rows.append({**row, "hd95_px": hd95(prediction, truth)})
             gray = batch["picture"][0].cpu().numpy().round().astype(np.uint8)
-            write_png(self._picture(name), _drawn(gray, truth, prediction))
+            write_png(self.picture_of(name), _drawn(gray, truth, prediction))
 
     def finish(self, engine: Engine) -> None:
         """Writes table, summary and page, and tells the engine the means."""
@@ -101,12 +101,14 @@ class PictureEvaluation(EvaluationReport):
         self._stems.add(stem(path))
         return name
 
-    def _picture(self, case: str) -> Path:
-        return super()._picture(str(Path(case).with_name(stem(case))))
+    def picture_of(self, case: str) -> Path:
+        """Returns where the picture of an image lies."""
+        return super().picture_of(str(Path(case).with_name(stem(case))))
 
 
 def _drawn(gray: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """Returns the picture as it is, and with both outlines."""
+    """Returns the picture as it is, with the truth and with both outlines; `draw_comparison` takes them apart again."""
     width = max(1, round(max(gray.shape) / 300))
-    both = outline(outline(gray, truth, TRUTH, width=width), prediction, PREDICTION, width=width)
-    return grid([[gray, both]], tile=400, column_titles=["image", "truth and prediction"])
+    true = outline(gray, truth, TRUTH, width=width)
+    both = outline(true, prediction, PREDICTION, width=width)
+    return grid([[gray, true, both]], tile=400, column_titles=["image", "truth", "truth and prediction"])
