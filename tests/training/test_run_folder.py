@@ -41,8 +41,15 @@ def test_starting_over_removes_the_run_and_nothing_else(tmp_path, resume):
 )
 def test_an_unfinished_run_keeps_its_settings(tmp_path, name, value):
     RunFolder(tmp_path, settings=SETTINGS).start()
+    (tmp_path / "checkpoint.pt").write_text("an epoch")
     with pytest.raises(BreastkitError, match=f"unfinished run with {name} {SETTINGS[name]}, not {value}"):
         RunFolder(tmp_path, settings=SETTINGS | {name: value}).start()
+
+
+def test_a_run_without_an_epoch_does_not_bind_the_next(tmp_path):
+    RunFolder(tmp_path, settings=SETTINGS | {"architecture": "mistyped"}).start()
+    RunFolder(tmp_path, settings=SETTINGS).start()
+    assert json.loads((tmp_path / "run.json").read_text())["settings"] == SETTINGS
 
 
 def test_broken_record_is_one_sentence(tmp_path):

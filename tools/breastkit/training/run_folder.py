@@ -13,6 +13,7 @@ from breastkit.atomic import make_folder, write_json
 from breastkit.cases import case_list_path, read_cases
 from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
+from breastkit.training.checkpoint import FILE_NAME as CHECKPOINT
 from breastkit.training.distributed import is_main, wait_for_all
 
 FILE_NAME = "run.json"
@@ -68,6 +69,9 @@ class RunFolder:
             BreastkitError: if the run is finished, or was started with other settings.
         """
         run = self._read() if self.resume else None
+        if run is not None and run["state"] != "finished" and not (self.path / CHECKPOINT).is_file():
+            # It ended before its first epoch, by a mistyped option perhaps, which must not bind the corrected command.
+            run = None
         if run is not None:
             self._check(run)
         # No process may change the folder before all have looked at it.
