@@ -51,7 +51,7 @@ def test_exchanged_file_is_noticed(folder):
 
 def test_other_network_names_the_architecture(folder):
     with pytest.raises(
-        BreastkitError, match=r"does not fit this network \(5 of 7 tensors differ\).*--architecture thin"
+        BreastkitError, match=r"does not fit this network \(6 of 7 tensors differ\).*--architecture thin"
     ):
         load_weights(folder, network(channels=5))
 
@@ -59,6 +59,9 @@ def test_other_network_names_the_architecture(folder):
 def test_missing_names_the_remedy(tmp_path):
     with pytest.raises(BreastkitError, match=r"model\.pt does not exist; train first, or name the weights"):
         load_weights(tmp_path / "model.pt")
+    with pytest.raises(BreastkitError, match=r"model\.pt does not exist; train first, or name the weights"):
+        read_model_json(tmp_path / "model.pt")
+    (tmp_path / "model.pt").write_bytes(b"weights")
     with pytest.raises(BreastkitError, match=r"model\.json does not exist"):
         read_model_json(tmp_path / "model.pt")
 

@@ -17,6 +17,7 @@ from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
 
 FILE_NAME = "model.pt"
+_NO_WEIGHTS = "train first, or name the weights with --ckpt_path"
 logger = get_logger(__name__)
 
 
@@ -57,7 +58,10 @@ def read_model_json(path: str | Path) -> dict[str, Any]:
     Raises:
         BreastkitError: if there is none or it cannot be read.
     """
-    path = _weights_path(path).with_suffix(".json")
+    weights = _weights_path(path)
+    path = weights.with_suffix(".json")
+    if not weights.is_file():
+        raise BreastkitError(f"{weights} does not exist; {_NO_WEIGHTS}.")
     if not path.is_file():
         raise BreastkitError(f"{path} does not exist; it is written beside the weights, restore it from there.")
     try:
@@ -81,7 +85,7 @@ def load_weights(path: str | Path, network: nn.Module | None = None) -> dict[str
     """
     path = _weights_path(path)
     if not path.is_file():
-        raise BreastkitError(f"{path} does not exist; train first, or name the weights with --ckpt_path.")
+        raise BreastkitError(f"{path} does not exist; {_NO_WEIGHTS}.")
     facts = read_model_json(path) if path.with_suffix(".json").is_file() else {}
     if facts.get("sha256", (digest := _sha256(path))) != digest:
         raise BreastkitError(
