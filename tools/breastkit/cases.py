@@ -24,7 +24,7 @@ from breastkit.images import read_header, same_grid
 FILE_NAME = "dataset.json"
 LISTS = ("training", "validation", "test")
 # Keys of an item whose values are files; a list of files is one image of several channels or phases.
-PATH_KEYS = ("image", "label", "mask")
+PATH_KEYS = ("image", "label")
 
 Item = dict[str, Any]
 
@@ -109,7 +109,7 @@ def read_cases(place: str | Path, *, check: bool = True) -> CaseList:
     Raises:
         BreastkitError: if the file is missing or no case list, or with one sentence per problem, all of them at once.
     """
-    path = case_list_path(place).absolute()
+    path = Path(os.path.normpath(case_list_path(place).absolute()))
     if not path.is_file():
         raise BreastkitError(f"{path} does not exist; make it with 'breastkit data prepare'.")
     try:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from breastkit.datasets.phantoms.mri import candidate_rule_recovery, make_mri_phantom, write_mri_phantoms
+from breastkit.datasets.phantoms.mri import make_mri_phantom, write_mri_phantoms
 from breastkit.dicom import list_series, read_series
 from breastkit.errors import BreastkitError
 from breastkit.images import read_volume
@@ -129,13 +129,3 @@ def test_senseless_requests_get_a_sentence(wrong, tmp_path):
     with pytest.raises(BreastkitError):
         write_mri_phantoms(str(tmp_path / "out"), **wrong)
     assert not (tmp_path / "out").exists()
-
-
-def test_candidate_rule_counts_only_phantoms_with_lesions(monkeypatch):
-    from breastkit.datasets.phantoms import mri
-
-    monkeypatch.setattr(mri, "make_mri_phantom", lambda seed, case: make_mri_phantom(seed, case, shape=(32, 32, 12)))
-    result = candidate_rule_recovery(cases=6, seed=2, workers=1)
-    with_lesions = sum(bool(make_mri_phantom(2, case, shape=(32, 32, 12)).lesion_table) for case in range(1, 7))
-    assert result["with_lesions"] == with_lesions
-    assert 0 <= result["found"] <= with_lesions

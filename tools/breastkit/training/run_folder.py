@@ -20,7 +20,7 @@ FILE_NAME = "run.json"
 # What a run writes; only these are removed when it starts over, whatever else lies in the folder.
 PRODUCTS = ("checkpoint.pt", "model.pt", "model.json", "metrics.csv", "curves.png", "thresholds.csv", "thresholds.png")
 # A run continued with another value of these would be neither the old nor the new one.
-FIXED = ("architecture", "image_size", "fold", "seed", "case_list_hash")
+FIXED = ("architecture", "image_size", "fold", "seed", "orientation", "case_list_hash")
 logger = get_logger(__name__)
 
 
