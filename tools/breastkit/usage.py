@@ -335,7 +335,9 @@ def _value_name(item: Parameter) -> str:
 
 
 def _option_text(item: Parameter) -> str:
-    return item.option if item.flag else f"{item.option} {_value_name(item)}"
+    if item.flag:
+        return item.option if item.default is False else f"--[no-]{item.option[2:]}"
+    return f"{item.option} {_value_name(item)}"
 
 
 def _explanation(item: Parameter) -> str:
@@ -343,7 +345,7 @@ def _explanation(item: Parameter) -> str:
         return item.explanation
     explanation = item.explanation.rstrip(".")
     if item.flag:
-        return f"{explanation} (on by default; --no-{item.option[2:]} switches it off)"
+        return f"{explanation} (on by default)"
     default = ",".join(map(str, item.default)) if isinstance(item.default, tuple | list) else item.default
     return f"{explanation} (default: {default})"
 
