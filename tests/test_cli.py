@@ -185,7 +185,8 @@ def test_help_is_made_from_signature_and_docstring(recorded, capsys):
         "  OUT     where the result goes.",
         "--layout tissue|mamamia",
         "(default: 64,64)",
-        "--no-check switches it off",
+        "--[no-]check",
+        "look at every file (on by default)",
     ):
         assert line in text
     assert "hook" not in text
