@@ -2,6 +2,7 @@ import csv
 
 import nibabel
 import numpy as np
+import pytest
 from tests.bundles.contract import BundleContract
 from tests.bundles.tiny import tiny_tissue
 
@@ -23,3 +24,10 @@ class TestBreastMriTissueSegmentation(BundleContract):
             assert mask.shape == (24, 20, 8)
             assert set(np.unique(mask.get_fdata())) <= {0.0, 1.0}
             assert (out / f"case_{number}_candidate.nii.gz").is_file()
+
+
+@pytest.mark.slow
+class TestReferenceArchitecture(TestBreastMriTissueSegmentation):
+    """The same of the larger network, which is one override away."""
+
+    options = TestBreastMriTissueSegmentation.options | {"architecture": "reference"}

@@ -123,10 +123,13 @@ def test_serving_until_ctrl_c(tmp_path):
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        address = process.stderr.readline().split("Open ")[1].split()[0]
-        assert address.startswith("http://127.0.0.1:")
-        with urllib.request.urlopen(address, timeout=20) as answer:
-            assert b"hello" in answer.read()
-        os.kill(process.pid, signal.SIGINT)
-        assert "the page stays where it is" in process.communicate(timeout=30)[1]
+        try:
+            address = process.stderr.readline().split("Open ")[1].split()[0]
+            assert address.startswith("http://127.0.0.1:")
+            with urllib.request.urlopen(address, timeout=20) as answer:
+                assert b"hello" in answer.read()
+            os.kill(process.pid, signal.SIGINT)
+            assert "the page stays where it is" in process.communicate(timeout=30)[1]
+        finally:
+            process.kill()
     assert process.returncode == 0
