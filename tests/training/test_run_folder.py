@@ -15,10 +15,11 @@ def test_life_of_a_run(tmp_path, caplog):
     RunFolder(folder, settings=SETTINGS).start()
     assert "Starting a run" in caplog.text
     (folder / "checkpoint.pt").write_text("an epoch")
+    (folder / ".writing-half.pt").write_text("what a killed run was writing")
     again = RunFolder(folder, settings=SETTINGS | {"max_epochs": 9})
     again.start()
     assert "Going on with the run" in caplog.text
-    assert (folder / "checkpoint.pt").exists()
+    assert sorted(path.name for path in folder.iterdir()) == ["checkpoint.pt", "run.json"]
     again.finish()
     assert json.loads((folder / "run.json").read_text())["state"] == "finished"
     with pytest.raises(BreastkitError, match="holds a finished run; start over with --resume false"):

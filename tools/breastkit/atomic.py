@@ -14,6 +14,9 @@ from typing import Any
 
 from breastkit.errors import BreastkitError
 
+# What a killed process leaves behind starts with this and may be removed.
+TEMPORARY_PREFIX = ".writing-"
+
 _REMEDIES = {
     errno.ENOSPC: "no space is left on the device; free some or choose another output folder",
     errno.EDQUOT: "the disk quota is used up; free some space or choose another output folder",
@@ -62,7 +65,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     make_folder(path.parent)
     with _write_errors_named(path):
-        handle, name = tempfile.mkstemp(prefix=".writing-", suffix="".join(path.suffixes[-2:]), dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix="".join(path.suffixes[-2:]), dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -87,7 +90,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         raise BreastkitError(f"{path} is not empty; choose another folder or remove it first.")
     make_folder(path.parent)
     with _write_errors_named(path):
-        temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=path.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=path.parent))
         try:
             yield temporary
             temporary.chmod(0o777 & ~_umask())

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from breastkit.atomic import make_folder, write_json
+from breastkit.atomic import TEMPORARY_PREFIX, make_folder, write_json
 from breastkit.cases import case_list_path, read_cases
 from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
@@ -77,7 +77,8 @@ class RunFolder:
         # No process may change the folder before all have looked at it.
         wait_for_all()
         if is_main():
-            make_folder(self.path)
+            for leftover in make_folder(self.path).glob(f"{TEMPORARY_PREFIX}*"):
+                leftover.unlink()
             if run is None:
                 for name in PRODUCTS:
                     (self.path / name).unlink(missing_ok=True)
