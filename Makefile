@@ -10,6 +10,9 @@ BREASTKIT := .venv/bin/breastkit
 PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n 2
 SERVE ?= 1
 export PYTHON TORCH_INDEX
+# Nothing is written into the home folder, and MLflow does not tell its makers that it was used.
+export MPLCONFIGDIR ?= $(CURDIR)/.venv/.matplotlib
+export MLFLOW_DISABLE_TELEMETRY := true
 
 .PHONY: help demo serve test test-all lint bench environment FORCE
 help:
