@@ -326,7 +326,8 @@ class BundleContract:
         onnxruntime, openvino = pytest.importorskip("onnxruntime"), pytest.importorskip("openvino")
         parser = ConfigParser()
         parser.read_config(self.config("train"))
-        parser["bundle_root"] = str(self.root)
+        overrides = {name: self.options[name] for name in ("architecture",) if name in self.options}
+        parser.update({"bundle_root": str(self.root), **overrides})
         network = parser.get_parsed_content("network_def").eval()
         load_weights(trained, network)
         size = self.options["image_size"]
@@ -338,6 +339,7 @@ class BundleContract:
             "bundle_root": str(self.root),
             "input_shape": [1, self.input_channels, size, size],
             "use_trace": True,
+            **overrides,
         }
         names = {"input_names": ["image"], "output_names": ["pred"], "dynamo": False}
         axes = {"dynamic_axes": {name: {0: "batch", 2: "rows", 3: "columns"} for name in ("image", "pred")}}
