@@ -9,5 +9,17 @@ from breastkit.dicom.read_series import (
     read_folder,
     read_series,
 )
+from breastkit.dicom.read_us import count_us_frames, read_us_frame, why_no_ultrasound
 
-__all__ = ["FolderContents", "Series", "holds_dicom", "is_dicom", "list_series", "read_folder", "read_series"]
+__all__ = [
+    "FolderContents",
+    "Series",
+    "count_us_frames",
+    "holds_dicom",
+    "is_dicom",
+    "list_series",
+    "read_folder",
+    "read_series",
+    "read_us_frame",
+    "why_no_ultrasound",
+]

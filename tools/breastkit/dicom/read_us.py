@@ -1,0 +1,104 @@
+"""Ultrasound DICOM in: the frames of single pictures and clips as 8-bit gray."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels import pixel_array
+from pydicom.uid import UltrasoundImageStorage, UltrasoundMultiFrameImageStorage
+
+from breastkit.dicom.read_series import is_dicom
+from breastkit.errors import BreastkitError
+
+_RETIRED = ("1.2.840.10008.5.1.4.1.1.6", "1.2.840.10008.5.1.4.1.1.3")
+_ULTRASOUND = (UltrasoundImageStorage, UltrasoundMultiFrameImageStorage, *_RETIRED)
+_HEADER_TAGS = ["SOPClassUID", "Modality", "NumberOfFrames", "Rows"]
+# ITU-R BT.601, as everything that turns colour pictures to gray here.
+_LUMINANCE = (0.299, 0.587, 0.114)
+_READ_ERRORS = (
+    InvalidDicomError, AttributeError, EOFError, OSError, ValueError, KeyError, NotImplementedError, RuntimeError,
+)  # fmt: skip
+
+
+def why_no_ultrasound(path: str | Path) -> str | None:
+    """Returns what a DICOM file is where it is no ultrasound picture or clip, None where it is one.
+
+    Secondary captures of modality US count as ultrasound: many machines export nothing else.
+
+    Raises:
+        BreastkitError: if the file is damaged.
+    """
+    header = _header(Path(path))
+    if "Rows" in header and (header.get("SOPClassUID") in _ULTRASOUND or header.get("Modality") == "US"):
+        return None
+    kind = getattr(header.get("SOPClassUID"), "name", "") or "DICOM object"
+    return f"{kind}, not an ultrasound image"
+
+
+def count_us_frames(path: str | Path) -> int:
+    """Returns how many frames an ultrasound object holds: 1 for a picture.
+
+    Raises:
+        BreastkitError: if the file is damaged or no ultrasound.
+    """
+    path = Path(path)
+    reason = why_no_ultrasound(path)
+    if reason is not None:
+        raise BreastkitError(f"{path} holds a {reason}; export the ultrasound pictures themselves.")
+    return int(_header(path).get("NumberOfFrames") or 1)
+
+
+def read_us_frame(path: str | Path, frame: int = 0) -> np.ndarray:
+    """Reads one frame of an ultrasound object as 8-bit gray, rows by columns; colour becomes its luminance.
+
+    Args:
+        path: the file.
+        frame: which one, from 0. Only this frame is decoded, so that a clip is never in memory as a whole.
+
+    Raises:
+        BreastkitError: if the file is damaged, no ultrasound, compressed in an unknown way or has no such frame.
+    """
+    path = Path(path)
+    frames = count_us_frames(path)
+    if not 0 <= frame < frames:
+        raise BreastkitError(f"{path} has {frames} frames and no frame {frame + 1}; choose one of these.")
+    header = _header(path, all_tags=True)
+    try:
+        pixels = pixel_array(path, index=frame)
+    except _READ_ERRORS as error:
+        syntax = header.file_meta.get("TransferSyntaxUID")
+        if syntax is not None and syntax.is_compressed:
+            raise BreastkitError(
+                f"{path} cannot be decoded ({syntax.name}): it is damaged or no installed decoder reads it; "
+                "export it uncompressed (dcmdjpeg or gdcmconv do that)."
+            ) from error
+        raise BreastkitError(f"{path} is truncated or damaged; export it again.") from error
+    return _gray8(pixels, header)
+
+
+def _gray8(pixels: np.ndarray, header: Dataset) -> np.ndarray:
+    if header.get("PhotometricInterpretation") == "PALETTE COLOR":
+        pixels = pydicom.pixels.apply_color_lut(pixels, header)
+    pixels = pixels.astype(np.float32)
+    if pixels.ndim == 3:
+        pixels = pixels[..., :3] @ np.array(_LUMINANCE, np.float32)
+    if header.get("PhotometricInterpretation") == "MONOCHROME1":
+        pixels = pixels.max() - pixels
+    low, high = float(pixels.min()), float(pixels.max())
+    if low < 0 or high > 255:
+        # Few objects of more than eight bits use their whole range.
+        pixels = (pixels - low) * (255.0 / (high - low))
+    return pixels.round().astype(np.uint8)
+
+
+def _header(path: Path, *, all_tags: bool = False) -> Dataset:
+    if not is_dicom(path):
+        raise BreastkitError(f"{path} is not a DICOM file although it is named so; export it again.")
+    try:
+        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=None if all_tags else _HEADER_TAGS)
+    except _READ_ERRORS as error:
+        raise BreastkitError(f"{path} is damaged and cannot be read; export it again.") from error
