@@ -5,11 +5,12 @@ from typing import ClassVar
 
 import pytest
 import torch
+from segmentation_models_pytorch import Unet
 from tests.networks.contract import NetworkContract
 from torch import nn
 
 from breastkit.networks import from_file, names_in
-from breastkit.networks.encoder_decoder import EncoderDecoder, LenientBatchNorm
+from breastkit.networks.encoder_decoder import EncoderDecoder
 
 BUNDLES = Path(__file__).parents[2] / "bundles"
 NETWORKS = BUNDLES / "breast_us_lesion_segmentation/configs/networks.json"
@@ -83,6 +84,10 @@ class TestLight(InFile):
     channels = (1,)
 
 
+class TestEfficientUnet(InFile):
+    name = "efficient_unet"
+
+
 @pytest.mark.parametrize("name", ["unet", "unetplusplus", "deeplabv3", "deeplabv3plus"])
 def test_reference_has_a_resnet34_encoder(name):
     with torch.device("meta"):
@@ -99,6 +104,19 @@ def test_every_network_takes_the_contract():
     assert {case.name for case in InFile.__subclasses__()} == set(names_in(NETWORKS))
 
 
+def test_stages_nothing_looks_at_are_left_out():
+    wrapped = EncoderDecoder(
+        Unet("tu-tf_efficientnet_lite0", encoder_depth=4, encoder_weights=None, decoder_channels=(8, 8, 8, 8))
+    )
+    whole = Unet("tu-tf_efficientnet_lite0", encoder_depth=4, encoder_weights=None, decoder_channels=(8, 8, 8, 8))
+    assert len(wrapped.encoder.model.blocks) == 5
+    assert len(whole.encoder.model.blocks) == 7
+    whole.load_state_dict(wrapped.network.state_dict(), strict=False)
+    image = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(wrapped.network.eval()(image), whole.eval()(image))
+
+
 def test_gray_is_given_to_all_channels():
     network = from_file(NETWORKS, "unet_small").eval()
     image = torch.randn(1, 1, 32, 32)
@@ -107,10 +125,10 @@ def test_gray_is_given_to_all_channels():
 
 
 def test_norm_of_a_single_value_uses_running_statistics():
-    wrapped = EncoderDecoder(nn.Sequential(nn.BatchNorm2d(2)))
-    norm = next(module for module in wrapped.modules() if isinstance(module, LenientBatchNorm)).train()
+    norm = EncoderDecoder(nn.Sequential(nn.BatchNorm2d(2))).network[0].train()
     norm.running_mean.copy_(torch.tensor([1.0, 2.0]))
     single = torch.tensor([3.0, 2.0]).reshape(1, 2, 1, 1)
     torch.testing.assert_close(norm(single), single - torch.tensor([1.0, 2.0]).reshape(1, 2, 1, 1), rtol=1e-4, atol=0)
+    assert norm.training
     several = torch.randn(4, 2, 3, 3)
     torch.testing.assert_close(norm(several), nn.BatchNorm2d(2).train()(several))

@@ -46,6 +46,20 @@ def test_file_of_the_encoder_itself(network, tmp_path):
     assert all(torch.equal(tensor, state[name]) for name, tensor in network.network.encoder.state_dict().items())
 
 
+def test_file_of_efficientnet_lite_pytorch(tmp_path):
+    network = from_file(NETWORKS, "efficient_unet")
+    torch.manual_seed(7)
+    state = timm.create_model("tf_efficientnet_lite0").state_dict()
+    # The package has the same tensors in the same order; its own names begin with an underscore.
+    named = {"_conv_stem.weight" if name == "conv_stem.weight" else f"_{name}": state[name] for name in state}
+    torch.save(named, tmp_path / "lite0.pth")
+    start_encoder(network, tmp_path / "lite0.pth")
+    inside = network.network.encoder.model.state_dict()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in inside.items())
+    with pytest.raises(BreastkitError, match="does not fit the encoder resnet18"):
+        start_encoder(from_file(NETWORKS, "unet_small"), tmp_path / "lite0.pth")
+
+
 def test_nothing_asked_for_is_random_and_said(network, caplog):
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     assert start_encoder(network) is network

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 
 class EncoderDecoder(nn.Module):
     """A network of segmentation_models_pytorch that takes gray images and trains on a single one.
 
     Encoders are made for three channels, and weights trained on colour fit no others: a gray image is given to all
-    three. Where a batch leaves batch norm one value per channel, as a single image does in the pooled branch of
+    three. Stages of the encoder that the decoder does not look at are left out, which timm does for some encoders only.
+    Where a batch leaves batch norm one value per channel, as a single image does in the pooled branch of
     DeepLabV3, it normalises by its running statistics instead of failing.
 
     Args:
@@ -21,7 +21,9 @@ class EncoderDecoder(nn.Module):
 
     def __init__(self, network: nn.Module, *, channels: int = 3):
         super().__init__()
-        self.network = _with_lenient_norms(network)
+        _drop_unused_stages(network)
+        _make_norms_lenient(network)
+        self.network = network
         self.channels = channels
 
     @property
@@ -36,23 +38,27 @@ class EncoderDecoder(nn.Module):
         return self.network(image)
 
 
-class LenientBatchNorm(nn.BatchNorm2d):
-    """Batch norm that falls back on its running statistics where one value per channel has none of its own."""
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Returns normalised features."""
-        if self.training and features.numel() == features.shape[1]:
-            statistics = self.running_mean, self.running_var
-            return functional.batch_norm(features, *statistics, self.weight, self.bias, eps=self.eps)
-        return super().forward(features)
+def _drop_unused_stages(network: nn.Module) -> None:
+    model = getattr(getattr(network, "encoder", None), "model", None)
+    blocks, features = getattr(model, "blocks", None), getattr(model, "feature_info", None)
+    if isinstance(blocks, nn.Sequential) and features is not None:
+        # Of timm's EfficientNets. Stage 0 is the stem; stage i is the block of index i - 1.
+        model.blocks = blocks[: max(info["stage"] for info in features.get_dicts())]
 
 
-def _with_lenient_norms(module: nn.Module) -> nn.Module:
-    for name, child in module.named_children():
-        if type(child) is nn.BatchNorm2d:
-            norm = LenientBatchNorm(child.num_features, eps=child.eps, momentum=child.momentum)
-            norm.load_state_dict(child.state_dict())
-            setattr(module, name, norm)
-        else:
-            _with_lenient_norms(child)
-    return module
+def _make_norms_lenient(network: nn.Module) -> None:
+    for module in network.modules():
+        # timm has batch norms of its own, which derive from torch's.
+        if isinstance(module, nn.BatchNorm2d):
+            module.register_forward_pre_hook(_leave_training)
+            module.register_forward_hook(_train_again, always_call=True)
+
+
+def _leave_training(norm: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+    if norm.training and inputs[0].numel() == inputs[0].shape[1]:
+        norm.training, norm.paused = False, True
+
+
+def _train_again(norm: nn.Module, *_: object) -> None:
+    if getattr(norm, "paused", False):
+        norm.training, norm.paused = True, False
