@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from breastkit.dicom.write_mr import MrStudy, write_mr_series
+from breastkit.dicom.write_us import write_us_dicom
 from breastkit.errors import BreastkitError
 from breastkit.images import write_nifti
 from breastkit.inference import find_inputs
@@ -73,6 +74,24 @@ def test_folders_are_no_pictures(tmp_path):
     assert inputs.skipped == [(tmp_path / "pre", "a folder")]
     with pytest.raises(BreastkitError, match=r"holds nothing to run on .* a folder with pictures directly in it"):
         find_inputs(tmp_path / "pre", suffixes=(".png",), series=False)
+
+
+def test_ultrasound_objects_are_inputs_and_other_objects_are_named(tmp_path):
+    for name in ("clip.dcm", "IM_0001"):
+        write_us_dicom(tmp_path / name, np.zeros((4, 5), np.uint8), spacing=1, patient="P", uid_seed="0")
+    next(series(tmp_path / "mr").iterdir()).rename(tmp_path / "slice.dcm")
+    for name in ("a.png", "cut.dcm", "notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+    inputs = find_inputs(tmp_path, suffixes=(".png",), series=False, ultrasound=True)
+    assert names(inputs) == ["IM_0001", "a", "clip", "cut"]
+    assert {path.name: reason for path, reason in inputs.skipped} == {
+        "mr": "a folder",
+        "notes.txt": "not an image",
+        "slice.dcm": "MR Image Storage, not an ultrasound image",
+    }
+    assert names(find_inputs(tmp_path / "IM_0001", suffixes=(".png",), series=False, ultrasound=True)) == ["IM_0001"]
+    with pytest.raises(BreastkitError, match=r"notes\.txt is no image .* \(\.png, ultrasound DICOM\)"):
+        find_inputs(tmp_path / "notes.txt", suffixes=(".png",), series=False, ultrasound=True)
 
 
 def test_two_inputs_of_one_name_are_refused(tmp_path):

@@ -20,6 +20,7 @@ from breastkit.errors import BreastkitError
 VOLUME_SUFFIXES = (".nii.gz", ".nii")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 IMAGE_SUFFIXES = (*VOLUME_SUFFIXES, *PICTURE_SUFFIXES)
+DICOM_SUFFIXES = (".dcm", ".ima")
 
 _FETCH_AGAIN = "copy or export it again"
 # Decoded pictures of more pixels than this are refused: they are damaged headers or whole-slide scans, not ultrasound.
@@ -57,7 +58,7 @@ class Header:
 def stem(path: str | Path) -> str:
     """Returns a file name without its image suffix: ``a.b.nii.gz`` gives ``a.b``; a folder's name stays whole."""
     name = Path(path).name
-    for suffix in IMAGE_SUFFIXES:
+    for suffix in (*IMAGE_SUFFIXES, *DICOM_SUFFIXES):
         if name.lower().endswith(suffix):
             return name[: -len(suffix)]
     return name

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from breastkit.datasets.tissue import patient_id
-from breastkit.dicom import holds_dicom, read_folder
+from breastkit.dicom import holds_dicom, is_dicom, read_folder, why_no_ultrasound
 from breastkit.errors import BreastkitError
-from breastkit.images import VOLUME_SUFFIXES, stem
+from breastkit.images import DICOM_SUFFIXES, VOLUME_SUFFIXES, stem
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ def find_inputs(
     *,
     suffixes: Sequence[str] = VOLUME_SUFFIXES,
     series: bool = True,
+    ultrasound: bool = False,
     outputs: Sequence[str] = (),
 ) -> Inputs:
     """Finds the scans or pictures to run on.
@@ -39,6 +40,7 @@ def find_inputs(
         place: a file, a DICOM series folder, or a folder of these.
         suffixes: file names that are images.
         series: whether folders of DICOM files are images too.
+        ultrasound: whether single DICOM files of ultrasound are images too.
         outputs: what the bundle appends to a scan's name for its own outputs (``_breast``); a file so named beside its
             scan is an output of an earlier run and left aside.
 
@@ -49,12 +51,13 @@ def find_inputs(
     if not place.exists():
         raise BreastkitError(f"{place} does not exist; {_remedy(series)}.")
     if place.is_file():
-        if not _is_image(place, suffixes):
-            raise BreastkitError(f"{place} is no image of a kind this bundle reads ({', '.join(suffixes)}).")
+        if not _is_image(place, suffixes, ultrasound):
+            kinds = [*suffixes, "ultrasound DICOM"] if ultrasound else suffixes
+            raise BreastkitError(f"{place} is no image of a kind this bundle reads ({', '.join(kinds)}).")
         return Inputs([_item(place)], [])
     if series and holds_dicom(place):
         return Inputs([_item(place)], [])
-    found, skipped = _sort_out(place, suffixes, series, outputs)
+    found, skipped = _sort_out(place, suffixes, series, ultrasound, outputs)
     if not found:
         aside = f" ({skipped[0][0].name}: {skipped[0][1]})" if skipped else ""
         raise BreastkitError(f"{place} holds nothing to run on{aside}; {_remedy(series)}.")
@@ -69,7 +72,7 @@ def _remedy(series: bool) -> str:
 
 
 def _sort_out(
-    place: Path, suffixes: Sequence[str], series: bool, outputs: Sequence[str]
+    place: Path, suffixes: Sequence[str], series: bool, ultrasound: bool, outputs: Sequence[str]
 ) -> tuple[list[Path], list[tuple[Path, str]]]:
     found, skipped = [], []
     entries = sorted(path for path in place.iterdir() if not path.name.startswith("."))
@@ -77,14 +80,14 @@ def _sort_out(
     for path in entries:
         if path.is_dir():
             reason = _why_no_series(path) if series else "a folder"
-        elif not _is_image(path, suffixes):
+        elif not _is_image(path, suffixes, ultrasound):
             reason = "not an image"
         elif "_mask" in stem(path):
             reason = "a mask, by its name"
         elif any(stem(path).endswith(end) and stem(path).removesuffix(end) in names for end in outputs):
             reason = "an output of an earlier run, by its name"
         else:
-            reason = None
+            reason = _why_no_frames(path) if ultrasound and is_dicom(path) else None
         if reason is None:
             found.append(path)
         else:
@@ -103,8 +106,19 @@ def _why_no_series(folder: Path) -> str | None:
     return None if contents.series else contents.skipped[0][1]
 
 
-def _is_image(path: Path, suffixes: Sequence[str]) -> bool:
-    return path.name.lower().endswith(tuple(suffixes))
+def _why_no_frames(path: Path) -> str | None:
+    try:
+        return why_no_ultrasound(path)
+    except BreastkitError:
+        # As a bad series: the run reports it.
+        return None
+
+
+def _is_image(path: Path, suffixes: Sequence[str], ultrasound: bool) -> bool:
+    if path.name.lower().endswith(tuple(suffixes)):
+        return True
+    # Many machines export DICOM without any suffix.
+    return ultrasound and (path.name.lower().endswith(DICOM_SUFFIXES) or is_dicom(path))
 
 
 def _refuse_same_names(paths: list[Path]) -> None:

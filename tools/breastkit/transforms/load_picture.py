@@ -18,10 +18,11 @@ from breastkit.images import read_gray, read_mask
 class LoadPictured(MapTransform):
     """Replaces paths by pictures: MetaTensors ``(1, rows, columns)``, float32, gray from 0 to 255, masks 0 and 1.
 
-    Colour becomes gray; a mask is what is bright, never the alpha channel.
+    Colour becomes gray; a mask is what is bright, never the alpha channel. What is an array already, rows by columns, is
+    taken as it is: frames of a clip and uploads have no path.
 
     Args:
-        keys: the paths.
+        keys: the paths, or arrays.
         mask_keys: which of the keys are masks.
         allow_missing_keys: whether a key may be absent.
     """
@@ -41,11 +42,12 @@ class LoadPictured(MapTransform):
         results = dict(data)
         for key in self.key_iterator(results):
             read = read_mask if key in self.mask_keys else read_gray
-            array = torch.from_numpy(read(results[key]).astype(np.float32))
+            given = results[key]
+            array = torch.from_numpy((given if isinstance(given, np.ndarray) else read(given)).astype(np.float32))
             meta = {
                 MetaKeys.SPATIAL_SHAPE: np.array(array.shape),
                 MetaKeys.ORIGINAL_CHANNEL_DIM: float("nan"),
-                "filename_or_obj": str(results[key]),
+                "filename_or_obj": "" if isinstance(given, np.ndarray) else str(given),
             }
             results[key] = MetaTensor(array[None], meta=meta)
         return results
