@@ -1,6 +1,7 @@
 """Networks that MONAI and segmentation_models_pytorch lack, and how a bundle picks one by name."""
 
 from breastkit.networks.any_size import AnySize
+from breastkit.networks.classifier import Classifier, ConvFeatures, TimmFeatures
 from breastkit.networks.encoder_decoder import EncoderDecoder
 from breastkit.networks.encoder_weights import start_encoder
 from breastkit.networks.from_file import from_file, names_in
@@ -9,9 +10,12 @@ from breastkit.networks.spatial_dropout_unet import SpatialDropoutUNet
 
 __all__ = [
     "AnySize",
+    "Classifier",
+    "ConvFeatures",
     "EncoderDecoder",
     "LogitHead",
     "SpatialDropoutUNet",
+    "TimmFeatures",
     "from_file",
     "names_in",
     "start_encoder",

@@ -2,10 +2,13 @@
 
 from breastkit.transforms.align_mask import AlignMaskd
 from breastkit.transforms.clean_mask import CleanMaskd, clean_mask
+from breastkit.transforms.crop_to_lesion import CropToLesiond
+from breastkit.transforms.lesion_view import LesionViewd
 from breastkit.transforms.letterbox_pictures import LetterboxPicturesd
 from breastkit.transforms.letterbox_slices import LetterboxSlicesd
 from breastkit.transforms.load_picture import LoadPictured
 from breastkit.transforms.load_volume import LoadVolumed
+from breastkit.transforms.mask_errors import RandMaskErrorsd
 from breastkit.transforms.mean_of_members import MeanOfMembersd
 from breastkit.transforms.orient_breast import OrientBreastd
 from breastkit.transforms.speckle import RandSpeckled
@@ -13,12 +16,15 @@ from breastkit.transforms.speckle import RandSpeckled
 __all__ = [
     "AlignMaskd",
     "CleanMaskd",
+    "CropToLesiond",
+    "LesionViewd",
     "LetterboxPicturesd",
     "LetterboxSlicesd",
     "LoadPictured",
     "LoadVolumed",
     "MeanOfMembersd",
     "OrientBreastd",
+    "RandMaskErrorsd",
     "RandSpeckled",
     "clean_mask",
 ]
