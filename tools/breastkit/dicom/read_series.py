@@ -7,6 +7,7 @@ belongs to that order and maps to nibabel's RAS+ world.
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -168,7 +169,7 @@ def _files(folder: Path, *, recursive: bool) -> Iterable[Path]:
 def _read(path: Path, **options) -> Dataset:
     try:
         return pydicom.dcmread(path, stop_before_pixels="specific_tags" in options, **options)
-    except (InvalidDicomError, EOFError, OSError, ValueError, KeyError, NotImplementedError) as error:
+    except (InvalidDicomError, EOFError, OSError, ValueError, KeyError, NotImplementedError, struct.error) as error:
         raise BreastkitError(f"{path} is damaged and cannot be read; export it again.") from error
 
 

@@ -1,0 +1,257 @@
+"""DICOM segmentations out: masks of a series or a picture as one SEG object that refers to its source."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from itertools import permutations
+from pathlib import Path
+
+import highdicom
+import numpy as np
+from highdicom.seg import (
+    SegmentAlgorithmTypeValues,
+    Segmentation,
+    SegmentationTypeValues,
+    SegmentDescription,
+)
+from pydicom.sr.codedict import codes
+from pydicom.uid import generate_uid
+
+from breastkit.atomic import atomic_path
+from breastkit.dicom.clip_segmentation import extend_to_clip, first_frame_of
+from breastkit.dicom.read_series import Series
+from breastkit.dicom.segment_kinds import SegmentKind
+from breastkit.dicom.source_images import SourceImages, read_source_images
+from breastkit.errors import BreastkitError
+
+# Share of a voxel by which a mask's grid may differ from that of its source: headers round.
+_GRID_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """What made a mask.
+
+    Attributes:
+        name: the bundle or model.
+        version: of the weights: their sha256.
+        corrected: whether a person corrected its result.
+    """
+
+    name: str
+    version: str
+    corrected: bool = False
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One mask to write.
+
+    Attributes:
+        kind: what it shows.
+        mask: 0 and 1 (whole numbers or booleans), or probabilities (floats from 0 to 1), on the grid of the source.
+        algorithm: what made it; None for a mask drawn by a person.
+        label: what viewers show; by default the name of the kind.
+    """
+
+    kind: SegmentKind | str
+    mask: np.ndarray
+    algorithm: Algorithm | None = None
+    label: str = ""
+
+
+def write_segmentation(
+    path: str | Path,
+    segments: Sequence[Segment],
+    source: str | Path | Series | SourceImages,
+    *,
+    affine: np.ndarray | None = None,
+    series_number: int = 900,
+    description: str = "Segmentation",
+    creator: str = "",
+    keep_empty_slices: bool = False,
+    uid_source: str | None = None,
+) -> Path:
+    """Writes masks as one DICOM segmentation: FRACTIONAL if they are probabilities, BINARY if not.
+
+    Args:
+        path: the file to write.
+        segments: the masks. Of a series: [column, row, slice] as `read_series` gives the volume, or,
+            with their affine, in any order of the axes. Of a picture (rows, columns), of a clip (frames, rows,
+            columns).
+        source: the folder of an MR or CT series, a series, a file with an ultrasound picture or clip, or what
+            `read_source_images` gave.
+        affine: of the masks, voxel to RAS+ millimetres; None if they lie as `read_series` gives the volume.
+        series_number: SeriesNumber of the segmentation.
+        description: SeriesDescription.
+        creator: who drew or corrected it.
+        keep_empty_slices: write slices without anything in them too.
+        uid_source: if given, every identifier follows from it and the source, and date and time are the study's, so
+            that the same masks give the same file.
+
+    Returns:
+        The path.
+
+    Raises:
+        BreastkitError: if the masks do not fit the source or each other, or the file cannot be written.
+    """
+    path = Path(path)
+    images = source if isinstance(source, SourceImages) else read_source_images(source)
+    if not segments:
+        raise BreastkitError(f"{path} would hold no segment; give at least one mask.")
+    frames = np.stack([_frames_of(segment.mask, affine, images, path) for segment in segments], axis=-1)
+    clip = not images.is_volume and "NumberOfFrames" in images.headers[0]
+    fractional = frames.dtype.kind == "f"
+    uids = _Uids(uid_source, images)
+    with warnings.catch_warnings():
+        # An empty mask is a finding, not a mistake: highdicom then keeps its empty slices.
+        warnings.filterwarnings("ignore", message="Encoding an empty segmentation")
+        result = Segmentation(
+            source_images=[first_frame_of(images.headers[0])] if clip else list(images.headers),
+            pixel_array=frames[:1] if clip else frames,
+            segmentation_type=SegmentationTypeValues.FRACTIONAL if fractional else SegmentationTypeValues.BINARY,
+            segment_descriptions=[_describe(number, one) for number, one in enumerate(segments, start=1)],
+            series_instance_uid=uids.make("series"),
+            series_number=series_number,
+            sop_instance_uid=uids.make("instance"),
+            instance_number=1,
+            manufacturer="breastkit",
+            manufacturer_model_name="breastkit",
+            software_versions=version("breastkit"),
+            device_serial_number="0",
+            content_label="SEGMENTATION",
+            content_description=description[:64],
+            content_creator_name=creator or None,
+            omit_empty_frames=not keep_empty_slices,
+            series_description=description[:64],
+        )
+    if clip:
+        extend_to_clip(result, frames, images.headers[0], keep_empty=keep_empty_slices)
+    if uid_source is not None:
+        _settle(result, images, uids)
+    with atomic_path(path) as temporary:
+        result.save_as(temporary, enforce_file_format=True)
+    return path
+
+
+def _describe(number: int, segment: Segment) -> SegmentDescription:
+    coded = SegmentKind.of(segment.kind).codes
+    algorithm = segment.algorithm
+    identification = None
+    kind = SegmentAlgorithmTypeValues.MANUAL
+    if algorithm is not None:
+        kind = SegmentAlgorithmTypeValues.SEMIAUTOMATIC if algorithm.corrected else SegmentAlgorithmTypeValues.AUTOMATIC
+        identification = highdicom.AlgorithmIdentificationSequence(
+            name=algorithm.name, family=codes.DCM.ArtificialIntelligence, version=algorithm.version, source="breastkit"
+        )
+    return SegmentDescription(
+        segment_number=number,
+        segment_label=(segment.label or coded.label)[:64],
+        segmented_property_category=coded.category,
+        segmented_property_type=coded.type,
+        algorithm_type=kind,
+        algorithm_identification=identification,
+        anatomic_regions=[coded.region] if coded.region else None,
+        display_color=highdicom.color.CIELabColor.from_rgb(*coded.colour),
+    )
+
+
+class _Uids:
+    """Identifiers, made up or following from a text and the source."""
+
+    def __init__(self, text: str | None, images: SourceImages) -> None:
+        self.sources = None if text is None else [text, str(images.headers[0].SOPInstanceUID)]
+
+    def make(self, part: str) -> str:
+        """Returns the identifier of a part of the object."""
+        return generate_uid(entropy_srcs=None if self.sources is None else [*self.sources, part])
+
+
+def _settle(result: Segmentation, images: SourceImages, uids: _Uids) -> None:
+    """Replaces what highdicom takes from the clock and from chance."""
+    organization = uids.make("dimensions")
+    for item in (*result.DimensionOrganizationSequence, *result.DimensionIndexSequence):
+        item.DimensionOrganizationUID = organization
+    for equipment in result.get("ContributingEquipmentSequence", []):
+        if "ContributionDateTime" in equipment:
+            del equipment.ContributionDateTime
+    header = images.headers[0]
+    for name in ("ContentDate", "SeriesDate", "InstanceCreationDate"):
+        if name in result:
+            setattr(result, name, header.StudyDate or "19700101")
+    for name in ("ContentTime", "SeriesTime", "InstanceCreationTime"):
+        if name in result:
+            setattr(result, name, header.StudyTime or "000000")
+
+
+def _frames_of(mask: np.ndarray, affine: np.ndarray | None, images: SourceImages, path: Path) -> np.ndarray:
+    """Returns a mask as (frames, rows, columns) in the order of the source's headers or frames."""
+    mask = _checked_values(np.asarray(mask), path)
+    if images.is_volume:
+        if affine is not None:
+            mask = _in_order_of_source(mask, np.asarray(affine, dtype=np.float64), images, path)
+        _check_shape(mask, images, path)
+        frames = mask.transpose(2, 1, 0)
+    else:
+        _check_shape(mask, images, path)
+        frames = mask if mask.ndim == 3 else mask[None]
+    # A multi-frame object may hold its slices in any order.
+    return np.ascontiguousarray(frames[np.argsort(images.planes)])
+
+
+def _checked_values(mask: np.ndarray, path: Path) -> np.ndarray:
+    if mask.dtype.kind == "f":
+        if not np.isfinite(mask).all() or mask.min(initial=0) < 0 or mask.max(initial=0) > 1:
+            raise BreastkitError(f"{path} needs probabilities from 0 to 1; give those, or a mask of 0 and 1.")
+        return mask.astype(np.float32, copy=False)
+    if mask.dtype.kind not in "biu" or mask.min(initial=0) < 0 or mask.max(initial=0) > 1:
+        raise BreastkitError(f"{path} needs masks of 0 and 1; give each label of a label map as a segment of its own.")
+    return mask.astype(np.uint8, copy=False)
+
+
+def _check_shape(mask: np.ndarray, images: SourceImages, path: Path) -> None:
+    if mask.shape != tuple(images.grid.shape):
+        raise BreastkitError(
+            f"{path} was not written: its mask of {_times(mask.shape)} does not fit {images.place} of "
+            f"{_times(images.grid.shape)}; bring the mask onto the grid of its source first."
+        )
+
+
+def _times(shape: Sequence[int]) -> str:
+    return "x".join(str(size) for size in shape)
+
+
+def _in_order_of_source(mask: np.ndarray, affine: np.ndarray, images: SourceImages, path: Path) -> np.ndarray:
+    """Reorders and flips the axes of a mask so that it lies as its source does.
+
+    The voxels must be the source's: nothing is interpolated here.
+    """
+    refused = BreastkitError(
+        f"{path} was not written: its mask lies on another grid than {images.place}; "
+        "bring the mask onto the grid of its source first."
+    )
+    if mask.ndim != 3 or affine.shape != (4, 4) or abs(np.linalg.det(affine)) < 1e-9:
+        raise refused
+    to_mask = np.linalg.inv(affine) @ images.grid.affine
+    for axes in permutations(range(3)):
+        # Column a of the matrix is the step in the mask for one step along the source's axis a.
+        signs = np.array([to_mask[axes[axis], axis] for axis in range(3)])
+        exact = np.zeros((3, 3))
+        exact[list(axes), range(3)] = np.sign(signs)
+        reach = np.abs(to_mask[:3, :3] - exact) @ (np.array(images.grid.shape) - 1)
+        if (reach < _GRID_TOLERANCE).all():
+            break
+    else:
+        raise refused
+    turned = mask.transpose(axes)
+    turned = turned[tuple(slice(None, None, -1 if sign < 0 else 1) for sign in signs)]
+    start = to_mask[:3, 3]
+    expected = [0 if signs[axis] > 0 else mask.shape[axes[axis]] - 1 for axis in range(3)]
+    if turned.shape != tuple(images.grid.shape) or any(
+        abs(start[axes[axis]] - expected[axis]) > _GRID_TOLERANCE for axis in range(3)
+    ):
+        raise refused
+    return turned
