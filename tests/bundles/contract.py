@@ -220,6 +220,15 @@ class BundleContract:
         parser.read_config(self.config("inference"))
         assert [name for name in LABEL_INFER_IDS if name not in parser] == []
 
+    @pytest.mark.parametrize("name", ["train", "evaluate", "inference"])
+    def test_switches_can_be_words_of_a_command_line(self, name):
+        config = json.loads(Path(self.config(name)).read_text(encoding="utf-8"))
+        text = json.dumps({key: value for key, value in config.items() if key != "displayable_configs"})
+        for switch in (key for key, value in config.items() if isinstance(value, bool)):
+            # The run folder reads its own switch.
+            read = "breastkit.bundles.is_yes(@" if switch != "resume" else '"resume": "@'
+            assert text.count(f"@{switch}") == text.count(f"{read}{switch}") > 0, switch
+
     def test_training_as_monai_label_starts_it(self, data, trained, tmp_path):
         """Its own items, a checkpoint to start from, and no word about the data set's folder."""
         parser = ConfigParser()

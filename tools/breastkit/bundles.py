@@ -1,4 +1,4 @@
-"""Where a bundle lies, so that its configs work from any folder and in programs that do not tell them."""
+"""What configs ask: where their bundle lies, and whether a switch is on."""
 
 from __future__ import annotations
 
@@ -18,3 +18,8 @@ def bundle_folder(name: str) -> str:
     if here.name == name and (here / "configs" / "metadata.json").is_file():
         return str(here)
     return str(Path(__file__).resolve().parents[2] / "bundles" / name)
+
+
+def is_yes(value: bool | str) -> bool:
+    """Reads a switch of a command line, where ``--resume false`` arrives as text."""
+    return str(value).strip().lower() not in ("false", "no", "0", "none", "")
