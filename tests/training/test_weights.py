@@ -29,6 +29,11 @@ def test_round_trip_is_plain_and_described(folder):
     assert len(facts["sha256"]) == 64
 
 
+def test_equal_weights_give_equal_files(tmp_path):
+    paths = [save_weights(tmp_path / name, network()) for name in ("one", "other")]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
 def test_memory_order_of_training_is_not_kept(tmp_path):
     save_weights(tmp_path, nn.Conv2d(4, 4, 3).to(memory_format=torch.channels_last))
     assert all(tensor.is_contiguous() for tensor in load_weights(tmp_path).values())

@@ -33,7 +33,9 @@ def save_weights(folder: str | Path, network: nn.Module | Mapping[str, torch.Ten
     state = network.state_dict() if isinstance(network, nn.Module) else network
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     with atomic_path(path) as temporary:
-        torch.save(state, temporary)
+        # Given a path, torch would write the temporary name into the file: equal weights would differ in their hash.
+        with temporary.open("wb") as file:
+            torch.save(state, file)
         digest = _sha256(temporary)
     write_json(path.with_suffix(".json"), {"sha256": digest, **facts})
     return path

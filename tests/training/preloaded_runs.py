@@ -1,0 +1,102 @@
+"""Starts ``python -m monai.bundle run`` as often as a test wants and pays for its imports once.
+
+Run as a program it reads one call a line and forks: each run has a process group of its own, and its imports are done.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+IMPORTED = (
+    "matplotlib.figure",
+    "monai.bundle",
+    "breastkit.datasets.slices",
+    "breastkit.networks",
+    "breastkit.training",
+    "breastkit.transforms",
+)
+
+
+class PreloadedRuns:
+    """The program, seen from the test.
+
+    Args:
+        environment: of the runs.
+        folder: where they work.
+    """
+
+    def __init__(self, environment: dict[str, str], folder: Path):
+        command = [sys.executable, __file__]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.program = subprocess.Popen(command, env=environment, cwd=folder, **pipes)
+
+    def start(self, words: Sequence[str], log: Path, *, killed_at: tuple[str, int] | None = None) -> int:
+        """Starts a run and returns its process group.
+
+        Args:
+            words: what follows ``monai.bundle run``.
+            log: the file for what it says.
+            killed_at: the name of a file and a number: when it is about to be renamed into place for the so-manieth
+                time, the whole process group is killed.
+        """
+        self.program.stdin.write(json.dumps({"words": list(words), "log": str(log), "killed_at": killed_at}) + "\n")
+        self.program.stdin.flush()
+        return int(self.program.stdout.readline())
+
+    def end(self) -> int:
+        """Waits for the run and returns its exit code, negative when a signal ended it."""
+        return int(self.program.stdout.readline())
+
+    def close(self) -> None:
+        """Ends the program."""
+        self.program.kill()
+        self.program.communicate()
+
+
+def kill_at_rename(name: str, number: int) -> None:
+    """Has this process's group killed right before it renames a file to this name for the so-manieth time."""
+    seen = []
+
+    def watch(event: str, arguments: tuple) -> None:
+        if event == "os.rename" and Path(os.fspath(arguments[1])).name == name:
+            seen.append(arguments)
+            if len(seen) == number:
+                os.killpg(0, signal.SIGKILL)
+
+    sys.addaudithook(watch)
+
+
+def serve() -> None:
+    """Forks a run for every line on stdin."""
+    for name in IMPORTED:
+        importlib.import_module(name)
+    for line in sys.stdin:
+        call = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            os.setsid()
+            log = os.open(call["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            for stream in (1, 2):
+                os.dup2(log, stream)
+            if call["killed_at"]:
+                kill_at_rename(*call["killed_at"])
+            sys.argv = ["monai.bundle", "run", *call["words"]]
+            runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
+            return
+        sys.stdout.write(f"{child}\n")
+        sys.stdout.flush()
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        sys.stdout.write(f"{code}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    serve()
