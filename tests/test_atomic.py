@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from breastkit.atomic import atomic_folder, atomic_path, write_json, write_text
+from breastkit.atomic import atomic_folder, atomic_path, remove_leftovers, write_json, write_text
 from breastkit.errors import BreastkitError
 
 
@@ -38,6 +38,21 @@ def test_a_filled_folder_is_refused(tmp_path):
     write_json(tmp_path / "out" / "x.json", {"umlaut": "Größe"})
     with pytest.raises(BreastkitError, match="not empty"), atomic_folder(tmp_path / "out"):
         pass
+
+
+def test_leftovers_of_killed_processes_go_and_nothing_else(tmp_path):
+    (tmp_path / ".writing-old.pt").write_text("half")
+    (tmp_path / ".writing-folder").mkdir()
+    write_text(tmp_path / ".writing-folder" / "part.txt", "half")
+    for path in tmp_path.iterdir():
+        os.utime(path, (0, 0))
+    (tmp_path / ".writing-new.pt").write_text("being written")
+    kept = write_text(tmp_path / "a.txt", "done")
+    remove_leftovers(tmp_path, untouched_for=3600)
+    assert sorted(tmp_path.iterdir()) == [tmp_path / ".writing-new.pt", kept]
+    remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == [kept]
+    remove_leftovers(tmp_path / "nowhere")
 
 
 def test_a_file_in_place_of_the_folder_is_one_sentence(tmp_path):

@@ -1,5 +1,7 @@
+import os
 import pickle
 import shutil
+import time
 
 import numpy as np
 import pytest
@@ -92,6 +94,14 @@ def test_the_cache_is_used_until_scan_or_transform_change(scans, tmp_path):
     write_nifti(moved["image"], np.arange(26 * 22 * 4, dtype=np.int16).reshape(26, 22, 4), np.eye(4))
     assert calls(items=[moved]) == 1
     assert not list((tmp_path / "cache").glob(".writing*"))
+
+
+def test_what_a_killed_run_left_in_the_cache_goes(scans, tmp_path):
+    for name, age in ((".writing-killed.npy", 7200), (".writing-another-run.npy", 0)):
+        (tmp_path / name).write_bytes(b"half")
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    SlicesOfVolumes(scans[:1], load(), cache_dir=tmp_path)
+    assert [path.name for path in tmp_path.glob(".writing*")] == [".writing-another-run.npy"]
 
 
 def test_workers_fill_the_cache_too(scans, tmp_path):

@@ -14,7 +14,7 @@ from torch import nn
 
 from breastkit.errors import BreastkitError
 from breastkit.images import read_gray
-from breastkit.training import BestWeights, Checkpoint, Curves, EarlyStopping, EpochSeeds, load_weights
+from breastkit.training import BestWeights, Checkpoint, Curves, EarlyStopping, EpochSeeds, load_weights, read_model_json
 
 EPOCHS = 5
 
@@ -131,6 +131,18 @@ def test_best_weights_are_those_of_the_smallest_validation_loss(unbroken):
     evaluator.network = network
     evaluator.run()
     assert evaluator.state.metrics["val_loss"] == pytest.approx(best["val_loss"], abs=1e-6)
+
+
+def test_killed_between_weights_and_their_description_it_writes_both_again(tmp_path):
+    """Where an epoch does not repeat exactly, the next one need not be better than the best of those before."""
+    with pytest.raises(Killed):
+        Run(tmp_path, kill_at=6).trainer.run()
+    torch.save({"half": torch.ones(1)}, tmp_path / "model.pt")
+    run = Run(tmp_path)
+    run.evaluator.add_event_handler(Events.COMPLETED, lambda engine: engine.state.metrics.update(val_loss=9.0))
+    run.trainer.run()
+    assert read_model_json(tmp_path)["figures"] == {"val_loss": 9.0, "epoch": 2}
+    load_weights(tmp_path, run.network)
 
 
 def test_curves_are_a_table_and_a_picture(unbroken):

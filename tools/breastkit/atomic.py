@@ -7,8 +7,9 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,20 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             temporary.replace(path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remove_leftovers(folder: str | Path, *, untouched_for: float = 0.0) -> None:
+    """Removes what killed processes were writing directly in a folder.
+
+    Args:
+        folder: where to look; need not exist.
+        untouched_for: leave alone what was written to within so many seconds, where another process may be at work.
+    """
+    for path in Path(folder).glob(f"{TEMPORARY_PREFIX}*"):
+        # Another process may have finished or removed it meanwhile.
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime >= untouched_for:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def write_text(path: str | Path, text: str) -> Path:

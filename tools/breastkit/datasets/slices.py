@@ -19,7 +19,7 @@ from monai.data import get_track_meta, set_track_meta
 from monai.transforms import Randomizable
 from torch.utils.data import Dataset, get_worker_info
 
-from breastkit.atomic import atomic_path, make_folder
+from breastkit.atomic import atomic_path, make_folder, remove_leftovers
 from breastkit.errors import BreastkitError
 from breastkit.progress import parallel_map
 from breastkit.seeding import generator
@@ -27,6 +27,8 @@ from breastkit.seeding import generator
 # Part of every cache key: raise it when a transform of ours computes something else under the same options.
 _FORMAT = 1
 _KEYS = ("image", "label")
+# Seconds after which a file of the cache that is still half-written was left by a killed run; none takes a minute.
+_WRITTEN_WITHIN = 3600
 
 
 class SlicesOfVolumes(Dataset):
@@ -69,6 +71,8 @@ class SlicesOfVolumes(Dataset):
         self.transform = transform
         self.seed = int(seed)
         folder = make_folder(cache_dir) if cache_dir else None
+        if folder:
+            remove_leftovers(folder, untouched_for=_WRITTEN_WITHIN)
         prepare = partial(_prepared, transform=volume_transform, folder=folder)
         self._volumes = parallel_map(prepare, self.data, "preprocessing scans", workers=workers, unit="scan")
         self._ends = list(accumulate(len(volume) for volume in self._volumes))

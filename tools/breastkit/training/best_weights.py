@@ -9,9 +9,10 @@ from typing import Any, Literal
 from ignite.engine import Engine, Events
 from torch import nn
 
+from breastkit.errors import BreastkitError
 from breastkit.training.checkpoint import keep_state
 from breastkit.training.distributed import is_main
-from breastkit.training.weights import save_weights
+from breastkit.training.weights import load_weights, save_weights
 
 
 class BestWeights:
@@ -68,5 +69,10 @@ class BestWeights:
         return {"best": self.best}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes the best figure back."""
+        """Takes the best figure back, unless its weights are gone."""
         self.best = state["best"]
+        try:
+            load_weights(self.folder)
+        except BreastkitError:
+            # A run killed right after ``model.pt`` was written has the ``model.json`` of the weights before beside it.
+            self.best = None

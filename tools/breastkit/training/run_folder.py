@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from breastkit.atomic import TEMPORARY_PREFIX, make_folder, write_json
+from breastkit.atomic import make_folder, remove_leftovers, write_json
+from breastkit.bundles import is_yes
 from breastkit.cases import case_list_path, read_cases
 from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
@@ -22,11 +23,6 @@ PRODUCTS = ("checkpoint.pt", "model.pt", "model.json", "metrics.csv", "curves.pn
 # A run continued with another value of these would be neither the old nor the new one.
 FIXED = ("architecture", "image_size", "fold", "seed", "orientation", "case_list_hash")
 logger = get_logger(__name__)
-
-
-def is_yes(value: bool | str) -> bool:
-    """Reads a switch; ``--resume false`` arrives as text."""
-    return str(value).strip().lower() not in ("false", "no", "0", "none", "")
 
 
 def case_list_hash(dataset_dir: str | Path, *lists: Sequence[Mapping[str, Any]]) -> str:
@@ -77,8 +73,7 @@ class RunFolder:
         # No process may change the folder before all have looked at it.
         wait_for_all()
         if is_main():
-            for leftover in make_folder(self.path).glob(f"{TEMPORARY_PREFIX}*"):
-                leftover.unlink()
+            remove_leftovers(make_folder(self.path))
             if run is None:
                 for name in PRODUCTS:
                     (self.path / name).unlink(missing_ok=True)
