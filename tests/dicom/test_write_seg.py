@@ -249,8 +249,6 @@ def test_a_multi_frame_scan_in_any_order_of_its_frames(tmp_path):
     affine = read_series(tmp_path / "enhanced").affine
     assert np.allclose(world_of_file(path), world_of_mask(an_l(), affine), atol=0.02)
     np.testing.assert_array_equal(only(read_segmentation(path, folder)).mask, an_l())
-        world_of_file(path), world_of_mask(only(read_segmentation(path, folder)).mask, affine), atol=0.02
-    )
     np.testing.assert_array_equal(only(read_segmentation(path, tmp_path / "enhanced")).mask, an_l())
     for frame in pydicom.dcmread(path).PerFrameFunctionalGroupsSequence:
         number = frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber
