@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 from tests.bundles.tiny import tiny_tissue
@@ -6,7 +7,9 @@ from tests.bundles.tiny import tiny_tissue
 from breastkit.errors import BreastkitError
 from breastkit.training import RunFolder, case_list_hash
 
-SETTINGS = {"architecture": "compact", "image_size": 32, "fold": None, "seed": 0, "max_epochs": 3}
+ROOT = Path(__file__).parents[2]
+SETTINGS = {"architecture": "compact", "image_size": 32, "fold": None, "seed": 0, "max_epochs": 3, "batch_size": 8}
+SETTINGS |= {"learning_rate": 0.001, "case_list_hash": "a1"}
 
 
 def test_life_of_a_run(tmp_path, caplog):
@@ -16,7 +19,7 @@ def test_life_of_a_run(tmp_path, caplog):
     assert "Starting a run" in caplog.text
     (folder / "checkpoint.pt").write_text("an epoch")
     (folder / ".writing-half.pt").write_text("what a killed run was writing")
-    again = RunFolder(folder, settings=SETTINGS | {"max_epochs": 9})
+    again = RunFolder(folder, settings=SETTINGS)
     again.start()
     assert "Going on with the run" in caplog.text
     assert sorted(path.name for path in folder.iterdir()) == ["checkpoint.pt", "run.json"]
@@ -38,13 +41,38 @@ def test_starting_over_removes_the_run_and_nothing_else(tmp_path, resume):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("architecture", "reference"), ("image_size", 64), ("fold", 1), ("seed", 5)]
+    ("name", "value"),
+    [
+        ("architecture", "reference"),
+        ("image_size", 64),
+        ("fold", 1),
+        ("seed", 5),
+        ("max_epochs", 9),
+        ("batch_size", 16),
+        ("learning_rate", 0.01),
+        ("case_list_hash", "b2"),
+    ],
 )
 def test_an_unfinished_run_keeps_its_settings(tmp_path, name, value):
     RunFolder(tmp_path, settings=SETTINGS).start()
     (tmp_path / "checkpoint.pt").write_text("an epoch")
     with pytest.raises(BreastkitError, match=f"unfinished run with {name} {SETTINGS[name]}, not {value}"):
         RunFolder(tmp_path, settings=SETTINGS | {name: value}).start()
+
+
+def test_everything_that_changed_is_named(tmp_path):
+    RunFolder(tmp_path, settings=SETTINGS | {"shape": (3, 4)}).start()
+    (tmp_path / "checkpoint.pt").write_text("an epoch")
+    RunFolder(tmp_path, settings=SETTINGS | {"shape": (3, 4)}).start()
+    with pytest.raises(BreastkitError, match="with max_epochs 3, not 9 and batch_size 8, not 16; continue it"):
+        RunFolder(tmp_path, settings=SETTINGS | {"shape": (3, 4), "max_epochs": 9, "batch_size": 16}).start()
+    assert json.loads((tmp_path / "run.json").read_text())["settings"] == {**SETTINGS, "shape": [3, 4]}
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("bundles/*/configs/train.json")), ids=lambda path: path.parts[-3])
+def test_bundles_name_what_decides_their_weights(path):
+    settings = json.loads(path.read_text())["run_folder"]["settings"]
+    assert settings.keys() >= SETTINGS.keys()
 
 
 def test_a_run_without_an_epoch_does_not_bind_the_next(tmp_path):

@@ -20,8 +20,6 @@ from breastkit.training.distributed import is_main, wait_for_all
 FILE_NAME = "run.json"
 # What a run writes; only these are removed when it starts over, whatever else lies in the folder.
 PRODUCTS = ("checkpoint.pt", "model.pt", "model.json", "metrics.csv", "curves.png", "thresholds.csv", "thresholds.png")
-# A run continued with another value of these would be neither the old nor the new one.
-FIXED = ("architecture", "image_size", "fold", "seed", "orientation", "case_list_hash")
 logger = get_logger(__name__)
 
 
@@ -47,7 +45,8 @@ class RunFolder:
     Args:
         path: the folder.
         resume: False starts over where a run has been.
-        settings: what the run was told; see `FIXED` for those that may not change when it goes on.
+        settings: what the run was told that decides its weights. None of it may change when the run goes on: a mixture
+            of two batch sizes, or a learning rate laid out for fewer epochs, would be neither the old run nor the new.
     """
 
     def __init__(self, path: str | Path, *, resume: bool | str = True, settings: Mapping[str, Any]):
@@ -105,13 +104,15 @@ class RunFolder:
             raise BreastkitError(
                 f"{self.path} holds a finished run; start over with --resume false, or give another --output_dir."
             )
-        for name in FIXED:
-            old, new = run["settings"].get(name), self.settings.get(name)
-            if old != new:
-                raise BreastkitError(
-                    f"{self.path} holds an unfinished run with {name} {old}, not {new}; continue it with that, start "
-                    "over with --resume false, or give another --output_dir."
-                )
+        # As JSON gives them back: tuples are lists there.
+        old, new = run["settings"], json.loads(json.dumps(self.settings))
+        changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+        if changed:
+            differences = " and ".join(f"{name} {old.get(name)}, not {new.get(name)}" for name in changed)
+            raise BreastkitError(
+                f"{self.path} holds an unfinished run with {differences}; continue it with that, start over with "
+                "--resume false, or give another --output_dir."
+            )
 
 
 def _now() -> str:

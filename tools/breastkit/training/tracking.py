@@ -140,7 +140,7 @@ class MlflowRun(MLFlowHandler):
         atexit.unregister(self._end)
 
     def _log_params(self, params: dict[str, Any]) -> None:
-        # A parameter cannot be logged twice with other values, and a run that goes on may have another length.
+        # A parameter cannot be logged twice with other values, and a run started over may keep its name.
         params = dict(params)
         self._delete_exist_param_in_dict(params)
         super()._log_params(params)
