@@ -4,7 +4,7 @@ import pytest
 from pydicom.pixels import compress
 from pydicom.uid import MRImageStorage, RLELossless
 
-from breastkit.dicom import count_us_frames, read_us_frame, why_no_ultrasound
+from breastkit.dicom import count_us_frames, read_us_frame, us_tissue_window, why_no_ultrasound
 from breastkit.dicom.write_us import write_us_dicom
 from breastkit.errors import BreastkitError
 
@@ -69,6 +69,18 @@ def test_other_objects_are_named(clip):
     assert why_no_ultrasound(clip) == "MR Image Storage, not an ultrasound image"
     with pytest.raises(BreastkitError, match=r"a clip\.dcm holds a MR Image Storage, not an ultrasound image; export"):
         read_us_frame(clip)
+
+
+def test_the_tissue_is_where_the_object_says(clip):
+    assert us_tissue_window(clip) == (slice(0, 33), slice(0, 47))
+    region = pydicom.dcmread(clip).SequenceOfUltrasoundRegions[0]
+    region.RegionLocationMinX0, region.RegionLocationMinY0 = 5, 3
+    changed(clip, SequenceOfUltrasoundRegions=[region])
+    assert us_tissue_window(clip) == (slice(3, 33), slice(5, 47))
+    region.RegionLocationMaxX1 = 47
+    for odd in ([region], [], [region, region]):
+        changed(clip, SequenceOfUltrasoundRegions=odd)
+        assert us_tissue_window(clip) == (slice(None), slice(None))
 
 
 def test_there_is_no_fifth_frame_of_four(clip):

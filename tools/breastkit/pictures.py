@@ -49,6 +49,22 @@ def overlay(
     return outline(picture, mask, colour)
 
 
+def heat(image: np.ndarray, relevance: np.ndarray, *, opacity: float = 0.6) -> np.ndarray:
+    """Lays a map over a picture, clear where it is 0 and bright yellow where it is 1, and returns the result as RGB.
+
+    Args:
+        image: gray or RGB.
+        relevance: rows, columns, from 0 to 1.
+        opacity: of the map where it is 1.
+    """
+    picture = to_rgb(image)
+    relevance = np.clip(np.asarray(relevance, dtype=np.float32), 0, 1)
+    # Inferno grows evenly brighter, so it reads the same without colour.
+    colours = cv2.applyColorMap((relevance * 255).round().astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
+    share = (opacity * relevance)[..., None]
+    return ((1 - share) * picture + share * colours).round().astype(np.uint8)
+
+
 def grid(
     rows: Sequence[Sequence[np.ndarray]],
     *,

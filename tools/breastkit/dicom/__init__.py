@@ -9,7 +9,7 @@ from breastkit.dicom.read_series import (
     read_folder,
     read_series,
 )
-from breastkit.dicom.read_us import count_us_frames, read_us_frame, why_no_ultrasound
+from breastkit.dicom.read_us import count_us_frames, read_us_frame, us_tissue_window, why_no_ultrasound
 
 __all__ = [
     "FolderContents",
@@ -21,5 +21,6 @@ __all__ = [
     "read_folder",
     "read_series",
     "read_us_frame",
+    "us_tissue_window",
     "why_no_ultrasound",
 ]

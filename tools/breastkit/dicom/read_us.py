@@ -17,6 +17,8 @@ from breastkit.errors import BreastkitError
 _RETIRED = ("1.2.840.10008.5.1.4.1.1.6", "1.2.840.10008.5.1.4.1.1.3")
 _ULTRASOUND = (UltrasoundImageStorage, UltrasoundMultiFrameImageStorage, *_RETIRED)
 _HEADER_TAGS = ["SOPClassUID", "Modality", "NumberOfFrames", "Rows"]
+# DICOM's codes of a region that is a 2D picture of tissue.
+_TISSUE_2D = (1, 1)
 # ITU-R BT.601, as everything that turns colour pictures to gray here.
 _LUMINANCE = (0.299, 0.587, 0.114)
 _READ_ERRORS = (
@@ -78,6 +80,32 @@ def read_us_frame(path: str | Path, frame: int = 0) -> np.ndarray:
             ) from error
         raise BreastkitError(f"{path} is truncated or damaged; export it again.") from error
     return _gray8(pixels, header)
+
+
+def us_tissue_window(path: str | Path) -> tuple[slice, slice]:
+    """Returns the rows and columns of an ultrasound object that show tissue, all of them where it does not say.
+
+    What machines show around it (names, scales, body marks) is no tissue, and networks have not learnt from it.
+
+    Raises:
+        BreastkitError: if the file is damaged.
+    """
+    header = _header(Path(path), all_tags=True)
+    regions = [
+        region
+        for region in header.get("SequenceOfUltrasoundRegions") or ()
+        if (region.get("RegionSpatialFormat"), region.get("RegionDataType")) == _TISSUE_2D
+    ]
+    # Side by side, several of them are several views: only a single one is clearly the picture.
+    if len(regions) != 1:
+        return slice(None), slice(None)
+    try:
+        left, right = int(regions[0].RegionLocationMinX0), int(regions[0].RegionLocationMaxX1)
+        top, bottom = int(regions[0].RegionLocationMinY0), int(regions[0].RegionLocationMaxY1)
+    except (AttributeError, TypeError, ValueError):
+        return slice(None), slice(None)
+    fits = 0 <= left < right < int(header.Columns) and 0 <= top < bottom < int(header.Rows)
+    return (slice(top, bottom + 1), slice(left, right + 1)) if fits else (slice(None), slice(None))
 
 
 def _gray8(pixels: np.ndarray, header: Dataset) -> np.ndarray:

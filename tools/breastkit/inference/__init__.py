@@ -8,9 +8,11 @@ from typing import Any
 _HOMES = {
     "AxialView": "axial_view",
     "Backend": "backends",
+    "ClassOpinions": "class_opinions",
     "FlipAveraging": "flip_averaging",
     "Inputs": "inputs",
     "Members": "members",
+    "OpenedBundle": "opened_bundle",
     "Opinions": "members",
     "PictureOutputs": "picture_outputs",
     "Precision": "backends",
@@ -18,9 +20,13 @@ _HOMES = {
     "ReadableCases": "readable_cases",
     "Results": "results",
     "TissueResults": "tissue_results",
+    "UltrasoundReader": "ultrasound",
     "find_candidate": "candidate",
     "find_inputs": "inputs",
+    "find_ultrasound": "ultrasound_inputs",
+    "fold_weights_beside": "members",
     "measure_candidate": "features",
+    "read_ultrasound": "ultrasound_inputs",
 }
 
 __all__ = list(_HOMES)

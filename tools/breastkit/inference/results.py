@@ -53,9 +53,14 @@ class Results:
 
     def finish(self, engine: Engine) -> None:
         """Writes what was left out and why."""
-        problems = [(path.name, f"left aside: {reason}") for path, reason in self.inputs.skipped]
-        problems += [(Path(path).name, sentence) for path, sentence in self.dataset.failures]
-        path = self.folder / "problems.csv"
-        path.unlink(missing_ok=True)
-        if problems:
-            write_text(path, pd.DataFrame(problems, columns=["input", "problem"]).to_csv(index=False))
+        write_problems(self.folder, self.inputs, self.dataset)
+
+
+def write_problems(folder: str | Path, inputs: Inputs, dataset: ReadableCases) -> None:
+    """Writes ``problems.csv`` with what was left aside or could not be used; none of an earlier run stays."""
+    problems = [(path.name, f"left aside: {reason}") for path, reason in inputs.skipped]
+    problems += [(Path(path).name, sentence) for path, sentence in dataset.failures]
+    path = Path(folder) / "problems.csv"
+    path.unlink(missing_ok=True)
+    if problems:
+        write_text(path, pd.DataFrame(problems, columns=["input", "problem"]).to_csv(index=False))

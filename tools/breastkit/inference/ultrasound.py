@@ -1,0 +1,205 @@
+"""Reading a breast ultrasound picture: the lesion's outline, its class, how sure that is, and what spoke for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from breastkit.bundles import bundle_folder
+from breastkit.explain import GradCamPlusPlus, share_inside
+from breastkit.inference.opened_bundle import OpenedBundle
+from breastkit.inference.picture_outputs import measure_mask
+from breastkit.metrics.classification import class_probabilities, decide
+
+SEGMENTER = "breast_us_lesion_segmentation"
+CLASSIFIER = "breast_us_lesion_classification"
+NORMAL = "normal"
+CLASSES = (NORMAL, "benign", "malignant")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was found in one picture; arrays are on the picture's own grid.
+
+    Attributes:
+        mask: the lesion, bool.
+        probability: of every pixel to belong to it.
+        measures: area, box and confidence of the mask.
+        probabilities: of the classes normal, benign and malignant; their sum is 1.
+        label: the class, by the operating point stored with the weights.
+        uncertainty: of the classifier that decided, 0 to 1.
+        abstain: whether it is above what was stored as the limit.
+        decided_by: architecture of that classifier.
+        relevance: what spoke for the class, 0 to 1; None where it was not asked for.
+    """
+
+    mask: np.ndarray
+    probability: np.ndarray
+    measures: dict[str, float | int | None]
+    probabilities: dict[str, float]
+    label: str
+    uncertainty: float
+    abstain: bool
+    decided_by: str
+    relevance: np.ndarray | None = None
+
+    @property
+    def found(self) -> bool:
+        """Whether there is a lesion at all."""
+        return bool(self.mask.any())
+
+    @property
+    def relevance_in_lesion(self) -> float | None:
+        """Share of the relevance inside the mask; None where there is no mask or no relevance."""
+        if self.relevance is None or not self.found:
+            return None
+        share = share_inside(self.relevance, self.mask)
+        return share if np.isfinite(share) else None
+
+
+class Segmenter:
+    """Outlines the lesion of a picture, by the segmentation bundle.
+
+    Args:
+        weights: other weights than the bundle's default.
+        overrides: ids of the bundle's inference config.
+    """
+
+    def __init__(self, weights: str | Path | None = None, **overrides: Any) -> None:
+        self.bundle = OpenedBundle(SEGMENTER, weights=weights, **overrides)
+        self._postprocessing = self.bundle.part("postprocessing")
+
+    def __call__(self, gray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns mask and probability on the grid of a gray picture."""
+        prepared = self.bundle.preprocessing({"image": gray})
+        finished = self._postprocessing({**prepared, "pred": self.bundle.run(prepared)})
+        return finished["pred"][0].numpy() > 0, finished["probability"][0].numpy()
+
+
+class LesionClassifier:
+    """Tells the class of a picture with a mask, by one variant of the classification bundle.
+
+    Args:
+        weights: a variant's weights; the bundle's default variant without.
+        overrides: ids of the bundle's inference config.
+    """
+
+    def __init__(self, weights: str | Path | None = None, **overrides: Any) -> None:
+        self.bundle = OpenedBundle(CLASSIFIER, weights=weights, **overrides)
+        facts = self.bundle.facts
+        self.classes: tuple[str, ...] = tuple(facts["classes"])
+        self.architecture: str = facts["architecture"]
+        self.threshold, self.abstain_above = float(facts["threshold"]), float(facts["abstain_above"])
+        self._temperature = float(facts["temperature"])
+        self._explainer: GradCamPlusPlus | None = None
+
+    def prepare(self, gray: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
+        """Returns a picture as the network takes it."""
+        return self.bundle.preprocessing({"image": gray, "mask": mask.astype(np.uint8)})
+
+    def classify(self, prepared: Mapping[str, Any]) -> tuple[dict[str, float], float]:
+        """Returns the probabilities of the classes, and the uncertainty."""
+        opinions = self.bundle.run(dict(prepared))
+        probabilities, uncertainty = class_probabilities(opinions[None].numpy(), self._temperature)
+        return dict(zip(self.classes, map(float, probabilities[0]), strict=True)), float(uncertainty[0])
+
+    def explain(self, prepared: Mapping[str, Any], label: str) -> np.ndarray:
+        """Returns what spoke for a class, 0 to 1, on the grid of the picture."""
+        if self._explainer is None:
+            self._explainer = GradCamPlusPlus(self.bundle.network)
+        square = self._explainer(prepared["image"].as_tensor(), self.classes.index(label))
+        restored = self.bundle.back_on_picture(torch.from_numpy(square)[None], dict(prepared))
+        return np.clip(restored[0].numpy(), 0, 1)
+
+
+class UltrasoundReader:
+    """Chains the segmenter and the classifiers of breast ultrasound; everything is loaded once.
+
+    The variant that knows normal pictures gives the probability of normal. Where a lesion was outlined, the rest is
+    shared out by the variant that tells benign from malignant. Where none was, the former decides alone.
+
+    Args:
+        segmenter: outlines.
+        classifier: tells benign from malignant.
+        normal_classifier: tells normal as well.
+    """
+
+    def __init__(self, segmenter: Segmenter, classifier: LesionClassifier, normal_classifier: LesionClassifier) -> None:
+        self.segmenter, self.classifier, self.normal_classifier = segmenter, classifier, normal_classifier
+
+    @classmethod
+    def of_weights(
+        cls,
+        *,
+        segmenter: str | Path | None = None,
+        classifier: str | Path | None = None,
+        normal_classifier: str | Path | None = None,
+        **overrides: Any,
+    ) -> UltrasoundReader:
+        """Opens the bundles.
+
+        Args:
+            segmenter: weights; the bundle's own by default, here and below.
+            classifier: weights of a variant.
+            normal_classifier: weights of a variant with the class normal.
+            overrides: ids of the bundles' inference configs, for example ``backend="torch"``.
+
+        Raises:
+            BreastkitError: if weights are missing or damaged.
+        """
+        if normal_classifier is None:
+            normal_classifier = Path(bundle_folder(CLASSIFIER), "models", "mask_aware")
+        return cls(
+            Segmenter(segmenter, **overrides),
+            LesionClassifier(classifier, **overrides),
+            LesionClassifier(normal_classifier, **overrides),
+        )
+
+    def read(self, gray: np.ndarray, *, explain: bool = True) -> Reading:
+        """Reads one 8-bit gray picture.
+
+        Args:
+            gray: rows, columns.
+            explain: also make the map of what spoke for the class, which takes longer than all the rest.
+        """
+        mask, probability = self.segmenter(gray)
+        opinions = {}
+        for classifier in (self.normal_classifier, self.classifier) if mask.any() else (self.normal_classifier,):
+            prepared = classifier.prepare(gray, mask)
+            opinions[classifier] = (prepared, *classifier.classify(prepared))
+        probabilities = opinions[self.normal_classifier][1]
+        if mask.any():
+            probabilities = chained(probabilities[NORMAL], opinions[self.classifier][1])
+        last = list(opinions)[-1]
+        label = CLASSES[int(decide([[probabilities[name] for name in CLASSES]], CLASSES, last.threshold)[0])]
+        # That a picture is normal is what the other one says, whether there is an outline or not.
+        decider = self.normal_classifier if label == NORMAL else last
+        prepared, _, uncertainty = opinions[decider]
+        return Reading(
+            mask=mask,
+            probability=probability,
+            measures=measure_mask(mask, probability),
+            probabilities=probabilities,
+            label=label,
+            uncertainty=uncertainty,
+            abstain=uncertainty > decider.abstain_above,
+            decided_by=decider.architecture,
+            relevance=decider.explain(prepared, label) if explain else None,
+        )
+
+
+def chained(normal: float, given_lesion: Mapping[str, float]) -> dict[str, float]:
+    """Returns probabilities of `CLASSES`: of normal as given, the rest shared out by a classifier of lesions.
+
+    Args:
+        normal: probability that there is no lesion.
+        given_lesion: probabilities of benign and malignant; what they leave out is left out.
+    """
+    lesion = {name: given_lesion[name] for name in CLASSES if name != NORMAL}
+    total = sum(lesion.values())
+    return {NORMAL: normal, **{name: (1 - normal) * value / total for name, value in lesion.items()}}

@@ -1,0 +1,98 @@
+"""Breast ultrasound in: pictures, single DICOM images, and every frame of DICOM clips."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from breastkit.dicom import count_us_frames, is_dicom, read_us_frame, us_tissue_window
+from breastkit.errors import BreastkitError
+from breastkit.images import DICOM_SUFFIXES, PICTURE_SUFFIXES, read_gray
+from breastkit.inference.inputs import Inputs, find_inputs
+
+
+@dataclass(frozen=True)
+class UltrasoundPicture:
+    """One picture to be read.
+
+    Attributes:
+        gray: the whole picture, 8-bit gray.
+        window: rows and columns that show tissue; a DICOM image may say so, otherwise it is all of it.
+    """
+
+    gray: np.ndarray
+    window: tuple[slice, slice]
+
+    @property
+    def tissue(self) -> np.ndarray:
+        """The part that shows tissue."""
+        return self.gray[self.window]
+
+    def on_whole(self, part: np.ndarray) -> np.ndarray:
+        """Returns what was made for the tissue on the grid of the whole picture, zero elsewhere."""
+        whole = np.zeros(self.gray.shape, part.dtype)
+        whole[self.window] = part
+        return whole
+
+
+def find_ultrasound(place: str | Path, *, outputs: tuple[str, ...] = ()) -> Inputs:
+    """Finds pictures and ultrasound objects; every frame of a clip is an input of its own.
+
+    Args:
+        place: a picture, an ultrasound DICOM file, or a folder with such files directly in it.
+        outputs: what is appended to a picture's name for outputs; such files of an earlier run are left aside.
+
+    Returns:
+        The inputs: each ``item`` has ``image`` (path), ``name`` (what its outputs begin with), ``file`` (what tables
+        call it) and, for frames of clips, ``frame`` (from 0).
+
+    Raises:
+        BreastkitError: if there is nothing to run on, or two inputs would write files of the same name.
+    """
+    found = find_inputs(place, suffixes=PICTURE_SUFFIXES, series=False, ultrasound=True, outputs=outputs)
+    items = [item for each in found.items for item in _frames(each)]
+    counts = Counter(item["name"] for item in items)
+    for item in items:
+        if counts[item["name"]] > 1:
+            twins = " and ".join(other["file"] for other in items if other["name"] == item["name"])
+            raise BreastkitError(f"{twins} in {place} would write outputs of the same name; rename one.")
+    return Inputs(items, found.skipped)
+
+
+def read_ultrasound(item: dict) -> UltrasoundPicture:
+    """Reads what an item of `find_ultrasound` names.
+
+    Raises:
+        BreastkitError: if it cannot be read.
+    """
+    path = Path(item["image"])
+    if not _is_dicom(path):
+        gray = read_gray(path)
+        return UltrasoundPicture(gray, (slice(None), slice(None)))
+    return UltrasoundPicture(read_us_frame(path, item.get("frame", 0)), us_tissue_window(path))
+
+
+def _frames(item: dict[str, str]) -> list[dict]:
+    path = Path(item["image"])
+    plain = {"image": item["image"], "name": item["name"], "file": path.name}
+    if not _is_dicom(path):
+        return [plain]
+    try:
+        count = count_us_frames(path)
+    except BreastkitError:
+        # Reading it for the run gives the sentence.
+        return [plain]
+    if count == 1:
+        return [plain]
+    names = [f"frame{number:0{len(str(count))}d}" for number in range(1, count + 1)]
+    return [
+        plain | {"frame": number, "name": f"{item['name']}_{frame}", "file": f"{path.name}#{frame}"}
+        for number, frame in enumerate(names)
+    ]
+
+
+def _is_dicom(path: Path) -> bool:
+    return path.name.lower().endswith(DICOM_SUFFIXES) or is_dicom(path)
