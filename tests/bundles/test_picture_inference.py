@@ -221,6 +221,23 @@ def test_uncertainty_on_request(tmp_path):
         assert spread.max() > 0
 
 
+def test_folds_that_ship_with_the_weights_answer_together(tmp_path):
+    write_png(tmp_path / "x.png", picture()[0])
+    facts = {"architecture": "noisy", "image_size": 64, "threshold": 0.7}
+    for place, gain in ((".", 1.0), ("fold0", 0.5), ("fold1", 3.0)):
+        network = Noisy()
+        torch.nn.init.constant_(network.gain, gain)
+        save_weights(tmp_path / "models" / place, network, **facts)
+    network = {"_target_": "tests.bundles.test_picture_inference.Noisy"}
+    options = {"network_def": network, "backend": "torch", "save_probability": True}
+    weights = tmp_path / "models" / "model.pt"
+    together = infer(tmp_path / "x.png", tmp_path / "together", weights, **options)
+    alone = infer(tmp_path / "x.png", tmp_path / "alone", weights, fold_weights=[], **options)
+    assert list(rows(together / "predictions.csv")[0]) == COLUMNS
+    assert not (together / "x_uncertainty.png").exists()
+    assert not np.array_equal(gray(together / "x_probability.png"), gray(alone / "x_probability.png"))
+
+
 @pytest.fixture(scope="module")
 def evaluated(weights, tmp_path_factory):
     """An evaluation of pictures that come out well, in part, not at all, with a false mask and rightly without one."""

@@ -4,7 +4,7 @@ from monai.inferers import SimpleInferer
 from torch import nn
 
 from breastkit.errors import BreastkitError
-from breastkit.inference import Members, Predictor
+from breastkit.inference import Members, Predictor, fold_weights_beside
 from breastkit.inference.members import dropout_on
 from breastkit.training import save_weights
 
@@ -43,8 +43,16 @@ def test_folds_answer_with_their_own_weights(tmp_path):
         save_weights(tmp_path / f"fold{number}", fold, architecture="small")
     paths = [tmp_path / f"fold{number}" for number in range(3)]
     members = Members(SimpleInferer(), opinions="folds", fold_weights=paths)(image, folds[0])
-    for number, fold in enumerate(folds):
+    for number, fold in enumerate([folds[0], *folds]):
         assert torch.equal(members[:, number : number + 1], fold(image))
+
+
+def test_folds_that_ship_lie_beside_the_weights(tmp_path):
+    for name in (".", "fold0", "fold1", "unet"):
+        save_weights(tmp_path / name, network())
+    folds = [tmp_path / name / "model.pt" for name in ("fold0", "fold1")]
+    assert fold_weights_beside(tmp_path) == fold_weights_beside(tmp_path / "model.pt") == folds
+    assert fold_weights_beside(folds[0]) == fold_weights_beside(tmp_path / "fold0") == []
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ class Members(Inferer):
     Args:
         inferer: takes images and gives logits of one channel.
         opinions: ``none`` runs it once; ``dropout`` runs the network `samples` times with its dropout on (Monte-Carlo
-            dropout); ``folds`` runs the network with each of the fold weights.
+            dropout); ``folds`` runs the network as it is and with each of the fold weights.
         samples: number of runs with dropout.
         fold_weights: weights of the same architecture, one file or folder per fold.
 
@@ -53,10 +53,10 @@ class Members(Inferer):
             self.opinions = Opinions(opinions or Opinions.NONE)
         except ValueError as error:
             raise BreastkitError(f"uncertainty is '{opinions}'; choose one of {', '.join(Opinions)}.") from error
-        if self.opinions is Opinions.FOLDS and len(fold_weights) < 2:
+        if self.opinions is Opinions.FOLDS and not fold_weights:
             raise BreastkitError(
-                "Uncertainty from folds needs the weights of two folds or more; name them with --fold_weights, or "
-                "choose --uncertainty dropout."
+                "Uncertainty from folds needs the weights of folds; name them with --fold_weights, or choose "
+                "--uncertainty dropout."
             )
         if self.opinions is Opinions.DROPOUT and samples < 2:
             raise BreastkitError(f"samples is {samples}; uncertainty needs 2 or more.")
@@ -75,7 +75,8 @@ class Members(Inferer):
             with dropout_on(network):
                 members = [self.inferer(inputs, network, *args, **kwargs) for _ in range(self.samples)]
         else:
-            members = [self.inferer(inputs, fold, *args, **kwargs) for fold in self._of_folds(network)]
+            networks = [network, *self._of_folds(network)]
+            members = [self.inferer(inputs, member, *args, **kwargs) for member in networks]
         return torch.cat(members, dim=1)
 
     def _of_folds(self, network: nn.Module) -> list[nn.Module]:
@@ -85,6 +86,12 @@ class Members(Inferer):
                 load_weights(path, fold)
                 self._folds.append(fold)
         return self._folds
+
+
+def fold_weights_beside(weights: str | Path) -> list[Path]:
+    """Returns the weights of folds that ship with the given ones, as ``fold*/model.pt`` beside them."""
+    weights = Path(weights)
+    return sorted((weights if weights.is_dir() else weights.parent).glob("fold*/model.pt"))
 
 
 @contextmanager

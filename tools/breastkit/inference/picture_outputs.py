@@ -29,9 +29,9 @@ class PictureOutputs(Results):
     For a picture ``x.png``: ``x_mask.png`` (0 and 255), ``x_overlay.png`` and, where asked for, ``x_probability.png``
     (0 to 255 for 0 to 1). For all of them: ``predictions.csv`` and, where inputs were left out, ``problems.csv``. The
     box of a mask is that of all its pieces, both ends inside; an empty mask has none. The confidence is the mean
-    probability inside the mask, 0 where it is empty. Where the postprocessing tells how far several members disagree,
-    there are ``x_uncertainty.png`` (the standard deviation, white at its largest possible value 0.5) and the column
-    ``uncertainty`` as well.
+    probability inside the mask, 0 where it is empty. On request there are, where several
+    members answered, ``x_uncertainty.png`` (their standard deviation, white at its largest possible value 0.5) and the
+    column ``uncertainty``, how far they disagree.
 
     The batch must hold the ``picture`` as it was read, the output the mask ``pred`` and its ``probability``.
 
@@ -41,6 +41,7 @@ class PictureOutputs(Results):
         dataset: knows which inputs could not be used.
         overlays: write the overlays.
         probability: write the probabilities.
+        uncertainty: write how far the members disagree.
     """
 
     outputs = ("_overlay", "_probability", "_uncertainty")
@@ -53,9 +54,10 @@ class PictureOutputs(Results):
         dataset: ReadableCases,
         overlays: bool = True,
         probability: bool = False,
+        uncertainty: bool = False,
     ) -> None:
         super().__init__(output_dir, inputs=inputs, dataset=dataset)
-        self.overlays, self.probability = overlays, probability
+        self.overlays, self.probability, self.uncertainty = overlays, probability, uncertainty
         self._rows: list[dict[str, Any]] = []
 
     def start(self, engine: Engine) -> None:
@@ -82,13 +84,13 @@ class PictureOutputs(Results):
             files["_overlay"] = overlay(picture, mask, PREDICTION)
         if self.probability:
             files["_probability"] = (probability * 255).round()
-        if "pred_spread" in output:
+        if self.uncertainty:
             files["_uncertainty"] = (output["pred_spread"][0].cpu().numpy() * 510).round()
         for end, array in files.items():
             write_png(self.folder / f"{batch['name']}{end}.png", array)
         row = {"file": Path(batch["image"].meta["filename_or_obj"]).name, "mask": f"{batch['name']}_mask.png"}
         row |= measure_mask(mask, probability)
-        if "pred_disagreement" in output:
+        if self.uncertainty:
             row["uncertainty"] = round(float(output["pred_disagreement"]), 4)
         self._rows.append(row)
         self._write_table()
@@ -99,7 +101,7 @@ class PictureOutputs(Results):
         super().finish(engine)
 
     def _write_table(self) -> None:
-        uncertain = ["uncertainty"] if any("uncertainty" in row for row in self._rows) else []
+        uncertain = ["uncertainty"] if self.uncertainty else []
         table = pd.DataFrame(self._rows, columns=[*COLUMNS, *uncertain])
         # Whole numbers stay whole although an empty mask has no box.
         table = table.astype(dict.fromkeys(("area_px", *BOX), "Int64"))
