@@ -138,7 +138,8 @@ def test_every_bad_file_is_named_and_the_others_are_finished(tissue, tmp_path, c
 def test_check_names_bad_files_before_the_work(tissue, capfd):
     emptied(scan_of(tissue, 1))
     text_named_nifti(scan_of(tissue, 2))
-    _, text, errors = run(capfd, *CHECK, tissue, "--workers", "1")
+    code, text, errors = run(capfd, *CHECK, tissue, "--workers", "1")
+    assert code == 1
     for case, sentence in ((1, FAULTS[emptied]), (2, FAULTS[text_named_nifti])):
         assert f"{scan_of(tissue, case)} {sentence}" in text + errors
 

@@ -256,6 +256,24 @@ def test_a_bad_case_is_named_and_the_rest_finished(root, tmp_path, capsys, part,
     assert not (tmp_path / "out" / "train" / "scans" / "case_003.nii.gz").exists()
 
 
+@pytest.mark.parametrize(
+    ("part", "damage", "words"),
+    [
+        ("scans", truncated, "truncated"),
+        ("scans", without_position, "affine without volume"),
+        ("masks", lambda path: path.unlink(), "has no mask"),
+        ("scans", lambda path: path.unlink(), "is a mask without scan"),
+    ],
+)
+def test_check_fails_when_a_file_cannot_be_used(root, part, damage, words):
+    damage(root / "train" / part / "case_003.nii.gz")
+    with pytest.raises(BreastkitError, match=words) as caught:
+        check_tissue(root, workers=1)
+    lines = str(caught.value).splitlines()
+    assert "3 training scans with masks, 1 inference scans" in lines[0]
+    assert [line for line in lines if "case_003" in line] == lines[-1:]
+
+
 def test_nothing_usable_is_an_error(root, tmp_path):
     for path in root.glob("*/scans/*"):
         path.write_bytes(b"")

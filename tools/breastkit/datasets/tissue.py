@@ -89,25 +89,25 @@ def check_tissue(root: str | Path, *, workers: int | None = None) -> str:
         workers: processes to work with; all available cores by default.
 
     Returns:
-        Counts, how alike orientation and spacing are, and every problem that can be seen without reading the pixels.
+        Counts, and how alike orientation and spacing are.
 
     Raises:
-        BreastkitError: if parts of the folder are missing or empty, all of them named, or no scan can be used.
+        BreastkitError: if parts of the folder are missing or empty, all of them named, or a file cannot be used, every
+            one that shows without reading the pixels; then the counts stand above what is wrong.
     """
     found = find_tissue(root)
     headers, unreadable = _read_headers(found.scans, workers)
     if not headers:
         raise BreastkitError("\n".join([f"{found.root} holds no scan that can be used.", *found.problems, *unreadable]))
     trained = sum(scan.part == "train" for scan in headers)
-    return "\n".join(
-        [
-            f"{found.root}: {trained} training scans with masks, {len(headers) - trained} inference scans, "
-            f"clinical table {found.clinical.name}",
-            *_consistency_text(_consistency(headers)),
-            *found.problems,
-            *unreadable,
-        ]
-    )
+    counts = [
+        f"{found.root}: {trained} training scans with masks, {len(headers) - trained} inference scans, "
+        f"clinical table {found.clinical.name}",
+        *_consistency_text(_consistency(headers)),
+    ]
+    if problems := [*found.problems, *unreadable]:
+        raise BreastkitError("\n".join([*counts, *problems]))
+    return "\n".join(counts)
 
 
 def prepare_tissue(
