@@ -40,3 +40,19 @@ def test_an_unfinished_run_is_not_shipped(tmp_path):
     with pytest.raises(BreastkitError, match="no finished run"):
         ship_weights(_run(tmp_path / "run", "running"), tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
+
+
+def test_weights_trained_on_everything_take_their_choices_from_the_folds(tmp_path):
+    runs = []
+    for number, (low, high, largest) in enumerate([(0.5, 0.7, 0.6), (0.8, 0.7, 0.9)]):
+        runs.append(_run(tmp_path / f"run{number}", "finished"))
+        (runs[-1] / "thresholds.csv").write_text(f"threshold,dice\n0.3,{low}\n0.6,{high}\n")
+        table = f"largest_only,minimum_share,dice\nFalse,0.0,0.7\nTrue,0.001,{largest}\n"
+        (runs[-1] / "clean_up.csv").write_text(table)
+    facts = read_model_json(ship_weights(runs[0], tmp_path / "bundle", folds=runs))
+    assert facts["threshold"] == 0.6
+    assert facts["clean_up"] == {"largest_only": True, "minimum_share": 0.001}
+    assert (facts["fold"], facts["unseen"]) == (None, [])
+    (runs[1] / "clean_up.csv").unlink()
+    with pytest.raises(BreastkitError, match="finish the run of this fold"):
+        ship_weights(runs[0], tmp_path / "bundle", folds=runs)

@@ -69,7 +69,7 @@ class CleanUpSearch:
     def _search(self) -> None:
         load_weights(self.folder, self.network)
         reached = self._dice_of_choices(read_model_json(self.folder)["threshold"]).mean(0)
-        best = int(np.flatnonzero(reached >= reached.max() - 1e-9)[0])
+        best = best_clean_up(reached)
         rows = [{**choice, "dice": float(value)} for choice, value in zip(self.choices, reached, strict=True)]
         write_table(self.folder / TABLE, rows)
         figures = {"val_dice_all_images": float(reached[0]), "val_dice_all_images_cleaned": float(reached[best])}
@@ -87,3 +87,8 @@ class CleanUpSearch:
             for mask, truth in zip(masks, batch["label"][:, 0].numpy() > 0.5, strict=True):
                 found.append([dice(clean_mask(mask, **choice), truth) for choice in self.choices])
         return np.array(found)
+
+
+def best_clean_up(dice: np.ndarray) -> int:
+    """Returns which of the choices has the highest Dice, the first of equals: it does least."""
+    return int(np.flatnonzero(dice >= dice.max() - 1e-9)[0])

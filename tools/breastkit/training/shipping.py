@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 import torch
 
 from breastkit.errors import BreastkitError
+from breastkit.training.clean_up_search import TABLE as CLEAN_UPS
+from breastkit.training.clean_up_search import best_clean_up
 from breastkit.training.run_folder import FILE_NAME as RUN_FILE
+from breastkit.training.threshold_search import TABLE as THRESHOLDS
+from breastkit.training.threshold_search import best_threshold
 from breastkit.training.weights import load_weights, read_model_json, save_weights
 
 
-def ship_weights(run: str | Path, bundle: str | Path, *, name: str | None = None) -> Path:
+def ship_weights(
+    run: str | Path, bundle: str | Path, *, name: str | None = None, folds: Sequence[str | Path] = ()
+) -> Path:
     """Copies the weights of a finished run into a bundle's ``models`` folder, at half precision.
 
     Half precision halves the files and changes probabilities by less than a thousandth; networks compute in single
@@ -22,6 +33,8 @@ def ship_weights(run: str | Path, bundle: str | Path, *, name: str | None = None
         run: the output folder of the run.
         bundle: the folder of the bundle.
         name: the sub-folder for weights that are not the default: an architecture, or a fold.
+        folds: the runs of a cross-validation, where these weights are trained on all images: threshold and clean-up
+            are then those with the highest mean Dice over what the folds had not seen.
 
     Returns:
         The path of the weights.
@@ -35,9 +48,38 @@ def ship_weights(run: str | Path, bundle: str | Path, *, name: str | None = None
         raise BreastkitError(f"{run} holds no finished run; finish it with its train command first.")
     facts = read_model_json(run)
     facts.pop("sha256")
+    if folds:
+        facts |= _chosen_over(folds)
     weights = {key: _half(tensor) for key, tensor in load_weights(run).items()}
     folder = Path(bundle) / "models"
     return save_weights(folder / name if name else folder, weights, **facts)
+
+
+def _chosen_over(folds: Sequence[str | Path]) -> dict[str, Any]:
+    thresholds, by_threshold = _mean_dice([Path(fold) / THRESHOLDS for fold in folds])
+    clean_ups, by_clean_up = _mean_dice([Path(fold) / CLEAN_UPS for fold in folds])
+    threshold = best_threshold([float(row["threshold"]) for row in thresholds], by_threshold.tolist())
+    clean_up = clean_ups[best_clean_up(by_clean_up)]
+    return {
+        "threshold": threshold,
+        "clean_up": {
+            "largest_only": clean_up["largest_only"] == "True",
+            "minimum_share": float(clean_up["minimum_share"]),
+        },
+        "fold": None,
+        "unseen": [],
+        "figures": {"folds": [Path(fold).name for fold in folds], "folds_dice_cleaned": float(by_clean_up.max())},
+    }
+
+
+def _mean_dice(tables: Sequence[Path]) -> tuple[list[dict[str, str]], np.ndarray]:
+    """Returns the choices that the tables list, in the same order each, and their mean Dice over the tables."""
+    rows = []
+    for table in tables:
+        if not table.is_file():
+            raise BreastkitError(f"{table} does not exist; finish the run of this fold first.")
+        rows.append(list(csv.DictReader(table.open(encoding="utf-8"))))
+    return rows[0], np.mean([[float(row["dice"]) for row in one] for one in rows], axis=0)
 
 
 def _half(tensor: torch.Tensor) -> torch.Tensor:
