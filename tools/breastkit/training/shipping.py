@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 import torch
 
 from breastkit.errors import BreastkitError
