@@ -79,7 +79,9 @@ class BundleContract:
     bundle: ClassVar[str]
     options: ClassVar[dict[str, Any]] = {"image_size": 32, "batch_size": 8}
     break_at = 4
+    # Of the default architecture; `trained_channels` where `options` trains one that takes another number.
     input_channels = 1
+    trained_channels: ClassVar[int | None] = None
     # False for a bundle whose training is still to be done.
     ships_weights = True
 
@@ -346,7 +348,7 @@ class BundleContract:
             "meta_file": self.config("metadata"),
             "config_file": self.config("train"),
             "bundle_root": str(self.root),
-            "input_shape": [1, self.input_channels, size, size],
+            "input_shape": [1, self.trained_channels or self.input_channels, size, size],
             "use_trace": True,
             **overrides,
         }
@@ -360,7 +362,8 @@ class BundleContract:
         session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
         exact = {"INFERENCE_PRECISION_HINT": "f32"}
         compiled = openvino.Core().compile_model(str(tmp_path / "model.onnx"), "CPU", exact)
-        image = torch.randn(2, self.input_channels, size, size, generator=torch.Generator().manual_seed(0))
+        channels = self.trained_channels or self.input_channels
+        image = torch.randn(2, channels, size, size, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
             expected = network(image).numpy()
             tolerance = {"rtol": 1e-3, "atol": 1e-4}

@@ -80,6 +80,11 @@ COMMANDS = Group(
                         ),
                     },
                 ),
+                "crossfit": Verb(
+                    "breastkit.inference.crossfit:crossfit",
+                    "add lesion masks by segmenters that have not seen the picture, for the classifier",
+                    "breastkit data crossfit work/busi --out work/busi_masks",
+                ),
                 "report": Verb(
                     "breastkit.report.dataset:dataset_report",
                     "show a case list on a page: counts, sizes, duplicates, samples, every problem found",

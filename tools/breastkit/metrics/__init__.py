@@ -1,5 +1,14 @@
-"""Figures: overlap and distance of masks, and how certain a mean or a difference is."""
+"""Figures: overlap and distance of masks, classes and their probabilities, how certain a mean or a difference is."""
 
+from breastkit.metrics.calibration import calibration_error, fit_temperature, reliability_bins
+from breastkit.metrics.classification import (
+    OperatingPoint,
+    auc,
+    choose_operating_point,
+    class_probabilities,
+    decide,
+    softmax,
+)
 from breastkit.metrics.intervals import (
     Interval,
     PairedTest,
@@ -12,15 +21,24 @@ from breastkit.metrics.segmentation import dice, hd95, iou, segmentation_metrics
 
 __all__ = [
     "Interval",
+    "OperatingPoint",
     "PairedTest",
+    "auc",
     "bootstrap_interval",
+    "calibration_error",
+    "choose_operating_point",
+    "class_probabilities",
+    "decide",
     "dice",
+    "fit_temperature",
     "grouped_interval",
     "hd95",
     "iou",
     "paired_test",
+    "reliability_bins",
     "segmentation_metrics",
     "share_interval",
     "slice_metrics",
+    "softmax",
     "volume_error_ml",
 ]

@@ -6,12 +6,13 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "ClassificationEvaluation": "classification_evaluation",
     "EvaluationReport": "evaluation_report",
     "PictureEvaluation": "picture_evaluation",
     "compare_runs": "comparison",
 }
 
-__all__ = ["EvaluationReport", "PictureEvaluation", "compare_runs"]
+__all__ = ["ClassificationEvaluation", "EvaluationReport", "PictureEvaluation", "compare_runs"]
 
 
 def __getattr__(name: str) -> Any:

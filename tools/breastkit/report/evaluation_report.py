@@ -107,18 +107,18 @@ class EvaluationReport:
             title=" ".join(str(self.facts[key]) for key in ("bundle", "architecture") if key in self.facts) or "Cases",
             unit=self.unit,
             looking=self.looking,
-            facts=[(key.replace("_", " "), _told(value)) for key, value in self.facts.items() if value is not None],
+            facts=[(key.replace("_", " "), told(value)) for key, value in self.facts.items() if value is not None],
             means=[
-                {"name": label, "value": _text(interval.value), "interval": _range(interval)}
+                {"name": label, "value": value_text(interval.value), "interval": range_text(interval)}
                 for label, interval in means.items()
             ],
             headline=list(means if headline is None else headline),
             columns=list(columns.values()),
-            cases=[{"name": row[name], "figures": [_text(row[column]) for column in columns]} for row in rows],
+            cases=[{"name": row[name], "figures": [value_text(row[column]) for column in columns]} for row in rows],
             pictured=[
                 {
                     "name": row[name],
-                    "caption": ", ".join(f"{label} {_text(row[column])}" for column, label in columns.items()),
+                    "caption": ", ".join(f"{label} {value_text(row[column])}" for column, label in columns.items()),
                     "picture": picture(cv2.imread(str(self.picture_of(row[name])), cv2.IMREAD_COLOR_RGB)),
                 }
                 for row in rows[:_PICTURED]
@@ -143,22 +143,25 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _text(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """Returns a figure with three digits behind the point, or one where it is 1 or more."""
     if isinstance(value, float) and math.isfinite(value):
         return f"{value:.3f}" if abs(value) < 1 else f"{value:.1f}"
     return str(value) if isinstance(value, str) else "–"
 
 
-def _told(fact: Any) -> str:
+def told(fact: Any) -> str:
+    """Returns a fact in words."""
     if isinstance(fact, Mapping):
         return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in fact.items())
     return str(fact)
 
 
-def _range(interval: Interval) -> str:
+def range_text(interval: Interval) -> str:
+    """Returns the bounds of an interval in words."""
     if not math.isfinite(interval.low):
         return "too few cases"
-    return f"{_text(interval.low)} to {_text(interval.high)}"
+    return f"{value_text(interval.low)} to {value_text(interval.high)}"
 
 
 def _drawn(view: AxialView) -> np.ndarray:

@@ -5,8 +5,10 @@ from breastkit.training.batch_dice import BatchDiceLoss
 from breastkit.training.best_weights import BestWeights
 from breastkit.training.case_dice import CaseDice
 from breastkit.training.checkpoint import Checkpoint, keep_state
+from breastkit.training.class_auc import ClassAUC
 from breastkit.training.clean_up_search import CleanUpSearch
 from breastkit.training.curves import Curves
+from breastkit.training.decision_search import DecisionSearch, choose_rule, stored_rule
 from breastkit.training.dice_bce import DiceBCELoss
 from breastkit.training.distributed import AverageBuffers, SharedBatches, is_main, start_processes, stop_processes
 from breastkit.training.early_stopping import EarlyStopping
@@ -26,8 +28,10 @@ __all__ = [
     "BestWeights",
     "CaseDice",
     "Checkpoint",
+    "ClassAUC",
     "CleanUpSearch",
     "Curves",
+    "DecisionSearch",
     "DiceBCELoss",
     "EarlyStopping",
     "EpochProgress",
@@ -40,6 +44,7 @@ __all__ = [
     "WeightsLoader",
     "add_facts",
     "case_list_hash",
+    "choose_rule",
     "is_main",
     "keep_state",
     "load_weights",
@@ -48,4 +53,5 @@ __all__ = [
     "ship_weights",
     "start_processes",
     "stop_processes",
+    "stored_rule",
 ]

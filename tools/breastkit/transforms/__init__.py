@@ -1,6 +1,7 @@
 """Dictionary transforms, one a file, invertible where they move pixels."""
 
 from breastkit.transforms.align_mask import AlignMaskd
+from breastkit.transforms.class_probabilities import ClassProbabilitiesd
 from breastkit.transforms.clean_mask import CleanMaskd, clean_mask
 from breastkit.transforms.crop_to_lesion import CropToLesiond
 from breastkit.transforms.lesion_view import LesionViewd
@@ -15,6 +16,7 @@ from breastkit.transforms.speckle import RandSpeckled
 
 __all__ = [
     "AlignMaskd",
+    "ClassProbabilitiesd",
     "CleanMaskd",
     "CropToLesiond",
     "LesionViewd",

@@ -1,0 +1,124 @@
+"""What inference of the ultrasound classifier writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from ignite.engine import Engine
+from tqdm import tqdm
+
+from breastkit.atomic import write_text
+from breastkit.errors import BreastkitError
+from breastkit.images import write_png
+from breastkit.inference.inputs import Inputs
+from breastkit.inference.readable_cases import ReadableCases
+from breastkit.inference.results import Results
+from breastkit.inference.ultrasound import LesionClassifier
+from breastkit.metrics.classification import decide
+
+# Of all variants, so that the table has one shape: a variant leaves the classes it does not know empty.
+_CLASSES = ("normal", "benign", "malignant")
+COLUMNS = ("file", "class", *(f"p_{name}" for name in _CLASSES), "uncertainty", "abstain", "mask", "decided_by")
+
+
+class ClassOutputs(Results):
+    """Handler that writes ``predictions.csv`` and for a picture ``x.png`` the mask that was looked at, ``x_mask.png``.
+
+    The table has the columns ``file, class, p_normal, p_benign, p_malignant, uncertainty, abstain, mask, decided_by``. A
+    picture without a lesion is decided by a variant that knows normal pictures, where its weights are there; otherwise
+    it is said that the answer means little. What could not be used is in ``problems.csv``.
+
+    The batch must hold ``picture`` and, where the variant looks at masks, ``mask_picture``; the output the probabilities
+    ``pred`` and their ``pred_uncertainty``.
+
+    Args:
+        output_dir: the folder to write to.
+        inputs: what inference was given.
+        dataset: knows which inputs could not be used.
+        classes: names of the classes in order.
+        rule: ``threshold`` and ``abstain_above``.
+        architecture: the variant's name.
+        without_lesion: weights of the variant for pictures with an empty mask.
+    """
+
+    outputs = ("_mask",)
+
+    def __init__(
+        self,
+        output_dir: str | Path,
+        *,
+        inputs: Inputs,
+        dataset: ReadableCases,
+        classes: Sequence[str],
+        rule: Mapping[str, float],
+        architecture: str,
+        without_lesion: str | Path | None = None,
+    ) -> None:
+        super().__init__(output_dir, inputs=inputs, dataset=dataset)
+        self.classes, self.rule, self.architecture = list(classes), dict(rule), architecture
+        self.without_lesion = None if without_lesion is None else Path(without_lesion)
+        self._rows: list[dict[str, Any]] = []
+        self._second: LesionClassifier | None = None
+
+    def start(self, engine: Engine) -> None:
+        """Makes the folder.
+
+        Raises:
+            BreastkitError: if it is the folder of the pictures, beside which true masks could be overwritten.
+        """
+        if self.folder.resolve() in {Path(item["image"]).parent.resolve() for item in self.inputs.items}:
+            raise BreastkitError(
+                f"{self.folder} holds the pictures themselves, and true masks beside them could be overwritten; "
+                "name another folder with --output_dir."
+            )
+        super().start(engine)
+        self._rows, self._unsure = [], []
+        if "normal" not in self.classes and self.without_lesion is not None and self.without_lesion.is_file():
+            self._second = LesionClassifier(self.without_lesion)
+
+    def write_input(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
+        """Writes the mask of one picture and the table so far."""
+        name, picture = Path(batch["picture"].meta["filename_or_obj"]).name, batch["picture"][0].cpu().numpy()
+        mask = batch["mask_picture"][0].cpu().numpy() > 0
+        write_png(self.folder / f"{batch['name']}_mask.png", mask * np.uint8(255))
+        probabilities = dict(zip(self.classes, output["pred"].tolist(), strict=True))
+        answer = self._answer(probabilities, output["pred_uncertainty"], self.rule, self.architecture)
+        if not mask.any() and "normal" not in self.classes:
+            if self._second is None:
+                self._unsure.append(name)
+            else:
+                answer = self._of_second(picture, mask)
+        self._rows.append({"file": name, "mask": f"{batch['name']}_mask.png", **answer})
+        self._write_table()
+
+    def _of_second(self, picture: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
+        second = self._second
+        probabilities, uncertainty = second.classify(second.prepare(picture.round().astype(np.uint8), mask))
+        rule = {"threshold": second.threshold, "abstain_above": second.abstain_above}
+        return self._answer(probabilities, uncertainty, rule, second.architecture)
+
+    def _answer(
+        self, probabilities: Mapping[str, float], uncertainty: float, rule: Mapping[str, float], by: str
+    ) -> dict[str, Any]:
+        classes = list(probabilities)
+        index = int(decide(np.array([list(probabilities.values())]), classes, rule["threshold"])[0])
+        answer = {"class": classes[index], "uncertainty": round(float(uncertainty), 4), "decided_by": by}
+        answer["abstain"] = int(float(uncertainty) > rule["abstain_above"])
+        return answer | {f"p_{name}": round(float(value), 4) for name, value in probabilities.items()}
+
+    def finish(self, engine: Engine) -> None:
+        """Writes the tables and says which pictures without a lesion were decided by a variant that knows no normal."""
+        self._write_table()
+        for name in self._unsure:
+            tqdm.write(
+                f"{name}: no lesion was found, and this variant knows benign and malignant alone; its answer means "
+                "little. Name weights that know normal pictures with --without_lesion."
+            )
+        super().finish(engine)
+
+    def _write_table(self) -> None:
+        write_text(self.folder / "predictions.csv", pd.DataFrame(self._rows, columns=COLUMNS).to_csv(index=False))

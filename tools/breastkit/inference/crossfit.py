@@ -1,0 +1,179 @@
+"""Masks for a classifier by segmenters that have not seen the picture, no better than they would be later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from breastkit.atomic import atomic_folder
+from breastkit.bundles import bundle_folder
+from breastkit.cases import LISTS, CaseList, Item, case_list_path, read_cases, write_cases
+from breastkit.errors import BreastkitError
+from breastkit.images import read_gray, read_mask, stem, write_png
+from breastkit.inference.members import fold_weights_beside
+from breastkit.inference.ultrasound import SEGMENTER, Segmenter
+from breastkit.metrics import dice
+from breastkit.progress import track
+from breastkit.training.weights import read_model_json
+
+# Thresholds and clean-ups stored with fold weights were chosen on the very pictures they are to outline here.
+_RULE = {"threshold": 0.5, "clean_up": {"largest_only": False, "minimum_share": 0.0}}
+_UPPER_BOUND = "truth (an upper bound: no picture has it when it is diagnosed)"
+
+
+@dataclass(frozen=True)
+class Member:
+    """A fold model.
+
+    Attributes:
+        path: its weights.
+        name: of its run, with the beginning of its hash.
+        unseen: names of the pictures it was not trained on.
+        case_list: hash of the case list it was trained on.
+    """
+
+    path: Path
+    name: str
+    unseen: frozenset[str]
+    case_list: str
+
+
+def crossfit(source: str, *, out: str, weights: Sequence[str] = (), truth: bool = False) -> Path:
+    """Adds to every picture of a case list the mask of a segmenter that has not seen it.
+
+    A picture is outlined by the fold models that name it among those they have not seen; one of another set, or of this
+    set's test list, by the mean of all of them. Every item gets predicted_mask, predicted_by and, where it has a true
+    mask, predicted_dice.
+
+    Args:
+        source: a prepared folder of ultrasound pictures.
+        out: the folder to write dataset.json and masks to; the pictures stay where they are.
+        weights: fold weights of the segmenter; those that ship with it by default.
+        truth: take the true masks instead, marked as such; what a classifier reaches with them is an upper bound.
+
+    Returns:
+        The path of the case list.
+
+    Raises:
+        BreastkitError: if there are no fold weights, a picture was seen by all of them, or cannot be used.
+    """
+    cases = read_cases(source)
+    _refuse_same_names(cases)
+    if case_list_path(out).resolve() == cases.path.resolve():
+        raise BreastkitError(f"{out} holds the case list itself; name another folder with --out.")
+    members = [] if truth else [_member(path) for path in list(weights) or _shipped()]
+    chosen = (
+        {} if truth else {stem(item["image"]): _unseeing(item, name, cases, members) for name, item in cases.items()}
+    )
+    with atomic_folder(out) as folder:
+        lists = {name: [] for name in (*LISTS, "inference")}
+        outlined = _with_masks(cases, chosen, folder) if members else _with_true_masks(cases, folder)
+        for name, item in outlined:
+            lists[name].append(item)
+        facts = {**cases.facts, "predicted_masks": _told(members)}
+        write_cases(folder, {name: items for name, items in lists.items() if items or name in LISTS}, facts=facts)
+    return case_list_path(out)
+
+
+def _refuse_same_names(cases: CaseList) -> None:
+    names: dict[str, str] = {}
+    for _, item in cases.items():
+        other = names.setdefault(stem(item["image"]), item["image"])
+        if other != item["image"]:
+            raise BreastkitError(f"{other} and {item['image']} have one name, and so would their masks; rename one.")
+
+
+def _shipped() -> list[Path]:
+    """Returns the fold weights that ship with the segmenter, its default ones among them where they are of a fold."""
+    default = Path(bundle_folder(SEGMENTER)) / "models" / "model.pt"
+    own = [default] if default.is_file() and read_model_json(default).get("unseen") else []
+    found = [*own, *fold_weights_beside(default)]
+    if not found:
+        raise BreastkitError(
+            f"{default.parent} holds no fold weights (fold0/model.pt …); train them with '--fold K' and name them with "
+            "--weights."
+        )
+    return found
+
+
+def _member(path: str | Path) -> Member:
+    facts = read_model_json(path)
+    if not facts.get("unseen"):
+        raise BreastkitError(f"{path} does not say which pictures it has not seen; name weights of runs with --fold K.")
+    path = Path(path) / "model.pt" if Path(path).is_dir() else Path(path)
+    name = f"{facts.get('run', path.parent.name)} {facts['sha256'][:12]}"
+    return Member(path, name, frozenset(facts["unseen"]), str(facts.get("case_list_hash", "")))
+
+
+def _unseeing(item: Item, list_name: str, cases: CaseList, members: Sequence[Member]) -> tuple[Member, ...]:
+    """Returns the models that have not seen a picture."""
+    name = stem(item["image"])
+    unseeing = tuple(member for member in members if name in member.unseen)
+    if unseeing:
+        return unseeing
+    if list_name in ("training", "validation") and _is_their_set(cases, members):
+        raise BreastkitError(
+            f"{item['image']} was seen by all of the {len(members)} fold models; name the weights of all folds with "
+            "--weights, or train the one that leaves it aside."
+        )
+    return tuple(members)
+
+
+def _is_their_set(cases: CaseList, members: Sequence[Member]) -> bool:
+    """Tells whether the models were trained on this set: by its hash, or because they know pictures of it."""
+    if any(member.case_list == cases.hash for member in members):
+        return True
+    names = {stem(item["image"]) for _, item in cases.items()}
+    # Another set may have a name or two in common with theirs.
+    return len(names & frozenset().union(*(member.unseen for member in members))) > len(names) / 10
+
+
+def _with_masks(cases: CaseList, chosen: Mapping[str, tuple[Member, ...]], folder: Path):
+    """Yields list names and items; pictures of the same models one after another, so that each is loaded once."""
+    items = sorted(cases.items(), key=lambda entry: [member.name for member in chosen[stem(entry[1]["image"])]])
+    order = {id(item): place for place, (_, item) in enumerate(cases.items())}
+    done: list[tuple[int, str, Item]] = []
+    current, outline = None, None
+    for name, item in track(items, "masks", unit="picture"):
+        members = chosen[stem(item["image"])]
+        if members != current:
+            current, outline = members, _segmenter([member.path for member in members])
+        mask, _ = outline(read_gray(item["image"]))
+        path = write_png(folder / "masks" / f"{stem(item['image'])}.png", mask * np.uint8(255))
+        added: dict[str, Any] = {"predicted_mask": str(path), "predicted_by": _said(members)}
+        if "label" in item:
+            added["predicted_dice"] = round(dice(mask, _true_mask(item)), 4)
+        done.append((order[id(item)], name, {**item, **added}))
+    yield from ((name, item) for _, name, item in sorted(done, key=lambda entry: entry[0]))
+
+
+def _segmenter(weights: Sequence[Path]) -> Segmenter:
+    opinions = "folds" if len(weights) > 1 else "none"
+    return Segmenter(weights[0], fold_weights=list(weights[1:]), opinions=opinions, **_RULE)
+
+
+def _with_true_masks(cases: CaseList, folder: Path):
+    for name, item in track(list(cases.items()), "masks", unit="picture"):
+        if "label" not in item:
+            raise BreastkitError(f"{item['image']} has no true mask; leave out --truth, or the picture.")
+        path = write_png(folder / "masks" / f"{stem(item['image'])}.png", _true_mask(item) * np.uint8(255))
+        yield name, {**item, "predicted_mask": str(path), "predicted_by": _UPPER_BOUND, "predicted_dice": 1.0}
+
+
+def _true_mask(item: Item) -> np.ndarray:
+    return read_mask(item["label"]) > 0
+
+
+def _said(members: Sequence[Member]) -> str:
+    names = ", ".join(member.name for member in members)
+    return names if len(members) == 1 else f"mean of {names}"
+
+
+def _told(members: Sequence[Member]) -> dict[str, Any]:
+    if not members:
+        return {"by": _UPPER_BOUND}
+    return {"by": [member.name for member in members], **_RULE}

@@ -1,0 +1,104 @@
+"""From a classifier's logits to a class: probabilities, uncertainty, the rule, and how rule and scale are chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+# Names of classes mean something here: this is the one that must not be missed.
+MALIGNANT = "malignant"
+
+
+class OperatingPoint(NamedTuple):
+    """The probability of malignant from which on the answer is malignant, and what it reached where it was chosen."""
+
+    threshold: float
+    recall: float
+    specificity: float
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Returns probabilities along the last axis."""
+    shifted = np.exp(logits - logits.max(-1, keepdims=True))
+    return shifted / shifted.sum(-1, keepdims=True)
+
+
+def class_probabilities(opinions: Any, temperature: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the probabilities of every picture and how uncertain they are.
+
+    Args:
+        opinions: logits ``(pictures, 1 + samples, classes)``, the first without dropout, as
+            `breastkit.inference.ClassOpinions` gives them.
+        temperature: what logits are divided by.
+
+    Returns:
+        Probabilities ``(pictures, classes)`` of the first opinion, and the entropy of the mean of the others (of the
+        first where there is no other) over that of equal probabilities, 0 to 1.
+    """
+    probabilities = softmax(np.asarray(opinions, dtype=np.float64) / temperature)
+    mean = probabilities[:, 1:].mean(1) if probabilities.shape[1] > 1 else probabilities[:, 0]
+    entropy = -(mean * np.log(np.clip(mean, 1e-12, None))).sum(-1)
+    return probabilities[:, 0], np.clip(entropy / np.log(mean.shape[-1]), 0, 1)
+
+
+def decide(probabilities: np.ndarray, classes: Sequence[str], threshold: float) -> np.ndarray:
+    """Returns the index of the class of every picture.
+
+    Malignant is what reaches the threshold, whatever else is more probable; the rest is the most probable of the other
+    classes.
+
+    Args:
+        probabilities: ``(pictures, classes)``.
+        classes: their names in order, ``malignant`` among them.
+        threshold: of the operating point.
+    """
+    probabilities = np.asarray(probabilities)
+    malignant = list(classes).index(MALIGNANT)
+    others = probabilities.copy()
+    others[:, malignant] = -1
+    return np.where(probabilities[:, malignant] >= threshold, malignant, others.argmax(1))
+
+
+def auc(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """Returns the area under the ROC curve: of the second of two classes, else the mean of one against the rest.
+
+    NaN where a class has no picture or there is no other.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    probabilities, labels = np.asarray(probabilities), np.asarray(labels)
+    count = probabilities.shape[1]
+    chosen = [count - 1] if count == 2 else range(count)
+    if any(len(np.unique(labels == index)) < 2 for index in chosen):
+        return float("nan")
+    return float(np.mean([roc_auc_score(labels == index, probabilities[:, index]) for index in chosen]))
+
+
+def choose_operating_point(
+    probability: np.ndarray, is_malignant: np.ndarray, *, recall: float = 0.95
+) -> OperatingPoint:
+    """Returns the highest threshold, and so the highest specificity, that still finds a share of the malignant ones.
+
+    It lies in the middle between the last probability it lets in and the next one below.
+
+    Args:
+        probability: of malignant.
+        is_malignant: the truth.
+        recall: share of the malignant ones that must be found.
+    """
+    probability, truth = np.asarray(probability, dtype=float), np.asarray(is_malignant, dtype=bool)
+    if not truth.any():
+        return OperatingPoint(0.5, float("nan"), _share(probability[~truth] < 0.5))
+    # Rounded up; a hair is taken off for shares such as 0.95 of 20, which is 19 and a rounding error.
+    needed = max(1, int(np.ceil(recall * truth.sum() - 1e-9)))
+    last = np.sort(probability[truth])[::-1][needed - 1]
+    below = probability[probability < last]
+    threshold = float((last + below.max()) / 2) if below.size else float(last) / 2
+    found = probability >= threshold
+    return OperatingPoint(threshold, _share(found[truth]), _share(~found[~truth]))
+
+
+def _share(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else float("nan")

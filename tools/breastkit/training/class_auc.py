@@ -1,0 +1,52 @@
+"""How well the classes of whole validation sets are told apart."""
+
+from __future__ import annotations
+
+import torch
+from ignite.engine import Engine
+from ignite.metrics import Metric
+from ignite.metrics.metric import reinit__is_reduced
+
+from breastkit.metrics.classification import auc
+from breastkit.training.distributed import sum_over_processes
+
+
+class ClassAUC(Metric):
+    """Area under the ROC curve over all pictures, whichever process looked at them; see `breastkit.metrics.auc`.
+
+    Args:
+        cases: number of pictures; a batch names each by its index under ``case``.
+        classes: number of classes.
+    """
+
+    def __init__(self, cases: int, classes: int):
+        self.cases, self.classes = cases, classes
+        super().__init__()
+
+    @reinit__is_reduced
+    def reset(self) -> None:
+        """Forgets all pictures."""
+        self.probabilities = torch.zeros(self.cases, self.classes, dtype=torch.float64)
+        self.labels = torch.zeros(self.cases, dtype=torch.int64)
+
+    def iteration_completed(self, engine: Engine) -> None:
+        """Takes in the batch of an engine whose output is not decollated."""
+        output = engine.state.output
+        self.update((output["pred"], output["label"], engine.state.batch["case"]))
+
+    @reinit__is_reduced
+    def update(self, output: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> None:
+        """Takes in a batch.
+
+        Args:
+            output: logits (batch, classes), indices of the true classes, and of the pictures.
+        """
+        logits, labels, cases = output
+        cases = torch.as_tensor(cases, dtype=torch.int64).flatten().cpu()
+        self.probabilities[cases] = torch.softmax(logits.detach().double(), 1).cpu()
+        self.labels[cases] = torch.as_tensor(labels, dtype=torch.int64).flatten().cpu()
+
+    def compute(self) -> float:
+        """Returns the area; NaN where there is one class alone."""
+        probabilities, labels = (sum_over_processes(one.clone()) for one in (self.probabilities, self.labels))
+        return auc(probabilities.numpy(), labels.numpy())

@@ -1,0 +1,150 @@
+"""What is made of a classifier's logits, chosen on the validation pictures after training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.inferers import Inferer
+from torch import nn
+from torch.utils.data import DataLoader
+
+from breastkit.errors import BreastkitError
+from breastkit.logs import get_logger
+from breastkit.metrics.calibration import calibration_error, fit_temperature
+from breastkit.metrics.classification import (
+    MALIGNANT,
+    auc,
+    choose_operating_point,
+    class_probabilities,
+    decide,
+)
+from breastkit.progress import track
+from breastkit.training.distributed import is_main, sum_over_processes, wait_for_all
+from breastkit.training.weights import add_facts, load_weights
+
+logger = get_logger(__name__)
+
+
+class DecisionSearch:
+    """Chooses temperature, operating point and abstention and stores them with the run's weights.
+
+    In ``model.json``: ``temperature``, ``threshold`` and ``operating_point`` (the highest threshold on the probability
+    of malignant that finds the share of the malignant ones asked for), ``abstain_above`` (the uncertainty above which
+    the most uncertain pictures lie) and figures on the validation pictures.
+
+    Args:
+        folder: the run's output folder.
+        network: gets the run's weights.
+        dataloader: gives the validation pictures as `LesionPictures` does.
+        inferer: gives opinions, see `breastkit.inference.ClassOpinions`.
+        cases: number of validation pictures.
+        classes: names of the classes in order.
+        device: where to compute.
+        recall: share of the malignant pictures to be found.
+        coverage: share of the pictures to be answered rather than abstained from.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        network: nn.Module,
+        dataloader: DataLoader,
+        inferer: Inferer,
+        *,
+        cases: int,
+        classes: Sequence[str],
+        device: torch.device,
+        recall: float = 0.95,
+        coverage: float = 0.9,
+    ):
+        self.folder, self.network, self.dataloader, self.inferer = Path(folder), network, dataloader, inferer
+        self.cases, self.classes, self.device = cases, list(classes), device
+        self.recall, self.coverage = float(recall), float(coverage)
+
+    def run(self) -> dict[str, Any]:
+        """Chooses, writes, and returns what was chosen."""
+        # The main process may still be writing the last epoch's weights.
+        wait_for_all()
+        load_weights(self.folder, self.network)
+        opinions, labels = self._opinions()
+        rule = choose_rule(opinions, labels, self.classes, recall=self.recall, coverage=self.coverage)
+        if is_main():
+            figures = figures_of(rule, opinions, labels, self.classes)
+            add_facts(self.folder, **rule, figures=figures)
+            text = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
+            logger.info("Temperature %.2f, operating point %.3f: %s.", rule["temperature"], rule["threshold"], text)
+        return rule
+
+    @torch.inference_mode()
+    def _opinions(self) -> tuple[np.ndarray, np.ndarray]:
+        self.network.eval()
+        opinions, labels = None, torch.zeros(self.cases, dtype=torch.int64)
+        batches = track(self.dataloader, "Decision search", unit="batch") if is_main() else self.dataloader
+        for batch in batches:
+            given = self.inferer(batch["image"].to(self.device), self.network).double().cpu()
+            if opinions is None:
+                opinions = torch.zeros(self.cases, *given.shape[1:], dtype=torch.float64)
+            cases = torch.as_tensor(batch["case"])
+            opinions[cases], labels[cases] = given, torch.as_tensor(batch["label"])
+        return sum_over_processes(opinions).numpy(), sum_over_processes(labels).numpy()
+
+
+def choose_rule(
+    opinions: np.ndarray, labels: np.ndarray, classes: Sequence[str], *, recall: float = 0.95, coverage: float = 0.9
+) -> dict[str, Any]:
+    """Returns temperature, threshold, operating point and ``abstain_above`` chosen on pictures with known classes.
+
+    Args:
+        opinions: logits ``(pictures, 1 + samples, classes)``.
+        labels: indices of the true classes.
+        classes: their names in order.
+        recall: share of the malignant pictures to be found.
+        coverage: share of the pictures to be answered.
+    """
+    temperature = fit_temperature(opinions[:, 0], labels)
+    probabilities, uncertainty = class_probabilities(opinions, temperature)
+    malignant = list(classes).index(MALIGNANT)
+    point = choose_operating_point(probabilities[:, malignant], labels == malignant, recall=recall)
+    return {
+        "temperature": round(temperature, 5),
+        "threshold": point.threshold,
+        "operating_point": {"class": MALIGNANT, **point._asdict()},
+        "abstain_above": float(np.quantile(uncertainty, coverage)),
+    }
+
+
+def stored_rule(facts: Mapping[str, Any]) -> dict[str, float]:
+    """Returns temperature, threshold and ``abstain_above`` out of a ``model.json``.
+
+    Raises:
+        BreastkitError: if they were never chosen.
+    """
+    names = ("temperature", "threshold", "abstain_above")
+    missing = [name for name in names if name not in facts]
+    if missing:
+        raise BreastkitError(
+            f"The model.json of the run {facts.get('run', '')} lacks {', '.join(missing)}; finish its training."
+        )
+    return {name: float(facts[name]) for name in names}
+
+
+def figures_of(
+    rule: dict[str, Any], opinions: np.ndarray, labels: np.ndarray, classes: Sequence[str]
+) -> dict[str, float]:
+    """Returns what a rule reaches on pictures; on those it was chosen on it flatters itself."""
+    probabilities, uncertainty = class_probabilities(opinions, rule["temperature"])
+    decided = decide(probabilities, classes, rule["threshold"])
+    malignant = list(classes).index(MALIGNANT)
+    answered = uncertainty <= rule["abstain_above"]
+    return {
+        "val_auc_decided": auc(probabilities, labels),
+        "val_accuracy": float((decided == labels).mean()),
+        "val_malignant_recall": rule["operating_point"]["recall"],
+        "val_specificity": rule["operating_point"]["specificity"],
+        "val_calibration_error": calibration_error(probabilities[:, malignant], labels == malignant),
+        "val_accuracy_answered": float((decided == labels)[answered].mean()),
+    }
