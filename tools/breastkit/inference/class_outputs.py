@@ -28,12 +28,12 @@ COLUMNS = ("file", "class", *(f"p_{name}" for name in _CLASSES), "uncertainty", 
 class ClassOutputs(Results):
     """Handler that writes ``predictions.csv`` and for a picture ``x.png`` the mask that was looked at, ``x_mask.png``.
 
-    The table has the columns ``file, class, p_normal, p_benign, p_malignant, uncertainty, abstain, mask, decided_by``. A
-    picture without a lesion is decided by a variant that knows normal pictures, where its weights are there; otherwise
-    it is said that the answer means little. What could not be used is in ``problems.csv``.
+    The table has the columns ``file, class, p_normal, p_benign, p_malignant, uncertainty, abstain, mask, decided_by``.
+    A picture without a lesion is decided by a variant that knows normal pictures, where its weights are there;
+    otherwise it is said that the answer means little. What could not be used is in ``problems.csv``.
 
-    The batch must hold ``picture`` and, where the variant looks at masks, ``mask_picture``; the output the probabilities
-    ``pred`` and their ``pred_uncertainty``.
+    The batch must hold ``picture`` and ``mask_picture`` as they were read, the output the probabilities ``pred`` and
+    their ``pred_uncertainty``.
 
     Args:
         output_dir: the folder to write to.
