@@ -1,0 +1,69 @@
+"""Messages of several parts (multipart/related, RFC 2387), as DICOMweb sends and receives them."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable, Iterator
+
+from breastkit.errors import BreastkitError
+
+_BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{1,70}")
+
+
+def parameters_of(header: str) -> tuple[str, dict[str, str]]:
+    """Splits a header such as ``multipart/related; type="application/dicom"`` into its value and its parameters."""
+    value, *rest = re.split(r";(?=(?:[^\"]*\"[^\"]*\")*[^\"]*$)", header)
+    pairs = (part.partition("=") for part in rest)
+    return value.strip().lower(), {name.strip().lower(): text.strip().strip('"') for name, _, text in pairs}
+
+
+def split_parts(content_type: str, body: bytes) -> list[tuple[str, bytes]]:
+    """Returns media type and content of each part of a message.
+
+    Raises:
+        BreastkitError: if the body is no such message.
+    """
+    kind, parameters = parameters_of(content_type)
+    boundary = parameters.get("boundary", "")
+    if kind != "multipart/related" or not _BOUNDARY.fullmatch(boundary):
+        raise BreastkitError("The body is not multipart/related with a boundary; send the objects as parts of one.")
+    pieces = (b"\r\n" + body).split(b"\r\n--" + boundary.encode())
+    if len(pieces) < 3 or not pieces[-1].lstrip(b" \t").startswith(b"--"):
+        raise BreastkitError("The body ends before its last boundary; send it again.")
+    return [_part(piece) for piece in pieces[1:-1]]
+
+
+def _part(piece: bytes) -> tuple[str, bytes]:
+    # White space may follow a boundary on its line.
+    piece = piece.lstrip(b" \t")
+    if piece.startswith(b"\r\n\r\n"):
+        return "", piece[4:]
+    header, separator, content = piece.partition(b"\r\n\r\n")
+    if not separator:
+        raise BreastkitError("A part of the body has no empty line after its headers; send it again.")
+    for line in header.decode("latin-1").split("\r\n"):
+        name, _, value = line.partition(":")
+        if name.strip().lower() == "content-type":
+            return parameters_of(value)[0], content
+    return "", content
+
+
+class PartsWriter:
+    """Writes parts one after the other.
+
+    Args:
+        kind: media type of the parts, which the message names.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.boundary = secrets.token_hex(16)
+        self.content_type = f'multipart/related; type="{kind}"; boundary="{self.boundary}"'
+
+    def write(self, parts: Iterable[tuple[str, bytes]]) -> Iterator[bytes]:
+        """Yields the message; every part comes with its media type."""
+        for kind, data in parts:
+            yield f"--{self.boundary}\r\nContent-Type: {kind}\r\nContent-Length: {len(data)}\r\n\r\n".encode()
+            yield data
+            yield b"\r\n"
+        yield f"--{self.boundary}--\r\n".encode()
