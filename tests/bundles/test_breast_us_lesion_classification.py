@@ -4,10 +4,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from monai.bundle import run
 from tests.bundles.contract import BundleContract
 from tests.bundles.tiny import tiny_pictures
 
 from breastkit.cases import LISTS, read_cases, write_cases
+from breastkit.errors import sentence_of
 from breastkit.inference.crossfit import crossfit
 from breastkit.training import read_model_json
 
@@ -31,6 +33,39 @@ class TestBreastUsLesionClassification(BundleContract):
     def tiny_data(self, folder):
         tiny_classified(folder)
 
+    def inference_input(self, data):
+        return data / "source/image"
+
+    def inference_options(self, data, trained, out):
+        return {**super().inference_options(data, trained, out), "mask_dir": str(data / "masks/masks")}
+
+    def check_inference(self, out):
+        rows = list(csv.DictReader((out / "predictions.csv").open()))
+        assert len(rows) == 17 + 5 + 5
+        for row in rows:
+            probabilities = [float(row[f"p_{name}"]) for name in ("normal", "benign", "malignant")]
+            assert abs(sum(probabilities) - 1) < 1e-3
+            assert row["class"] in ("normal", "benign", "malignant")
+            assert row["abstain"] in ("0", "1")
+            assert row["decided_by"] == "mask_aware"
+            assert (out / row["mask"]).is_file()
+
+    def check_evaluation(self, folder):
+        rows = list(csv.DictReader((folder / "metrics.csv").open()))
+        assert sorted({row["class"] for row in rows}) == ["benign", "malignant", "normal"]
+        assert len(rows) == 5
+        for row in rows:
+            assert int(row["correct"]) == (row["predicted"] == row["class"])
+            assert row["mask_dice"] == "1.0"
+        summary = json.loads((folder / "summary.json").read_text())
+        accuracy = np.mean([int(row["correct"]) for row in rows])
+        assert summary["figures"]["accuracy"][0] == accuracy
+        assert summary["rule"]["chosen"] == "with the weights"
+        assert np.trace([list(row.values()) for row in summary["confusion"].values()]) == 5 * accuracy
+        page = (folder / "index.html").read_text()
+        assert page.count("<figcaption>") == 5 + 5
+        assert "http" not in page.replace("http://www.w3.org", "")
+
     def label_items(self, data):
         items = json.loads((data / "dataset.json").read_text())["training"]
         paths = ("image", "label", "predicted_mask")
@@ -49,9 +84,16 @@ class TestBreastUsLesionClassification(BundleContract):
         assert facts["samples"] == 5
 
     def test_a_fold_knows_what_it_has_not_seen(self, data, tmp_path):
-        facts = read_model_json(self.train(data, tmp_path / "run", epochs=1, fold=1))
+        out = self.train(data, tmp_path / "run", epochs=1, fold=1)
         expected = [f"training_{number}" for number in range(1, 17, 2)]
-        assert sorted(facts["unseen"]) == sorted(expected)
+        assert sorted(read_model_json(out)["unseen"]) == sorted(expected)
+        # What was chosen on these pictures is not what they are judged by.
+        options = {**self.evaluate_options(data, out), "fold": 1, "split": "validation"}
+        run(config_file=self.config("evaluate"), bundle_root=str(self.root), **options)
+        summary = json.loads((out / "evaluation/summary.json").read_text())
+        assert "on the other cases of this list" in summary["rule"]["chosen"]
+        assert summary["images"] == 8
+        assert summary["started_from"] == "random weights"
 
     def test_the_default_variant_trains_on_its_three_channels(self, data, tmp_path):
         out = self.train(data, tmp_path / "run", epochs=1, architecture="fusion", batch_size=4)
@@ -61,9 +103,7 @@ class TestBreastUsLesionClassification(BundleContract):
         rows = list(csv.DictReader((out / "metrics.csv").open()))
         assert np.isfinite(float(rows[0]["val_auc"]))
 
-    def test_pictures_without_masks_are_named(self, data, tmp_path, capsys):
+    def test_pictures_without_masks_are_named(self, data, tmp_path):
         with pytest.raises(RuntimeError) as raised:
             self.train(data / "source", tmp_path / "run", epochs=1)
-        from breastkit.errors import sentence_of
-
         assert "has no predicted mask; make the masks with 'breastkit data crossfit'" in sentence_of(raised.value)

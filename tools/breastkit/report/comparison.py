@@ -15,6 +15,7 @@ import pandas as pd
 from breastkit.atomic import atomic_path, make_folder, write_text
 from breastkit.errors import BreastkitError
 from breastkit.metrics import bootstrap_interval, paired_test
+from breastkit.report.classification_comparison import SHOWN, auc_tests, figure_table, per_image_figures, read_answers
 from breastkit.report.comparison_pictures import draw_comparison
 
 _METRICS_FILE = Path("evaluation") / "metrics.csv"
@@ -24,6 +25,16 @@ _SMALLER_IS_BETTER = ("hd95", "error", "loss", "distance", "ece", "brier")
 _TESTS = """\
 Paired differences on common cases (first minus second, 95 % bootstrap interval), permutation test, p adjusted for the
 number of pairs (Holm)."""
+_CLASSIFIERS = """\
+## Classifiers
+
+Over all images of a method, each judged by a network that has not seen it where the runs are folds; 95 % intervals over
+cases. Classes are those each method tells apart; AUC is the mean of one class against the rest where there are three.
+"""
+_AREAS = """\
+Differences of the area under the ROC curve of malignant against the rest on common images (first minus second, 95 %
+interval and p value by bootstrap over cases):
+"""
 _PICTURES = """\
 Image, truth and what every run made of it, from the worst to the best:
 
@@ -59,8 +70,8 @@ def compare_runs(runs: Sequence[str], *, out: str) -> Path:
 
     Args:
         runs: output folders of evaluated runs, or folders that hold some.
-        out: the folder to write comparison.csv, tests.csv, comparison.md and comparison.png to, and pictures.png where
-            the runs are of pictures.
+        out: the folder to write comparison.csv, tests.csv, comparison.md and comparison.png to, pictures.png where
+            the runs outline pictures, and classification.csv and auc_tests.csv where they tell classes.
 
     Returns:
         The Markdown file.
@@ -76,7 +87,7 @@ def compare_runs(runs: Sequence[str], *, out: str) -> Path:
     write_text(folder / "tests.csv", tests.round(5).to_csv(index=False))
     _plot(means, metrics, folder / "comparison.png")
     pictures = draw_comparison({method.name: method.folders for method in methods}, folder / "pictures.png")
-    text = _markdown(methods, means, tests, metrics)
+    text = _markdown(methods, means, tests, metrics) + _classifiers(methods, folder)
     return write_text(folder / "comparison.md", f"{text}\n{_PICTURES}" if pictures else text)
 
 
@@ -189,6 +200,8 @@ def _table(folder: Path) -> pd.DataFrame:
         raise BreastkitError(f"{path} is no table; evaluate the run again.") from error
     if "case" not in table or table.empty:
         raise BreastkitError(f"{path} has no cases; evaluate the run again.")
+    if {"predicted", "p_malignant"} <= set(table):
+        table = per_image_figures(table)
     # Errors have a sign, which tells of bias; which method errs less is told by their size.
     for name in [name for name in table.columns if "error" in name]:
         table[f"absolute_{name}"] = table.pop(name).abs()
@@ -259,6 +272,31 @@ def _markdown(methods: Sequence[Method], means: pd.DataFrame, tests: pd.DataFram
     if len(frozenset().union(*(method.case_lists for method in methods))) > 1:
         lines += ["", _OTHER_CASES]
     return "\n".join([*lines, "", "![Means with intervals](comparison.png)", ""])
+
+
+def _classifiers(methods: Sequence[Method], folder: Path) -> str:
+    """Writes the tables of classifiers and returns what the page says of them, nothing where the runs are none."""
+    answers = {method.name: read_answers(method.folders) for method in methods}
+    if any(table is None for table in answers.values()):
+        return ""
+    figures, areas = figure_table(answers), auc_tests(answers)
+    areas["p_holm"] = holm(areas["p_value"])
+    write_text(folder / "classification.csv", figures.round(5).to_csv(index=False))
+    write_text(folder / "auc_tests.csv", areas.round(5).to_csv(index=False))
+    found = {(row.method, row.figure): row for row in figures.itertuples() if np.isfinite(row.value)}
+    shown = [name for name in SHOWN if any((method, name) in found for method in answers)]
+    lines = ["", _CLASSIFIERS, _row("method", "images", *(SHOWN[name] for name in shown))]
+    lines.append(_row(*["---"] * (2 + len(shown))))
+    for method, table in answers.items():
+        rows = [found.get((method, name)) for name in shown]
+        cells = ["–" if row is None else _cell(row.value, row.low, row.high) for row in rows]
+        lines.append(_row(method, len(table), *cells))
+    if len(areas):
+        lines += ["", _AREAS, _row("first", "second", "images", "difference", "p", "p adjusted"), _row(*["---"] * 6)]
+    for row in areas.itertuples():
+        difference = _cell(row.difference, row.low, row.high)
+        lines.append(_row(row.first, row.second, row.images, difference, _p(row.p_value), _p(row.p_holm)))
+    return "\n".join([*lines, ""])
 
 
 def _row(*cells: object) -> str:

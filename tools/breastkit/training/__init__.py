@@ -8,7 +8,7 @@ from breastkit.training.checkpoint import Checkpoint, keep_state
 from breastkit.training.class_auc import ClassAUC
 from breastkit.training.clean_up_search import CleanUpSearch
 from breastkit.training.curves import Curves
-from breastkit.training.decision_search import DecisionSearch, choose_rule, stored_rule
+from breastkit.training.decision_search import DecisionSearch, choose_rule, rule_over, stored_rule
 from breastkit.training.dice_bce import DiceBCELoss
 from breastkit.training.distributed import AverageBuffers, SharedBatches, is_main, start_processes, stop_processes
 from breastkit.training.early_stopping import EarlyStopping
@@ -49,6 +49,7 @@ __all__ = [
     "keep_state",
     "load_weights",
     "read_model_json",
+    "rule_over",
     "save_weights",
     "ship_weights",
     "start_processes",

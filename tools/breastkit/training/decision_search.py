@@ -12,6 +12,7 @@ from monai.inferers import Inferer
 from torch import nn
 from torch.utils.data import DataLoader
 
+from breastkit.atomic import atomic_path
 from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
 from breastkit.metrics.calibration import calibration_error, fit_temperature
@@ -24,8 +25,9 @@ from breastkit.metrics.classification import (
 )
 from breastkit.progress import track
 from breastkit.training.distributed import is_main, sum_over_processes, wait_for_all
-from breastkit.training.weights import add_facts, load_weights
+from breastkit.training.weights import add_facts, load_weights, read_model_json
 
+OPINIONS = "opinions.npz"
 logger = get_logger(__name__)
 
 
@@ -34,7 +36,8 @@ class DecisionSearch:
 
     In ``model.json``: ``temperature``, ``threshold`` and ``operating_point`` (the highest threshold on the probability
     of malignant that finds the share of the malignant ones asked for), ``abstain_above`` (the uncertainty above which
-    the most uncertain pictures lie) and figures on the validation pictures.
+    the most uncertain pictures lie) and figures on the validation pictures. The opinions it was chosen by are kept in
+    ``opinions.npz``, so that a rule can be chosen over several folds.
 
     Args:
         folder: the run's output folder.
@@ -73,6 +76,8 @@ class DecisionSearch:
         opinions, labels = self._opinions()
         rule = choose_rule(opinions, labels, self.classes, recall=self.recall, coverage=self.coverage)
         if is_main():
+            with atomic_path(self.folder / OPINIONS) as temporary:
+                np.savez_compressed(temporary, opinions=opinions.astype(np.float32), labels=labels)
             figures = figures_of(rule, opinions, labels, self.classes)
             add_facts(self.folder, **rule, figures=figures)
             text = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
@@ -115,6 +120,28 @@ def choose_rule(
         "operating_point": {"class": MALIGNANT, **point._asdict()},
         "abstain_above": float(np.quantile(uncertainty, coverage)),
     }
+
+
+def rule_over(runs: Sequence[str | Path], **options: float) -> dict[str, Any]:
+    """Returns the rule chosen over what the runs of a cross-validation had not seen, each picture by its own fold.
+
+    Args:
+        runs: their output folders.
+        options: ``recall`` and ``coverage``, see `choose_rule`.
+
+    Raises:
+        BreastkitError: if a run is not finished, or they are of different classes.
+    """
+    found = []
+    for run in map(Path, runs):
+        if not (run / OPINIONS).is_file():
+            raise BreastkitError(f"{run / OPINIONS} does not exist; finish the run of this fold first.")
+        with np.load(run / OPINIONS) as kept:
+            found.append((kept["opinions"].astype(np.float64), kept["labels"], read_model_json(run)["classes"]))
+    opinions, labels, classes = zip(*found, strict=True)
+    if any(one != classes[0] for one in classes):
+        raise BreastkitError(f"{', '.join(map(str, runs))} tell other classes apart; name folds of one variant.")
+    return choose_rule(np.concatenate(opinions), np.concatenate(labels), classes[0], **options)
 
 
 def stored_rule(facts: Mapping[str, Any]) -> dict[str, float]:

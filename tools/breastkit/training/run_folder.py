@@ -19,7 +19,10 @@ from breastkit.training.distributed import is_main, wait_for_all
 
 FILE_NAME = "run.json"
 # What a run writes; only these are removed when it starts over, whatever else lies in the folder.
-PRODUCTS = ("checkpoint.pt", "model.pt", "model.json", "metrics.csv", "curves.png", "thresholds.csv", "thresholds.png")
+PRODUCTS = (
+    *("checkpoint.pt", "model.pt", "model.json", "metrics.csv", "curves.png", "thresholds.csv", "thresholds.png"),
+    "opinions.npz",
+)
 logger = get_logger(__name__)
 
 

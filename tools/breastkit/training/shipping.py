@@ -14,6 +14,7 @@ import torch
 from breastkit.errors import BreastkitError
 from breastkit.training.clean_up_search import TABLE as CLEAN_UPS
 from breastkit.training.clean_up_search import best_clean_up
+from breastkit.training.decision_search import OPINIONS, rule_over
 from breastkit.training.run_folder import FILE_NAME as RUN_FILE
 from breastkit.training.threshold_search import TABLE as THRESHOLDS
 from breastkit.training.threshold_search import best_threshold
@@ -33,7 +34,8 @@ def ship_weights(
         bundle: the folder of the bundle.
         name: the sub-folder for weights that are not the default: an architecture, or a fold.
         folds: the runs of a cross-validation, where these weights are trained on all images: threshold and clean-up
-            are then those with the highest mean Dice over what the folds had not seen.
+            are then those with the highest mean Dice over what the folds had not seen, and a classifier's rule is
+            chosen on that.
 
     Returns:
         The path of the weights.
@@ -55,20 +57,16 @@ def ship_weights(
 
 
 def _chosen_over(folds: Sequence[str | Path]) -> dict[str, Any]:
+    facts = {"fold": None, "unseen": [], "figures": {"folds": [Path(fold).name for fold in folds]}}
+    if (Path(folds[0]) / OPINIONS).is_file():
+        return facts | rule_over(folds)
     thresholds, by_threshold = _mean_dice([Path(fold) / THRESHOLDS for fold in folds])
     clean_ups, by_clean_up = _mean_dice([Path(fold) / CLEAN_UPS for fold in folds])
     threshold = best_threshold([float(row["threshold"]) for row in thresholds], by_threshold.tolist())
     clean_up = clean_ups[best_clean_up(by_clean_up)]
-    return {
-        "threshold": threshold,
-        "clean_up": {
-            "largest_only": clean_up["largest_only"] == "True",
-            "minimum_share": float(clean_up["minimum_share"]),
-        },
-        "fold": None,
-        "unseen": [],
-        "figures": {"folds": [Path(fold).name for fold in folds], "folds_dice_cleaned": float(by_clean_up.max())},
-    }
+    facts["figures"]["folds_dice_cleaned"] = float(by_clean_up.max())
+    chosen = {"largest_only": clean_up["largest_only"] == "True", "minimum_share": float(clean_up["minimum_share"])}
+    return {**facts, "threshold": threshold, "clean_up": chosen}
 
 
 def _mean_dice(tables: Sequence[Path]) -> tuple[list[dict[str, str]], np.ndarray]:
