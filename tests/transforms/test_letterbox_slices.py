@@ -7,8 +7,8 @@ from monai.data import MetaTensor, decollate_batch, list_data_collate
 from monai.transforms import Compose, Invertd
 
 from breastkit.bench.letterbox import compare
+from breastkit.transforms.letterbox import Letterbox
 from breastkit.transforms.letterbox_slices import (
-    Letterbox,
     LetterboxSlicesd,
     letterbox_images,
     letterbox_masks,

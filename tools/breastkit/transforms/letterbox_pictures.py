@@ -8,12 +8,11 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import InvertibleTransform, MapTransform
-from monai.utils import InterpolateMode, TraceKeys, convert_to_tensor
+from monai.utils import convert_to_tensor
 
-from breastkit.transforms.letterbox_slices import Letterbox, letterbox_masks, slice_percentiles, unletterbox
+from breastkit.transforms.letterbox import Letterbox, LetterboxTransform
+from breastkit.transforms.letterbox_slices import letterbox_masks, slice_percentiles, unletterbox
 
 
 def letterbox_picture(
@@ -44,7 +43,7 @@ def letterbox_picture(
     return square, box
 
 
-class LetterboxPicturesd(MapTransform, InvertibleTransform):
+class LetterboxPicturesd(LetterboxTransform):
     """Brings pictures ``(1, rows, columns)`` to squares with their aspect ratio kept, values from 0 to 1.
 
     Images are treated by `letterbox_picture`, masks scaled to the nearest neighbour. The inverse undoes the geometry of
@@ -55,27 +54,11 @@ class LetterboxPicturesd(MapTransform, InvertibleTransform):
         keys: the pictures.
         image_size: side of the square.
         mask_keys: which of the keys are masks.
-        percentiles: lower and upper clip percentage.
+        percentiles: lower and upper clip percentage; 0.5 and 99.5 by default.
         allow_missing_keys: whether a key may be absent.
     """
 
-    def __init__(
-        self,
-        keys: KeysCollection,
-        image_size: int,
-        *,
-        mask_keys: KeysCollection = ("label",),
-        percentiles: tuple[float, float] = (0.5, 99.5),
-        allow_missing_keys: bool = False,
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.image_size = int(image_size)
-        self.mask_keys = (mask_keys,) if isinstance(mask_keys, str) else tuple(mask_keys)
-        self.percentiles = (float(percentiles[0]), float(percentiles[1]))
-        if self.image_size < 1:
-            raise ValueError(f"image_size must be positive, got {image_size}.")
-        if not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
-            raise ValueError(f"percentiles must rise within 0 to 100, got {tuple(percentiles)}.")
+    default_percentiles = (0.5, 99.5)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Returns the data with its pictures letterboxed.
@@ -89,19 +72,12 @@ class LetterboxPicturesd(MapTransform, InvertibleTransform):
             if source.ndim != 3 or source.shape[0] != 1:
                 raise ValueError(f"{key} must be one channel of a picture, got shape {tuple(source.shape)}.")
             picture = source.as_tensor().detach().cpu().numpy()
-            is_mask = key in self.mask_keys
-            if is_mask:
+            if self.is_mask(key):
                 square, box = letterbox_masks(picture, self.image_size)
             else:
                 square, box = letterbox_picture(picture[0], self.image_size, percentiles=self.percentiles)
             result = MetaTensor(torch.from_numpy(square).reshape(1, *square.shape[-2:])).copy_meta_from(source)
-            result.applied_operations = list(source.applied_operations)
-            mode = InterpolateMode.NEAREST if is_mask else InterpolateMode.BILINEAR
-            self.push_transform(
-                result,
-                orig_size=tuple(source.shape[1:]),
-                extra_info={"rows": box.rows, "columns": box.columns, "size": box.size, "mode": mode.value},
-            )
+            self.record(key, source, result, box)
             results[key] = result
         return results
 
@@ -110,10 +86,8 @@ class LetterboxPicturesd(MapTransform, InvertibleTransform):
         results = dict(data)
         for key in self.key_iterator(results):
             source = results[key]
-            info = self.pop_transform(results, key)[TraceKeys.EXTRA_INFO]
-            box = Letterbox(info["rows"], info["columns"], info["size"])
+            box, nearest = self.recorded(results, key)
             plain = source.as_tensor() if isinstance(source, MetaTensor) else source
-            nearest = info["mode"].startswith(InterpolateMode.NEAREST.value)
             restored = unletterbox(plain.detach().cpu().numpy(), box, nearest=nearest)
             results[key] = MetaTensor(torch.from_numpy(restored)).copy_meta_from(source)
         return results

@@ -4,62 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import InvertibleTransform, MapTransform
-from monai.utils import InterpolateMode, TraceKeys, convert_to_tensor
+from monai.utils import convert_to_tensor
 from torch.nn.functional import interpolate
+
+from breastkit.transforms.letterbox import Letterbox, LetterboxTransform
 
 # A slice is read from volumes of any memory order; so many at a time turn scattered reads into whole cache lines.
 _BLOCK = 16
 _BINS = 4096
 # A slice whose clipped values vary less than this share of their range is flat: dividing would only amplify rounding.
 _FLAT = 1e-6
-
-
-@dataclass(frozen=True)
-class Letterbox:
-    """Where a slice lies in its square: the size it is scaled to and the padding before it.
-
-    Attributes:
-        rows: rows of the original slice.
-        columns: columns of the original slice.
-        size: side of the square.
-    """
-
-    rows: int
-    columns: int
-    size: int
-
-    @property
-    def scaled(self) -> tuple[int, int]:
-        """Rows and columns after scaling: the longest side fills the square, the aspect ratio stays."""
-        scale = self.size / max(self.rows, self.columns)
-        return max(1, round(self.rows * scale)), max(1, round(self.columns * scale))
-
-    @property
-    def window(self) -> tuple[slice, slice]:
-        """The part of the square the slice fills, centred."""
-        top, left = ((self.size - length) // 2 for length in self.scaled)
-        return slice(top, top + self.scaled[0]), slice(left, left + self.scaled[1])
-
-    @property
-    def affine(self) -> np.ndarray:
-        """Voxel index (row, column, slice) of the square to voxel index (column, row, slice) of the volume."""
-        rows, columns = self.window
-        down, right = self.rows / self.scaled[0], self.columns / self.scaled[1]
-        matrix = np.zeros((4, 4))
-        matrix[0, [1, 3]] = right, (0.5 - columns.start) * right - 0.5
-        matrix[1, [0, 3]] = down, (0.5 - rows.start) * down - 0.5
-        matrix[2, 2] = matrix[3, 3] = 1
-        return matrix
 
 
 def slice_percentiles(image: np.ndarray, percentiles: tuple[float, ...]) -> tuple[float, ...]:
@@ -187,7 +148,7 @@ def _nearest(volume: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return interpolate(slices[None], size=shape, mode="nearest-exact")[0].numpy()
 
 
-class LetterboxSlicesd(MapTransform, InvertibleTransform):
+class LetterboxSlicesd(LetterboxTransform):
     """Brings volumes of the canonical frame to the network's input, all slices at once.
 
     ``(1, column, row, slice)`` becomes ``(1, row, column, slice)`` with square slices, upright like a picture. Images
@@ -199,27 +160,11 @@ class LetterboxSlicesd(MapTransform, InvertibleTransform):
         keys: the volumes.
         image_size: side of the square.
         mask_keys: which of the keys are masks.
-        percentiles: lower and upper clip percentage of a slice.
+        percentiles: lower and upper clip percentage of a slice; 1 and 99 by default.
         allow_missing_keys: whether a key may be absent.
     """
 
-    def __init__(
-        self,
-        keys: KeysCollection,
-        image_size: int,
-        *,
-        mask_keys: KeysCollection = ("label",),
-        percentiles: tuple[float, float] = (1.0, 99.0),
-        allow_missing_keys: bool = False,
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.image_size = int(image_size)
-        self.mask_keys = (mask_keys,) if isinstance(mask_keys, str) else tuple(mask_keys)
-        self.percentiles = (float(percentiles[0]), float(percentiles[1]))
-        if self.image_size < 1:
-            raise ValueError(f"image_size must be positive, got {image_size}.")
-        if not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
-            raise ValueError(f"percentiles must rise within 0 to 100, got {tuple(percentiles)}.")
+    default_percentiles = (1.0, 99.0)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Returns the data with its volumes letterboxed.
@@ -232,21 +177,13 @@ class LetterboxSlicesd(MapTransform, InvertibleTransform):
             source = convert_to_tensor(results[key], track_meta=True)
             if source.ndim != 4 or source.shape[0] != 1:
                 raise ValueError(f"{key} must be one channel of a volume, got shape {tuple(source.shape)}.")
-            is_mask = key in self.mask_keys
             slices = _plain(source)[0].permute(2, 1, 0).numpy()
-            if is_mask:
+            if self.is_mask(key):
                 squares, box = letterbox_masks(slices, self.image_size)
             else:
                 squares, box = letterbox_images(slices, self.image_size, percentiles=self.percentiles)
-            mode = InterpolateMode.NEAREST if is_mask else InterpolateMode.BILINEAR
             result = MetaTensor(torch.from_numpy(squares).permute(1, 2, 0)[None]).copy_meta_from(source)
-            result.applied_operations = list(source.applied_operations)
-            self.push_transform(
-                result,
-                orig_size=tuple(source.shape[1:]),
-                affine=torch.from_numpy(box.affine),
-                extra_info={"rows": box.rows, "columns": box.columns, "size": box.size, "mode": mode.value},
-            )
+            self.record(key, source, result, box, affine=torch.from_numpy(box.affine))
             results[key] = result
         return results
 
@@ -255,9 +192,7 @@ class LetterboxSlicesd(MapTransform, InvertibleTransform):
         results = dict(data)
         for key in self.key_iterator(results):
             source = results[key]
-            info = self.pop_transform(results, key)[TraceKeys.EXTRA_INFO]
-            box = Letterbox(info["rows"], info["columns"], info["size"])
-            nearest = info["mode"].startswith(InterpolateMode.NEAREST.value)
+            box, nearest = self.recorded(results, key)
             channels = [
                 unletterbox(channel.permute(2, 0, 1).numpy(), box, nearest=nearest) for channel in _plain(source)
             ]

@@ -7,31 +7,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform
 from monai.utils import MetaKeys
 
 from breastkit.images import read_gray, read_mask
+from breastkit.transforms.mask_keys import MaskKeysTransform
 
 
-class LoadPictured(MapTransform):
+class LoadPictured(MaskKeysTransform):
     """Replaces paths by pictures: MetaTensors ``(1, rows, columns)``, float32, gray from 0 to 255, masks 0 and 1.
 
-    Colour becomes gray; a mask is what is bright, never the alpha channel. What is an array already, rows by columns, is
-    taken as it is: frames of a clip and uploads have no path.
+    Colour becomes gray; a mask is what is bright, never the alpha channel. What is an array already, rows by columns,
+    is taken as it is: frames of a clip and uploads have no path.
 
     Args:
         keys: the paths, or arrays.
         mask_keys: which of the keys are masks.
         allow_missing_keys: whether a key may be absent.
     """
-
-    def __init__(
-        self, keys: KeysCollection, *, mask_keys: KeysCollection = ("label",), allow_missing_keys: bool = False
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.mask_keys = (mask_keys,) if isinstance(mask_keys, str) else tuple(mask_keys)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Returns the data with its pictures loaded.
@@ -41,7 +34,7 @@ class LoadPictured(MapTransform):
         """
         results = dict(data)
         for key in self.key_iterator(results):
-            read = read_mask if key in self.mask_keys else read_gray
+            read = read_mask if self.is_mask(key) else read_gray
             given = results[key]
             array = torch.from_numpy((given if isinstance(given, np.ndarray) else read(given)).astype(np.float32))
             meta = {

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform
 from monai.utils import MetaKeys, SpaceKeys
 
 from breastkit.images import Image, read_volume
+from breastkit.transforms.mask_keys import MaskKeysTransform
 
 
 def load_volume(path: str | Path, *, mask: bool = False) -> Image:
@@ -34,7 +33,7 @@ def load_volume(path: str | Path, *, mask: bool = False) -> Image:
     return read_volume(path, mask=mask)
 
 
-class LoadVolumed(MapTransform):
+class LoadVolumed(MaskKeysTransform):
     """Replaces paths by volumes: MetaTensors ``(1, i, j, k)``, float32, in the file's own axis order.
 
     The affine is RAS+, as everywhere in MONAI. The memory order of the file is kept, so that axial slices stay whole
@@ -46,12 +45,6 @@ class LoadVolumed(MapTransform):
         allow_missing_keys: whether a key may be absent.
     """
 
-    def __init__(
-        self, keys: KeysCollection, *, mask_keys: KeysCollection = ("label",), allow_missing_keys: bool = False
-    ) -> None:
-        super().__init__(keys, allow_missing_keys)
-        self.mask_keys = (mask_keys,) if isinstance(mask_keys, str) else tuple(mask_keys)
-
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Returns the data with its volumes loaded.
 
@@ -60,7 +53,7 @@ class LoadVolumed(MapTransform):
         """
         results = dict(data)
         for key in self.key_iterator(results):
-            image = load_volume(results[key], mask=key in self.mask_keys)
+            image = load_volume(results[key], mask=self.is_mask(key))
             array = torch.from_numpy(image.array.astype(np.float32))
             affine = torch.from_numpy(np.array(image.affine, dtype=np.float64))
             meta = {

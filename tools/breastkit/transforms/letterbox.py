@@ -1,0 +1,107 @@
+"""What letterboxing pictures and slices of volumes have in common: options, and the record that undoes it."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import InvertibleTransform
+from monai.utils import InterpolateMode, TraceKeys
+
+from breastkit.transforms.mask_keys import MaskKeysTransform
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """Where a slice lies in its square: the size it is scaled to and the padding before it.
+
+    Attributes:
+        rows: rows of the original slice.
+        columns: columns of the original slice.
+        size: side of the square.
+    """
+
+    rows: int
+    columns: int
+    size: int
+
+    @property
+    def scaled(self) -> tuple[int, int]:
+        """Rows and columns after scaling: the longest side fills the square, the aspect ratio stays."""
+        scale = self.size / max(self.rows, self.columns)
+        return max(1, round(self.rows * scale)), max(1, round(self.columns * scale))
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """The part of the square the slice fills, centred."""
+        top, left = ((self.size - length) // 2 for length in self.scaled)
+        return slice(top, top + self.scaled[0]), slice(left, left + self.scaled[1])
+
+    @property
+    def affine(self) -> np.ndarray:
+        """Voxel index (row, column, slice) of the square to voxel index (column, row, slice) of the volume."""
+        rows, columns = self.window
+        down, right = self.rows / self.scaled[0], self.columns / self.scaled[1]
+        matrix = np.zeros((4, 4))
+        matrix[0, [1, 3]] = right, (0.5 - columns.start) * right - 0.5
+        matrix[1, [0, 3]] = down, (0.5 - rows.start) * down - 0.5
+        matrix[2, 2] = matrix[3, 3] = 1
+        return matrix
+
+
+class LetterboxTransform(MaskKeysTransform, InvertibleTransform):
+    """The options of both transforms, and how they record what they did; both halves are theirs to write.
+
+    Args:
+        keys: the images and masks.
+        image_size: side of the square.
+        mask_keys: which of the keys are masks.
+        percentiles: lower and upper clip percentage; those of `default_percentiles` if None.
+        allow_missing_keys: whether a key may be absent.
+    """
+
+    default_percentiles: ClassVar[tuple[float, float]]
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        image_size: int,
+        *,
+        mask_keys: KeysCollection = ("label",),
+        percentiles: tuple[float, float] | None = None,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, mask_keys=mask_keys, allow_missing_keys=allow_missing_keys)
+        low, high = self.default_percentiles if percentiles is None else percentiles
+        self.image_size = int(image_size)
+        self.percentiles = (float(low), float(high))
+        if self.image_size < 1:
+            raise ValueError(f"image_size must be positive, got {image_size}.")
+        if not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
+            raise ValueError(f"percentiles must rise within 0 to 100, got {(low, high)}.")
+
+    def record(self, key: Hashable, source: MetaTensor, result: MetaTensor, box: Letterbox, **moved: Any) -> None:
+        """Has a result take over its source's history and adds this step.
+
+        Args:
+            key: the key of both.
+            source: what was letterboxed.
+            result: the squares.
+            box: where the source lies in them.
+            moved: what MONAI is to know besides, such as ``affine``.
+        """
+        result.applied_operations = list(source.applied_operations)
+        mode = InterpolateMode.NEAREST if self.is_mask(key) else InterpolateMode.BILINEAR
+        info = {**asdict(box), "mode": mode.value}
+        self.push_transform(result, orig_size=tuple(source.shape[1:]), extra_info=info, **moved)
+
+    def recorded(self, data: dict[Hashable, Any], key: Hashable) -> tuple[Letterbox, bool]:
+        """Takes the step off again; returns where the source lay, and whether it is undone to the nearest neighbour."""
+        info = self.pop_transform(data, key)[TraceKeys.EXTRA_INFO]
+        # `monai.transforms.Invertd` may have changed the mode.
+        nearest = info["mode"].startswith(InterpolateMode.NEAREST.value)
+        return Letterbox(info["rows"], info["columns"], info["size"]), nearest
