@@ -167,6 +167,9 @@ def test_pictures_and_clips(tmp_path):
         for frame in written.PerFrameFunctionalGroupsSequence
     ]
     assert numbers == [2, 3, 4]
+    for frame in written.PerFrameFunctionalGroupsSequence:
+        content = frame.FrameContentSequence[0]
+        assert content.DimensionIndexValues == [1, content.InStackPositionNumber]
     reference = written.ReferencedSeriesSequence[0].ReferencedInstanceSequence[0]
     header = pydicom.dcmread(clip, stop_before_pixels=True)
     assert reference.ReferencedSOPClassUID == header.SOPClassUID

@@ -1,7 +1,7 @@
 """Segmentations of clips: frames that follow in time and have no place in the patient.
 
 highdicom makes segmentations of one frame without a frame of reference and no more. The rest is added here: every
-frame says which frame of the clip it outlines, by reference and as its place in the stack of frames.
+frame says by reference which frame of the clip it outlines.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ def _frame_item(model: Dataset, segment: int, number: int, place: int) -> Datase
     content = item.FrameContentSequence[0]
     content.DimensionIndexValues = [segment, place]
     content.StackID = "1"
-    content.InStackPositionNumber = number
+    # The place among the frames that are here, as an index must be; the reference names the frame of the clip.
+    content.InStackPositionNumber = place
     return item
 
 

@@ -125,6 +125,9 @@ def write_segmentation(
         omit_empty_frames=not (keep_empty_slices or clip) and bool(frames.any()),
         series_description=description[:64],
     )
+    if not images.is_volume:
+        # Required to be there, if only empty, where no position in the patient is known.
+        result.PatientOrientation = ""
     if clip:
         extend_to_clip(result, frames, images.headers[0], keep_empty=keep_empty_slices)
     if uid_source is not None:
