@@ -93,7 +93,7 @@ def last_map_layer(network: nn.Module) -> str:
             )
         )
         for name, module in network.named_modules()
-        if name and not list(module.children())
+        if name and not list(module.children()) and not isinstance(module, nn.Identity)
     ]
     first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
     try:

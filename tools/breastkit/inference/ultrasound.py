@@ -91,11 +91,11 @@ class LesionClassifier:
 
     def __init__(self, weights: str | Path | None = None, **overrides: Any) -> None:
         self.bundle = OpenedBundle(CLASSIFIER, weights=weights, **overrides)
-        facts = self.bundle.facts
-        self.classes: tuple[str, ...] = tuple(facts["classes"])
-        self.architecture: str = facts["architecture"]
-        self.threshold, self.abstain_above = float(facts["threshold"]), float(facts["abstain_above"])
-        self._temperature = float(facts["temperature"])
+        self.classes: tuple[str, ...] = tuple(self.bundle.facts["classes"])
+        self.architecture: str = self.bundle.facts["architecture"]
+        rule = self.bundle.part("rule")
+        self.threshold, self.abstain_above = float(rule["threshold"]), float(rule["abstain_above"])
+        self._temperature = float(rule["temperature"])
         self._explainer: GradCamPlusPlus | None = None
 
     def prepare(self, gray: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
@@ -107,6 +107,10 @@ class LesionClassifier:
         opinions = self.bundle.run(dict(prepared))
         probabilities, uncertainty = class_probabilities(opinions[None].numpy(), self._temperature)
         return dict(zip(self.classes, map(float, probabilities[0]), strict=True)), float(uncertainty[0])
+
+    def label_of(self, probabilities: Mapping[str, float]) -> str:
+        """Returns the class by the operating point stored with the weights."""
+        return self.classes[int(decide([list(probabilities.values())], self.classes, self.threshold)[0])]
 
     def explain(self, prepared: Mapping[str, Any], label: str) -> np.ndarray:
         """Returns what spoke for a class, 0 to 1, on the grid of the picture."""
@@ -159,6 +163,15 @@ class UltrasoundReader:
             LesionClassifier(classifier, **overrides),
             LesionClassifier(normal_classifier, **overrides),
         )
+
+    def warm_up(self) -> None:
+        """Computes once on a made-up picture, so that the first real one does not wait for networks to be converted."""
+        gray = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
+        self.segmenter(gray)
+        mask = np.zeros(gray.shape, bool)
+        mask[16:48, 16:48] = True
+        for classifier in (self.normal_classifier, self.classifier):
+            classifier.classify(classifier.prepare(gray, mask))
 
     def read(self, gray: np.ndarray, *, explain: bool = True) -> Reading:
         """Reads one 8-bit gray picture.

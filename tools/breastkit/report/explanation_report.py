@@ -1,0 +1,287 @@
+"""What a classifier looked at, over a case list: figures, how much of it lies in the lesion, and a sanity check."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from breastkit.atomic import make_folder, write_json, write_text
+from breastkit.bundles import bundle_folder
+from breastkit.cases import read_cases
+from breastkit.errors import BreastkitError
+from breastkit.explain import GradCamPlusPlus, map_correlation, randomise_from_the_top, share_inside
+from breastkit.images import read_gray, read_mask, stem, write_png
+from breastkit.inference.ultrasound import CLASSIFIER, LesionClassifier
+from breastkit.metrics import Interval, bootstrap_interval, grouped_interval
+from breastkit.metrics.segmentation import bounding_box
+from breastkit.pictures import PREDICTION, TRUTH, grid, heat, outline
+from breastkit.progress import track
+from breastkit.report.page import figure, picture, render_page
+from breastkit.training.weights import read_model_json
+
+COLUMNS = ("image", "case", "class", "predicted", "share_in_lesion", "area_share", "peak_in_lesion")
+_TITLES = ["original", "lesion crop", "Grad-CAM++"]
+# Around the lesion, as a share of its longer side.
+_MARGIN = 0.25
+_PICTURED = 24
+_STAGES = 6
+
+
+def explain_cases(
+    cases: str,
+    *,
+    out: str,
+    variant: str = "fusion",
+    weights: str | None = None,
+    split: str = "validation",
+    fold: int | None = None,
+    sanity_pictures: int = 24,
+) -> Path:
+    """Shows what a classifier of breast ultrasound looked at: a figure of every picture, a table, a sanity check.
+
+    In the folder: figures/ with original, lesion crop and Grad-CAM++ of every picture; shares.csv, how much of the map
+    lies in the true lesion; sanity.csv and sanity.png, how much the maps resemble those of random weights; summary.json
+    and index.html.
+
+    Args:
+        cases: a folder made by 'breastkit data crossfit'.
+        out: the folder to write.
+        variant: fusion, image, resnet50, mask_aware, mask_aware_b0 or crop.
+        weights: weights of the variant; those of the bundle by default.
+        split: training, validation or test.
+        fold: validate on this fold; by default that of the weights.
+        sanity_pictures: how many pictures the sanity check looks at.
+
+    Returns:
+        The page.
+
+    Raises:
+        BreastkitError: if there are no weights or masks, or a picture cannot be read.
+    """
+    classifier = LesionClassifier(weights if weights is not None else weights_of_variant(variant))
+    if classifier.architecture != variant:
+        raise BreastkitError(
+            f"{classifier.bundle.weights} holds the variant {classifier.architecture}; choose --variant "
+            f"{classifier.architecture}, or other weights with --weights."
+        )
+    facts = classifier.bundle.facts
+    fold = facts.get("fold") if fold is None else fold
+    read = read_cases(cases)
+    items = read.fold_lists(fold)[1] if split == "validation" else read.split(split)
+    items = [item for item in items if item.get("class", "") in classifier.classes]
+    if not items:
+        raise BreastkitError(f"{read.path} has no picture of {', '.join(classifier.classes)} in '{split}'.")
+    folder = make_folder(out)
+    explained = Explained(classifier, folder)
+    for item in track(items, "Explaining", unit="picture"):
+        explained.add(item)
+    unseen = set(facts.get("unseen") or ())
+    told = {
+        "variant": variant,
+        "weights_sha256": facts["sha256"],
+        "split": split,
+        "fold": fold,
+        "pictures": len(items),
+        "pictures_not_trained_on": sum(stem(item["image"]) in unseen for item in items),
+        "layer": explained.explainer.layer,
+    }
+    stages = explained.sanity_check(sanity_pictures)
+    return explained.finish(told, stages)
+
+
+def weights_of_variant(variant: str) -> Path:
+    """Returns the weights the bundle ships for a variant.
+
+    Raises:
+        BreastkitError: if it ships none.
+    """
+    models = Path(bundle_folder(CLASSIFIER), "models")
+    for path in (models / "model.pt", models / variant / "model.pt"):
+        if path.is_file() and read_model_json(path)["architecture"] == variant:
+            return path
+    raise BreastkitError(f"{models} holds no weights of '{variant}'; train this variant, or name some with --weights.")
+
+
+class Explained:
+    """Explains pictures one by one and writes what belongs to all of them at the end.
+
+    Args:
+        classifier: whose class is explained.
+        folder: where to write.
+    """
+
+    def __init__(self, classifier: LesionClassifier, folder: Path) -> None:
+        self.classifier, self.folder = classifier, folder
+        self.explainer = GradCamPlusPlus(classifier.bundle.network)
+        self._needs_mask = classifier.bundle.facts["view"] != {"channels": ["gray"], "margin": None}
+        self._rows: list[dict[str, Any]] = []
+        self._squares: list[tuple[torch.Tensor, int]] = []
+
+    def add(self, item: Mapping[str, Any]) -> None:
+        """Explains one picture and writes its figure.
+
+        Raises:
+            BreastkitError: if it cannot be read, or has no mask although the classifier takes one.
+        """
+        gray = read_gray(item["image"])
+        truth = read_mask(item["label"]) > 0 if "label" in item else np.zeros(gray.shape, bool)
+        mask = self._mask(item, truth)
+        prepared = self.classifier.prepare(gray, mask)
+        probabilities, _ = self.classifier.classify(prepared)
+        label = self.classifier.label_of(probabilities)
+        relevance = self.classifier.explain(prepared, label)
+        name = stem(item["image"])
+        write_png(self.figure_of(name), _drawn(gray, truth, mask, relevance))
+        self._squares.append((prepared["image"].as_tensor(), self.classifier.classes.index(label)))
+        peak = np.unravel_index(int(relevance.argmax()), relevance.shape)
+        self._rows.append(
+            {
+                "image": name,
+                "case": str(item.get("case", name)),
+                "class": item["class"],
+                "predicted": label,
+                "share_in_lesion": share_inside(relevance, truth),
+                "area_share": float(truth.mean()) if truth.any() else float("nan"),
+                "peak_in_lesion": float(truth[peak]) if truth.any() else float("nan"),
+            }
+        )
+
+    def sanity_check(self, count: int) -> pd.DataFrame:
+        """Returns how much the maps of more and more random networks resemble the trained one's.
+
+        Args:
+            count: how many pictures, spread over the list.
+        """
+        chosen = sorted({int(n) for n in np.linspace(0, len(self._squares) - 1, min(count, len(self._squares)))})
+        images = torch.stack([self._squares[n][0] for n in chosen])
+        own = [self.explainer(*self._squares[n]) for n in chosen]
+        stages = randomise_from_the_top(self.classifier.bundle.network.cpu(), images, stages=_STAGES)
+        rows = []
+        for stage in track(stages, "Sanity check", total=_STAGES, unit="stage"):
+            explain = GradCamPlusPlus(stage.network)
+            maps = [explain(*self._squares[n]) for n in chosen]
+            rows += [
+                {"image": self._rows[n]["image"], "random_share": round(stage.share, 4), "correlation": alike}
+                for n, alike in zip(chosen, map(map_correlation, own, maps), strict=True)
+            ]
+        return pd.DataFrame(rows)
+
+    def finish(self, told: Mapping[str, Any], stages: pd.DataFrame) -> Path:
+        """Writes tables, summary and page, and returns the page."""
+        table = pd.DataFrame(self._rows, columns=COLUMNS)
+        write_text(self.folder / "shares.csv", table.round(5).to_csv(index=False))
+        write_text(self.folder / "sanity.csv", stages.round(5).to_csv(index=False))
+        lesions = table[table["share_in_lesion"].notna()]
+        shares = {
+            name: grouped_interval(lesions[name], lesions["case"])
+            for name in ("share_in_lesion", "area_share", "peak_in_lesion")
+        }
+        curve = [
+            (float(share), bootstrap_interval(rows["correlation"])) for share, rows in stages.groupby("random_share")
+        ]
+        summary = {
+            **told,
+            "pictures_with_lesion": len(lesions),
+            **{f"mean_{name}": list(interval) for name, interval in shares.items()},
+            "correlation_with_random_weights": [
+                {"random_share": share, "mean_with_95_interval": list(interval)} for share, interval in curve
+            ],
+        }
+        write_json(self.folder / "summary.json", _plain(summary))
+        drawing = _curve_drawing(curve)
+        drawing.savefig(self.folder / "sanity.png", dpi=150)
+        return self._write_page(told, table, shares, curve, drawing)
+
+    def figure_of(self, name: str) -> Path:
+        """Returns where the figure of a picture lies."""
+        return self.folder / "figures" / f"{name}.png"
+
+    def _mask(self, item: Mapping[str, Any], truth: np.ndarray) -> np.ndarray:
+        if "predicted_mask" in item:
+            return read_mask(item["predicted_mask"]) > 0
+        if self._needs_mask:
+            raise BreastkitError(
+                f"{item['image']} has no predicted mask, which the variant {self.classifier.architecture} takes; "
+                "make masks with 'breastkit data crossfit'."
+            )
+        return truth
+
+    def _write_page(
+        self,
+        told: Mapping[str, Any],
+        table: pd.DataFrame,
+        shares: Mapping[str, Interval],
+        curve: Sequence[tuple[float, Interval]],
+        drawing: Any,
+    ) -> Path:
+        import cv2
+
+        # Where the map is least in the lesion there is most to learn.
+        shown = table.sort_values("share_in_lesion", kind="stable").to_dict("records")[:_PICTURED]
+        return render_page(
+            "explanation.html",
+            self.folder / "index.html",
+            told=told,
+            lesions=int(table["share_in_lesion"].notna().sum()),
+            shares=shares,
+            curve=curve,
+            drawing=picture(drawing),
+            shown=[
+                {
+                    **row,
+                    "picture": picture(cv2.imread(str(self.figure_of(row["image"])), cv2.IMREAD_COLOR_RGB)),
+                }
+                for row in shown
+            ],
+        )
+
+
+def _drawn(gray: np.ndarray, truth: np.ndarray, mask: np.ndarray, relevance: np.ndarray) -> np.ndarray:
+    """Returns original, lesion crop and map side by side, the true and the predicted outline on them."""
+    width = max(1, round(max(gray.shape) / 300))
+    outlined = outline(outline(gray, truth, TRUTH, width=width), mask, PREDICTION, width=width)
+    crop = _around(truth if truth.any() else mask)
+    explained = outline(outline(heat(gray, relevance), truth, TRUTH, width=width), mask, PREDICTION, width=width)
+    return grid([[gray, outlined[crop], explained]], tile=400, column_titles=_TITLES)
+
+
+def _around(mask: np.ndarray) -> tuple[slice, slice]:
+    """Returns the rows and columns around a mask; all of them where it is empty."""
+    if not mask.any():
+        return slice(None), slice(None)
+    parts = bounding_box(mask)
+    margin = round(_MARGIN * max(part.stop - part.start for part in parts))
+    return tuple(
+        slice(max(0, part.start - margin), min(size, part.stop + margin))
+        for part, size in zip(parts, mask.shape, strict=True)
+    )
+
+
+def _curve_drawing(curve: Sequence[tuple[float, Interval]]) -> Any:
+    drawing, axes = figure()
+    shares = [0.0, *(100 * share for share, _ in curve)]
+    means = np.array([(1.0, 1.0, 1.0), *(tuple(interval) for _, interval in curve)])
+    axes.fill_between(shares, means[:, 1], means[:, 2], alpha=0.25, linewidth=0)
+    axes.plot(shares, means[:, 0], marker="o", markersize=4)
+    axes.axhline(0, color="#7d8491", linewidth=0.8)
+    axes.set(
+        xlabel="layers made random, from the output down, in %",
+        ylabel="rank correlation with the trained map",
+        ylim=(min(-0.1, float(means.min()) - 0.05), 1.05),
+    )
+    return drawing
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, float):
+        return round(value, 5) if np.isfinite(value) else None
+    return value
