@@ -14,17 +14,17 @@ from torch.utils.data import DataLoader
 
 from breastkit.logs import get_logger
 from breastkit.metrics import dice
-from breastkit.progress import track
 from breastkit.training.curves import write_table
 from breastkit.training.distributed import is_main, wait_for_all
-from breastkit.training.weights import add_facts, load_weights, read_model_json
+from breastkit.training.validation_search import ValidationSearch
+from breastkit.training.weights import add_facts, read_model_json
 from breastkit.transforms import clean_mask
 
 TABLE = "clean_up.csv"
 logger = get_logger(__name__)
 
 
-class CleanUpSearch:
+class CleanUpSearch(ValidationSearch):
     """Tries clean-ups of the masks on validation pictures and stores the best one with the weights.
 
     Tried are all pieces or only the largest, each with several smallest sizes of a piece, at the threshold stored in
@@ -51,8 +51,7 @@ class CleanUpSearch:
         device: torch.device,
         shares: Sequence[float] = (0.0, 0.0005, 0.001, 0.002, 0.004, 0.008),
     ):
-        self.folder, self.network, self.dataloader, self.inferer = Path(folder), network, dataloader, inferer
-        self.device = device
+        super().__init__(folder, network, dataloader, inferer, device=device)
         self.choices = [
             {"largest_only": largest, "minimum_share": float(share)}
             for largest, share in product((False, True), sorted(shares))
@@ -67,7 +66,6 @@ class CleanUpSearch:
         wait_for_all()
 
     def _search(self) -> None:
-        load_weights(self.folder, self.network)
         reached = self._dice_of_choices(read_model_json(self.folder)["threshold"]).mean(0)
         best = best_clean_up(reached)
         rows = [{**choice, "dice": float(value)} for choice, value in zip(self.choices, reached, strict=True)]
@@ -79,10 +77,8 @@ class CleanUpSearch:
     @torch.inference_mode()
     def _dice_of_choices(self, threshold: float) -> np.ndarray:
         """Returns the Dice of every picture (rows) with every choice (columns)."""
-        self.network.eval()
         found = []
-        for batch in track(self.dataloader, "Clean-up search", unit="batch"):
-            logits = self.inferer(batch["image"].to(self.device), self.network)
+        for logits, batch in self.outputs("Clean-up search"):
             masks = (torch.sigmoid(logits.float()) >= threshold)[:, 0].cpu().numpy()
             for mask, truth in zip(masks, batch["label"][:, 0].numpy() > 0.5, strict=True):
                 found.append([dice(clean_mask(mask, **choice), truth) for choice in self.choices])

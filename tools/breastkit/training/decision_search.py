@@ -23,15 +23,15 @@ from breastkit.metrics.classification import (
     class_probabilities,
     decide,
 )
-from breastkit.progress import track
 from breastkit.training.distributed import is_main, sum_over_processes, wait_for_all
-from breastkit.training.weights import add_facts, load_weights, read_model_json
+from breastkit.training.validation_search import ValidationSearch
+from breastkit.training.weights import add_facts, read_model_json
 
 OPINIONS = "opinions.npz"
 logger = get_logger(__name__)
 
 
-class DecisionSearch:
+class DecisionSearch(ValidationSearch):
     """Chooses temperature, operating point and abstention and stores them with the run's weights.
 
     In ``model.json``: ``temperature``, ``threshold`` and ``operating_point`` (the highest threshold on the probability
@@ -64,15 +64,14 @@ class DecisionSearch:
         recall: float = 0.95,
         coverage: float = 0.9,
     ):
-        self.folder, self.network, self.dataloader, self.inferer = Path(folder), network, dataloader, inferer
-        self.cases, self.classes, self.device = cases, list(classes), device
+        super().__init__(folder, network, dataloader, inferer, device=device)
+        self.cases, self.classes = cases, list(classes)
         self.recall, self.coverage = float(recall), float(coverage)
 
     def run(self) -> dict[str, Any]:
         """Chooses, writes, and returns what was chosen."""
         # The main process may still be writing the last epoch's weights.
         wait_for_all()
-        load_weights(self.folder, self.network)
         opinions, labels = self._opinions()
         rule = choose_rule(opinions, labels, self.classes, recall=self.recall, coverage=self.coverage)
         if is_main():
@@ -86,11 +85,9 @@ class DecisionSearch:
 
     @torch.inference_mode()
     def _opinions(self) -> tuple[np.ndarray, np.ndarray]:
-        self.network.eval()
         opinions, labels = None, torch.zeros(self.cases, dtype=torch.int64)
-        batches = track(self.dataloader, "Decision search", unit="batch") if is_main() else self.dataloader
-        for batch in batches:
-            given = self.inferer(batch["image"].to(self.device), self.network).double().cpu()
+        for output, batch in self.outputs("Decision search"):
+            given = output.double().cpu()
             if opinions is None:
                 opinions = torch.zeros(self.cases, *given.shape[1:], dtype=torch.float64)
             cases = torch.as_tensor(batch["case"])

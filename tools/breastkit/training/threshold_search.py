@@ -12,17 +12,17 @@ from torch.utils.data import DataLoader
 
 from breastkit.atomic import atomic_path
 from breastkit.logs import get_logger
-from breastkit.progress import track
 from breastkit.training.case_dice import CaseDice
 from breastkit.training.curves import write_table
 from breastkit.training.distributed import is_main, wait_for_all
-from breastkit.training.weights import add_facts, load_weights
+from breastkit.training.validation_search import ValidationSearch
+from breastkit.training.weights import add_facts
 
 TABLE, PICTURE = "thresholds.csv", "thresholds.png"
 logger = get_logger(__name__)
 
 
-class ThresholdSearch:
+class ThresholdSearch(ValidationSearch):
     """Sweeps the threshold over the validation cases with the best weights and stores the best one with them.
 
     The threshold is the one with the highest mean Dice over cases, in the middle where several are as good. Written
@@ -53,15 +53,14 @@ class ThresholdSearch:
         high: float = 0.95,
         step: float = 0.05,
     ):
-        self.folder, self.network, self.dataloader, self.inferer = Path(folder), network, dataloader, inferer
-        self.cases, self.device = cases, device
+        super().__init__(folder, network, dataloader, inferer, device=device)
+        self.cases = cases
         self.thresholds = np.round(np.arange(low, high + step / 2, step), 6).tolist()
 
     def run(self) -> float:
         """Searches, writes, and returns the best threshold."""
         # The main process may still be writing the last epoch's weights.
         wait_for_all()
-        load_weights(self.folder, self.network)
         dice = self._mean_dice()
         best = best_threshold(self.thresholds, dice)
         if is_main():
@@ -71,10 +70,7 @@ class ThresholdSearch:
     @torch.inference_mode()
     def _mean_dice(self) -> list[float]:
         metric = CaseDice(self.cases, thresholds=self.thresholds)
-        self.network.eval()
-        batches = track(self.dataloader, "Threshold search", unit="batch") if is_main() else self.dataloader
-        for batch in batches:
-            logits = self.inferer(batch["image"].to(self.device), self.network)
+        for logits, batch in self.outputs("Threshold search"):
             metric.update((logits, batch["label"], batch["case"]))
         return metric.per_case().mean(0).tolist()
 
