@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from typing import Any, ClassVar
 
 import numpy as np
@@ -95,13 +96,35 @@ class TestBreastUsLesionClassification(BundleContract):
         assert summary["images"] == 8
         assert summary["started_from"] == "random weights"
 
-    def test_the_default_variant_trains_on_its_three_channels(self, data, tmp_path):
+    def test_the_default_variant_trains_and_leaves_pictures_without_lesion_to_another(
+        self, data, trained, tmp_path, capsys
+    ):
         out = self.train(data, tmp_path / "run", epochs=1, architecture="fusion", batch_size=4)
         facts = read_model_json(out)
         assert facts["classes"] == ["benign", "malignant"]
         assert facts["view"]["channels"] == ["gray", "lesion", "mask"]
         rows = list(csv.DictReader((out / "metrics.csv").open()))
         assert np.isfinite(float(rows[0]["val_auc"]))
+
+        for name in ("test_0", "test_4"):
+            (tmp_path / "in").mkdir(exist_ok=True)
+            shutil.copy(data / f"source/image/{name}.png", tmp_path / "in")
+        options = {
+            "dataset_dir": str(tmp_path / "in"),
+            "mask_dir": str(data / "masks/masks"),
+            "ckpt_path": str(out),
+            "architecture": "fusion",
+        }
+        decided = []
+        for number, second in enumerate((str(trained / "model.pt"), None)):
+            given = {**options, "output_dir": str(tmp_path / f"out{number}"), "without_lesion": second}
+            run(config_file=self.config("inference"), bundle_root=str(self.root), **given)
+            rows = list(csv.DictReader((tmp_path / f"out{number}/predictions.csv").open()))
+            decided.append([(row["decided_by"], row["p_normal"] != "") for row in rows])
+        assert decided == [[("fusion", False), ("mask_aware", True)], [("fusion", False), ("fusion", False)]]
+        assert "test_4.png: no lesion was found, and this variant knows benign and malignant alone" in (
+            capsys.readouterr().err
+        )
 
     def test_pictures_without_masks_are_named(self, data, tmp_path):
         with pytest.raises(RuntimeError) as raised:

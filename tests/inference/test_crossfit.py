@@ -1,4 +1,5 @@
 import json
+import logging
 from pathlib import Path
 
 import cv2
@@ -90,18 +91,34 @@ def test_the_list_can_be_moved_with_its_source(made):
         assert item["predicted_mask"].startswith("masks/")
 
 
-def test_pictures_all_models_have_seen_are_refused(source, weights, tmp_path):
+def test_pictures_all_models_have_seen_are_refused(source, tmp_path):
+    cases = read_cases(source)
+    weights = [
+        fold_model(
+            tmp_path / "w" / f"fold{fold}",
+            0.0,
+            [stem(item["image"]) for item in cases.training if item["fold"] == fold],
+            case_list_hash=cases.hash,
+        )
+        for fold in (0, 1)
+    ]
     with pytest.raises(BreastkitError, match=r"validation_0\.png was seen by all of the 2 fold models"):
         crossfit(str(source), out=str(tmp_path / "out"), weights=weights)
     with pytest.raises(BreastkitError, match=r"training_\d\.png was seen by all of the 1 fold models"):
         crossfit(str(source), out=str(tmp_path / "out"), weights=weights[:1])
-    assert not list(tmp_path.iterdir())
+    assert [path.name for path in tmp_path.iterdir()] == ["w"]
 
 
 def test_another_set_gets_the_mean_of_all(source, tmp_path):
     others = [fold_model(tmp_path / f"w{number}", logit, ["elsewhere"]) for number, logit in enumerate((9.0, -9.1))]
     made = read_cases(crossfit(str(source), out=str(tmp_path / "out"), weights=others))
     assert all(item["predicted_by"].startswith("mean of w0 ") for _, item in made.items())
+
+
+def test_a_set_that_may_be_theirs_in_part_is_pointed_out(without_validation, weights, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("breastkit"), "propagate", True)
+    crossfit(str(without_validation), out=str(tmp_path / "out"), weights=weights)
+    assert "2 of 7 pictures are not among those the fold models name as unseen" in caplog.text
 
 
 def test_true_masks_are_marked_as_an_upper_bound(source, tmp_path):

@@ -80,6 +80,13 @@ def test_the_page_shows_figures_plots_and_the_worst_first(tmp_path):
     worst = sorted(true, key=true.get)
     assert page.index(f"{worst[0]}:") < page.index(f"{worst[5]}:") < page.index(f"{worst[19]}:")
     assert f"{worst[20]}:" not in page
+    assert "upper bound" not in page
+
+
+def test_true_masks_are_called_an_upper_bound(tmp_path):
+    _, rows = evaluated(tmp_path, facts={"masks": "truth"}, count=20)
+    assert "An upper bound: it looked at true masks" in (tmp_path / "evaluation/index.html").read_text()
+    assert {row["mask_dice"] for row in rows} == {"1.0"}
 
 
 def test_without_a_rule_what_is_chosen_is_judged_by_other_cases(tmp_path):

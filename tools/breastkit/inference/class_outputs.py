@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,8 @@ class ClassOutputs(Results):
         for name in self._unsure:
             tqdm.write(
                 f"{name}: no lesion was found, and this variant knows benign and malignant alone; its answer means "
-                "little. Name weights that know normal pictures with --without_lesion."
+                "little. Name weights that know normal pictures with --without_lesion.",
+                file=sys.stderr,
             )
         super().finish(engine)
 

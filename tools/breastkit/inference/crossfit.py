@@ -16,6 +16,7 @@ from breastkit.errors import BreastkitError
 from breastkit.images import read_gray, read_mask, stem, write_png
 from breastkit.inference.members import fold_weights_beside
 from breastkit.inference.ultrasound import SEGMENTER, Segmenter
+from breastkit.logs import get_logger
 from breastkit.metrics import dice
 from breastkit.progress import track
 from breastkit.training.weights import read_model_json
@@ -23,6 +24,9 @@ from breastkit.training.weights import read_model_json
 # Thresholds and clean-ups stored with fold weights were chosen on the very pictures they are to outline here.
 _RULE = {"threshold": 0.5, "clean_up": {"largest_only": False, "minimum_share": 0.0}}
 _UPPER_BOUND = "truth (an upper bound: no picture has it when it is diagnosed)"
+
+
+logger = get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,8 @@ class Member:
 def crossfit(source: str, *, out: str, weights: Sequence[str] = (), truth: bool = False) -> Path:
     """Adds to every picture of a case list the mask of a segmenter that has not seen it.
 
-    A picture is outlined by the fold models that name it among those they have not seen; one of another set, or of this
-    set's test list, by the mean of all of them. Every item gets predicted_mask, predicted_by and, where it has a true
+    A picture is outlined by the fold models that name it among those they have not seen; one of another set, or of the
+    test list, by the mean of all of them. Every item gets predicted_mask, predicted_by and, where it has a true
     mask, predicted_dice.
 
     Args:
@@ -69,6 +73,7 @@ def crossfit(source: str, *, out: str, weights: Sequence[str] = (), truth: bool 
     chosen = (
         {} if truth else {stem(item["image"]): _unseeing(item, name, cases, members) for name, item in cases.items()}
     )
+    _warn_of_strangers(cases, members)
     with atomic_folder(out) as folder:
         lists = {name: [] for name in (*LISTS, "inference")}
         outlined = _with_masks(cases, chosen, folder) if members else _with_true_masks(cases, folder)
@@ -115,7 +120,7 @@ def _unseeing(item: Item, list_name: str, cases: CaseList, members: Sequence[Mem
     unseeing = tuple(member for member in members if name in member.unseen)
     if unseeing:
         return unseeing
-    if list_name in ("training", "validation") and _is_their_set(cases, members):
+    if list_name in ("training", "validation") and any(member.case_list == cases.hash for member in members):
         raise BreastkitError(
             f"{item['image']} was seen by all of the {len(members)} fold models; name the weights of all folds with "
             "--weights, or train the one that leaves it aside."
@@ -123,13 +128,17 @@ def _unseeing(item: Item, list_name: str, cases: CaseList, members: Sequence[Mem
     return tuple(members)
 
 
-def _is_their_set(cases: CaseList, members: Sequence[Member]) -> bool:
-    """Tells whether the models were trained on this set: by its hash, or because they know pictures of it."""
-    if any(member.case_list == cases.hash for member in members):
-        return True
+def _warn_of_strangers(cases: CaseList, members: Sequence[Member]) -> None:
+    """Says how many pictures no model names, where the set may be theirs, prepared in another way."""
     names = {stem(item["image"]) for _, item in cases.items()}
-    # Another set may have a name or two in common with theirs.
-    return len(names & frozenset().union(*(member.unseen for member in members))) > len(names) / 10
+    strangers = names - frozenset().union(*(member.unseen for member in members))
+    if strangers and strangers != names and all(member.case_list != cases.hash for member in members):
+        logger.warning(
+            "%d of %d pictures are not among those the fold models name as unseen; they are taken for pictures of "
+            "another set, which none has seen. If the models were trained on them, train fold models on this list.",
+            len(strangers),
+            len(names),
+        )
 
 
 def _with_masks(cases: CaseList, chosen: Mapping[str, tuple[Member, ...]], folder: Path):

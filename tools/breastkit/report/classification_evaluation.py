@@ -156,7 +156,7 @@ class ClassificationEvaluation(EvaluationReport):
     ) -> None:
         names = {**LABELS, "share_answered": "share answered", "accuracy_answered": "accuracy where answered"}
         names["mask_dice"] = "Dice of the masks"
-        headline = ("accuracy", f"recall_{MALIGNANT}", "specificity", "auc", "calibration_error", "accuracy_answered")
+        headline = ("accuracy", f"recall_{MALIGNANT}", "specificity", "auc", "macro_f1", "accuracy_answered")
         is_true = table.apply(lambda row: row[f"p_{row['class']}"], axis=1)
         worst = table.assign(surprise=1 - is_true).sort_values("surprise", ascending=False, kind="stable")
         render_page(
@@ -164,7 +164,8 @@ class ClassificationEvaluation(EvaluationReport):
             self.folder / "index.html",
             title=" ".join(str(self.facts[key]) for key in ("bundle", "architecture") if key in self.facts) or "Images",
             facts=[(key.replace("_", " "), told(value)) for key, value in self.facts.items() if value is not None],
-            rules=[(key.replace("_", " "), told(value)) for key, value in rules.items()],
+            rules=[(key.replace("_", " "), _range_of(value)) for key, value in rules.items()],
+            upper_bound=self.facts.get("masks") == "truth",
             images=len(table),
             cases=table["case"].nunique(),
             figures=[
@@ -174,7 +175,7 @@ class ClassificationEvaluation(EvaluationReport):
                     "interval": range_text(interval),
                     "headline": name in headline,
                 }
-                for name, interval in figures.items()
+                for name, interval in _malignant_first(figures).items()
                 if np.isfinite(interval.value)
             ],
             classes=self.classes,
@@ -232,6 +233,16 @@ def _parts(labels: np.ndarray, cases: pd.Series) -> list[tuple[np.ndarray, np.nd
         return [(everything, everything)]
     folds = StratifiedGroupKFold(min(_PARTS, fewest), shuffle=True, random_state=0)
     return list(folds.split(everything, labels, groups))
+
+
+def _malignant_first(figures: Mapping[str, Interval]) -> dict[str, Interval]:
+    """Returns the figures with those of what must not be missed before the others of single classes."""
+    first = ("accuracy", f"recall_{MALIGNANT}", "specificity", "auc", f"precision_{MALIGNANT}", f"f1_{MALIGNANT}")
+    return {name: figures[name] for name in (*first, *(name for name in figures if name not in first))}
+
+
+def _range_of(value: Any) -> str:
+    return f"{min(value):.3f} to {max(value):.3f}" if isinstance(value, list) else told(value)
 
 
 def _drawn(gray: np.ndarray, batch: Mapping[str, Any]) -> np.ndarray:
