@@ -91,6 +91,7 @@ class ClassOutputs(Results):
         if not mask.any() and "normal" not in self.classes:
             if self._second is None:
                 self._unsure.append(name)
+                answer["decided_by"] += ", although no lesion was found"
             else:
                 answer = self._of_second(picture, mask)
         self._rows.append({"file": name, "mask": f"{batch['name']}_mask.png", **answer})
