@@ -158,6 +158,9 @@ def test_pictures_and_clips(tmp_path):
     mask[1:4, 4:20, 10:15] = 1
     mask[3, 18:20, 10:40] = 1
     path = write_mask(tmp_path / "ps.dcm", picture, mask[3])
+    shared = pydicom.dcmread(path).SharedFunctionalGroupsSequence[0]
+    assert shared.PixelMeasuresSequence[0].PixelSpacing == [0.1, 0.1]
+    assert shared.PlaneOrientationSequence[0].ImageOrientationPatient == [0, 1, 0, 0, 0, -1]
     np.testing.assert_array_equal(only(read_segmentation(path, picture)).mask, mask[3])
     path = write_mask(tmp_path / "cs.dcm", clip, mask)
     written = pydicom.dcmread(path)

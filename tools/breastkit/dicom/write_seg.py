@@ -20,7 +20,7 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
 from breastkit.atomic import atomic_path
-from breastkit.dicom.clip_segmentation import extend_to_clip, first_frame_of
+from breastkit.dicom.picture_segmentation import add_flat_geometry, extend_to_clip, first_frame_of
 from breastkit.dicom.read_series import Series
 from breastkit.dicom.segment_kinds import SegmentKind
 from breastkit.dicom.source_images import SourceImages, read_source_images
@@ -126,8 +126,7 @@ def write_segmentation(
         series_description=description[:64],
     )
     if not images.is_volume:
-        # Required to be there, if only empty, where no position in the patient is known.
-        result.PatientOrientation = ""
+        add_flat_geometry(result, images.headers[0])
     if clip:
         extend_to_clip(result, frames, images.headers[0], keep_empty=keep_empty_slices)
     if uid_source is not None:
