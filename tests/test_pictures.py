@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from breastkit.pictures import PREDICTION, grid, outline, overlay, tiles, to_gray8
+from breastkit.pictures import PREDICTION, grid, heat, outline, overlay, tiles, to_gray8
 
 
 def _square():
@@ -49,3 +49,12 @@ def test_tiles_come_out_of_a_grid_as_they_went_in():
         assert all(np.array_equal(before, after) for before, after in zip(squares, again, strict=True))
     with pytest.raises(ValueError, match="no row of 3 tiles"):
         tiles(grid([squares[:2]], tile=40), columns=3, titled=False)
+
+
+def test_heat_leaves_what_is_zero_and_brightens_what_is_one():
+    gray = np.full((20, 30), 60, np.uint8)
+    relevance = np.zeros((20, 30))
+    relevance[5:12, 8:20] = 1
+    picture = heat(gray, relevance)
+    assert (picture[relevance == 0] == 60).all()
+    assert picture[8, 12].sum() > 2 * 3 * 60

@@ -97,6 +97,26 @@ COMMANDS = Group(
                 ),
             },
         ),
+        "run": Group(
+            "run whole pipelines on pictures or scans.",
+            {
+                "us": Verb(
+                    "breastkit.report.ultrasound_report:run_ultrasound",
+                    "outline the lesion in ultrasound pictures, tell its class, write a report",
+                    "breastkit run us work/pictures --out work/us",
+                ),
+            },
+        ),
+        "page": Verb(
+            "breastkit.server.ultrasound_page:serve_ultrasound_page",
+            "read ultrasound pictures on a page in the browser",
+            "breastkit page --port 7860",
+        ),
+        "explain": Verb(
+            "breastkit.report.explanation_report:explain_cases",
+            "show what a classifier of ultrasound looked at, with a sanity check",
+            "breastkit explain work/busi_masks --variant fusion --out work/explained",
+        ),
         "compare": Verb(
             "breastkit.report.comparison:compare_runs",
             "compare finished runs: metrics with intervals and paired tests",

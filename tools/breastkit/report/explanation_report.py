@@ -63,7 +63,8 @@ def explain_cases(
     Raises:
         BreastkitError: if there are no weights or masks, or a picture cannot be read.
     """
-    classifier = LesionClassifier(weights if weights is not None else weights_of_variant(variant))
+    # Gradients need torch anyway: converting the network for the classes alone would take longer than it saves.
+    classifier = LesionClassifier(weights if weights is not None else weights_of_variant(variant), backend="torch")
     if classifier.architecture != variant:
         raise BreastkitError(
             f"{classifier.bundle.weights} holds the variant {classifier.architecture}; choose --variant "

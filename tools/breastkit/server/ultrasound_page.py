@@ -6,6 +6,7 @@ import base64
 import os
 import shutil
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -36,10 +37,16 @@ _LARGEST_UPLOAD = "500mb"
 _FORGOTTEN_AFTER = 3600
 _NONE = "none"
 _STYLE = Path(__file__).with_suffix(".css")
-# What is written into the results is told to screen readers.
-_ANNOUNCE = """() => {
-  const place = document.getElementById('results');
-  if (place) { place.setAttribute('aria-live', 'polite'); }
+# What is written into the results is told to screen readers. The upload's button opens by Enter as all buttons do, and
+# not by the space bar alone: the input it clicks is inside it, and ignores a click while the key's is under way.
+_ACCESSIBLE = """() => {
+  document.getElementById('results').setAttribute('aria-live', 'polite');
+  document.addEventListener('keydown', (event) => {
+    if (event.key === 'Enter' && event.target.matches('button.upload-container')) {
+      event.preventDefault();
+      setTimeout(() => event.target.click(), 50);
+    }
+  });
 }"""
 _log = get_logger(__name__)
 
@@ -51,6 +58,7 @@ class Models:
         segmenter: folder or file of weights to offer beside those the bundle ships.
         classifier: likewise, of a variant that tells benign from malignant.
         normal_classifier: weights that can say normal; the bundle's own by default.
+        backend: torch, openvino or auto.
 
     Raises:
         BreastkitError: if there are no weights.
@@ -62,13 +70,14 @@ class Models:
         segmenter: str | Path | None = None,
         classifier: str | Path | None = None,
         normal_classifier: str | Path | None = None,
+        backend: str = "auto",
     ) -> None:
         self.segmenters = weights_of(SEGMENTER, segmenter)
         self.classifiers = weights_of(CLASSIFIER, classifier)
         own = Path(bundle_folder(CLASSIFIER), "models", "mask_aware")
-        self._normal = LesionClassifier(normal_classifier or own)
-        self._segmenter = lru_cache(maxsize=4)(lambda name: Segmenter(self.segmenters[name]))
-        self._classifier = lru_cache(maxsize=4)(lambda name: LesionClassifier(self.classifiers[name]))
+        self._normal = LesionClassifier(normal_classifier or own, backend=backend)
+        self._segmenter = lru_cache(maxsize=4)(lambda name: Segmenter(self.segmenters[name], backend=backend))
+        self._classifier = lru_cache(maxsize=4)(lambda name: LesionClassifier(self.classifiers[name], backend=backend))
 
     def reader(self, segmenter: str, classifier: str) -> UltrasoundReader:
         """Returns the chain of two models."""
@@ -109,6 +118,7 @@ def serve_ultrasound_page(
     segmenter: str | None = None,
     classifier: str | None = None,
     normal_classifier: str | None = None,
+    backend: str = "auto",
 ) -> None:
     """Serves a page that reads breast ultrasound pictures, to this machine's browsers, until Ctrl-C.
 
@@ -120,11 +130,13 @@ def serve_ultrasound_page(
         segmenter: weights for the outline, to be the default; the bundle's own without, here and below.
         classifier: weights that tell benign from malignant.
         normal_classifier: weights that can say normal.
+        backend: torch, openvino or auto.
 
     Raises:
         BreastkitError: if weights are missing or the port is taken.
     """
-    models = Models(segmenter=segmenter, classifier=classifier, normal_classifier=normal_classifier)
+    refuse_taken_port(host, port)
+    models = Models(segmenter=segmenter, classifier=classifier, normal_classifier=normal_classifier, backend=backend)
     _log.info("Loading the networks.")
     models.reader(next(iter(models.segmenters)), next(iter(models.classifiers))).warm_up()
     with private_uploads():
@@ -157,28 +169,40 @@ def private_uploads() -> Iterator[Path]:
             os.environ["GRADIO_TEMP_DIR"] = before
 
 
-def start_page(page: Any, *, host: str, port: int) -> None:
-    """Starts to serve a page and returns.
+def refuse_taken_port(host: str, port: int) -> None:
+    """Makes sure that a port is free, before networks are loaded for a page nobody could open.
 
     Raises:
-        BreastkitError: if the port is taken.
+        BreastkitError: if it is taken, or the address is not this machine's.
     """
-    try:
-        page.launch(
-            server_name=host,
-            server_port=port,
-            share=False,
-            quiet=True,
-            prevent_thread_lock=True,
-            footer_links=[],
-            ssr_mode=False,
-            enable_monitoring=False,
-            max_file_size=_LARGEST_UPLOAD,
-            theme=_theme(),
-            css_paths=[_STYLE],
-        )
-    except OSError as error:
-        raise BreastkitError(f"Port {port} is in use; stop what uses it or choose another with --port.") from error
+    with socket.socket() as probe:
+        # As servers do: a port that was closed a moment ago is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except socket.gaierror as error:
+            raise BreastkitError(f"{host} is no address of this machine; choose another with --host.") from error
+        except (OSError, OverflowError) as error:
+            raise BreastkitError(
+                f"Port {port} of {host} is in use or not allowed; stop what uses it or choose another with --port."
+            ) from error
+
+
+def start_page(page: Any, *, host: str, port: int) -> None:
+    """Starts to serve a page, a `gradio.Blocks`, and returns."""
+    page.launch(
+        server_name=host,
+        server_port=port,
+        share=False,
+        quiet=True,
+        prevent_thread_lock=True,
+        footer_links=[],
+        ssr_mode=False,
+        enable_monitoring=False,
+        max_file_size=_LARGEST_UPLOAD,
+        theme=_theme(),
+        css_paths=[_STYLE],
+    )
 
 
 def build_page(models: Models) -> Any:
@@ -197,6 +221,7 @@ def build_page(models: Models) -> Any:
                 gradio.Dropdown(segmenters, value=segmenters[0], label="Outline by", min_width=240),
                 gradio.Dropdown(classifiers, value=classifiers[0], label="Class by", min_width=240),
             )
+        with gradio.Row():
             second = (
                 gradio.Dropdown([_NONE, *segmenters], value=_NONE, label="Compare with: outline by", min_width=240),
                 gradio.Dropdown(classifiers, value=classifiers[-1], label="Compare with: class by", min_width=240),
@@ -214,9 +239,16 @@ def build_page(models: Models) -> Any:
         upload.upload(_take(gradio), upload, [upload, frames, frame, results], api_name=False).then(
             show, chosen, results, api_name=False
         )
-        # Not at every step of the slider: it is read where it is let go.
-        gradio.on([frame.release, *(each.input for each in (*first, *second))], show, chosen, results, api_name=False)
-        page.load(fn=None, js=_ANNOUNCE)
+        gradio.on(
+            [each.input for each in (frame, *first, *second)],
+            show,
+            chosen,
+            results,
+            api_name=False,
+            # Of the many values a slider passes on its way only the last is read.
+            trigger_mode="always_last",
+        )
+        page.load(fn=None, js=_ACCESSIBLE)
     return page
 
 
@@ -298,7 +330,7 @@ def reading_html(reader: UltrasoundReader, file: str, shown: UltrasoundPicture, 
         outlined=picture(outline(shown.gray, mask, PREDICTION, width=line)),
         tint=_tint(mask),
         explained=picture(outline(heat(shown.gray, relevance), mask, PREDICTION, width=line)),
-        mask=picture(mask * np.uint8(255), lossless=True),
+        mask=_png(mask * np.uint8(255)),
         report=_data_link("text/html", single_page(file, shown, reading, facts).encode()),
     )
 
@@ -307,7 +339,11 @@ def _tint(mask: np.ndarray) -> str:
     """Returns the mask as a picture that is clear outside it."""
     blue_first = np.zeros((*mask.shape, 4), np.uint8)
     blue_first[mask] = (*PREDICTION[::-1], 255)
-    return _data_link("image/png", cv2.imencode(".png", blue_first)[1].tobytes())
+    return _png(blue_first)
+
+
+def _png(array: np.ndarray) -> str:
+    return _data_link("image/png", cv2.imencode(".png", array)[1].tobytes())
 
 
 def _data_link(kind: str, content: bytes) -> str:
