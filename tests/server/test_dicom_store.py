@@ -23,12 +23,14 @@ from pydicom.uid import (
     RLELossless,
     generate_uid,
 )
+from starlette.testclient import TestClient
 from tests.server.store_process import store_process
 
 from breastkit.dicom.read_seg import read_segmentation
 from breastkit.dicom.write_mr import MrStudy, write_mr_series
 from breastkit.dicom.write_seg import Segment, write_segmentation
 from breastkit.dicom.write_us import write_us_dicom
+from breastkit.server.dicom_store import dicom_store_app
 
 MR_SHAPE = (11, 9, 4)
 STUDY = MrStudy(patient_id="MR_007^", uid_source="store test")
@@ -459,6 +461,35 @@ def test_files_that_come_go_and_break_are_noticed(client, folder):
     with pytest.raises(requests.HTTPError, match="404"):
         client.retrieve_instance(*uids)
     assert client.search_for_studies(search_filters={"PatientID": "Late^"}) == []
+
+
+def damaged(data, number):
+    """Returns a file with some bytes of its header changed, or cut off."""
+    rng = np.random.default_rng(number)
+    changed = bytearray(data)
+    for place in rng.integers(132, min(len(data), 2500), rng.choice([1, 2, 5, 20])):
+        changed[place] = rng.choice([0, 1, 255, rng.integers(256)])
+    return bytes(changed[: rng.integers(200, len(data))] if number % 5 == 0 else changed)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("name", ["us/clip.dcm", "us/packed.dcm", "mr/0004.dcm"])
+def test_damaged_files_never_break_the_server(folder, tmp_path, name):
+    data = (folder / name).read_bytes()
+    broken = tmp_path / "in" / "broken.dcm"
+    broken.parent.mkdir()
+    app = dicom_store_app(broken.parent, stored=tmp_path / "stored", refresh_seconds=0)
+    client = TestClient(app, raise_server_exceptions=False)
+    answered = []
+    for number in range(20):
+        broken.write_bytes(damaged(data, number))
+        for found in client.get("/instances").json():
+            study, series, uid = (found[tag]["Value"][0] for tag in ("0020000D", "0020000E", "00080018"))
+            place = f"/studies/{study}/series/{series}/instances/{uid}"
+            answered += [client.get(place + part).status_code for part in ("", "/metadata", "/frames/1", "/rendered")]
+        headers = {"Content-Type": "application/dicom"}
+        answered.append(client.post("/studies", content=broken.read_bytes(), headers=headers).status_code)
+    assert len(answered) > 40 and max(answered) < 500
 
 
 def test_eight_clients_at_once(address, folder, tmp_path):

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
-import struct
+import re
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,8 +22,9 @@ from typing import Any
 import pydicom
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.uid import UID
 
+from breastkit.dicom.read_errors import READ_ERRORS
 from breastkit.dicom.read_series import is_dicom
 from breastkit.errors import BreastkitError
 from breastkit.progress import track
@@ -43,9 +44,8 @@ INSTANCE_ATTRIBUTES = (
     "AcquisitionTime", "ImageType", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "SliceLocation",
 )  # fmt: skip
 _INDEXED = (*STUDY_ATTRIBUTES, *SERIES_ATTRIBUTES, *INSTANCE_ATTRIBUTES)
-_READ_ERRORS = (
-    InvalidDicomError, AttributeError, EOFError, OSError, ValueError, KeyError, NotImplementedError, struct.error,
-)  # fmt: skip
+# Digits and single points only, so that an identifier is safe in an address and as the name of a file.
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _LOG = logging.getLogger(__name__)
 
 
@@ -87,6 +87,11 @@ class _Snapshot:
 def tag_of(keyword: str) -> str:
     """Returns the tag of an attribute as DICOM JSON writes it: ``00100020`` for PatientID."""
     return f"{tag_for_keyword(keyword):08X}"
+
+
+def is_uid(text: str) -> bool:
+    """Tells whether a text is a DICOM identifier."""
+    return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
 class FolderIndex:
@@ -199,8 +204,12 @@ def _read_instance(path: Path, stamp: tuple[int, int]) -> Instance | None:
             return None
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["TransferSyntaxUID", *_INDEXED])
         study, series, uid = (str(header.get(f"{name}InstanceUID") or "") for name in ("Study", "Series", "SOP"))
-        if not (study and series and uid and header.get("SOPClassUID")):
-            _LOG.warning("%s has no identifiers and is left out", path.name)
+        if not all(is_uid(one) for one in (study, series, uid)) or not header.get("SOPClassUID"):
+            _LOG.warning("%s has no valid identifiers and is left out", path.name)
+            return None
+        syntax = UID(str(header.file_meta.TransferSyntaxUID))
+        if syntax.is_private or not syntax.is_transfer_syntax:
+            _LOG.warning("%s is encoded in a way of its own and is left out", path.name)
             return None
         return Instance(
             path=path,
@@ -208,11 +217,11 @@ def _read_instance(path: Path, stamp: tuple[int, int]) -> Instance | None:
             series=series,
             uid=uid,
             sop_class=str(header.SOPClassUID),
-            transfer_syntax=str(header.file_meta.TransferSyntaxUID),
+            transfer_syntax=str(syntax),
             attributes=_attributes(header),
             stamp=stamp,
         )
-    except _READ_ERRORS:
+    except READ_ERRORS:
         _LOG.warning("%s is damaged and left out", path.name)
         return None
 
@@ -224,6 +233,6 @@ def _attributes(header: Dataset) -> dict[str, Any]:
         if keyword in header:
             try:
                 found[tag_of(keyword)] = header[keyword].to_json_dict(None, 0)
-            except (*_READ_ERRORS, TypeError):
+            except READ_ERRORS:
                 continue
     return found

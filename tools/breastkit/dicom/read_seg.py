@@ -16,6 +16,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 from scipy import ndimage
 
+from breastkit.dicom.read_errors import READ_ERRORS
 from breastkit.dicom.read_series import Series, _read, _vector, is_dicom
 from breastkit.dicom.segment_kinds import SegmentKind
 from breastkit.dicom.source_images import SourceImages, read_source_images
@@ -51,10 +52,17 @@ class ReadSegment:
 
 
 def is_segmentation(path: str | Path) -> bool:
-    """Tells whether a file is a DICOM segmentation."""
+    """Tells whether a file is a DICOM segmentation.
+
+    Raises:
+        BreastkitError: if it is a DICOM file that cannot be read.
+    """
     if not is_dicom(path):
         return False
-    return _read(Path(path), specific_tags=["Modality"]).get("Modality") == "SEG"
+    try:
+        return _read(Path(path), specific_tags=["Modality"]).get("Modality") == "SEG"
+    except READ_ERRORS as error:
+        raise BreastkitError(f"{path} is damaged and cannot be read; {_EXPORT_AGAIN}.") from error
 
 
 def read_segmentation(path: str | Path, source: str | Path | Series | SourceImages) -> tuple[ReadSegment, ...]:
@@ -70,8 +78,8 @@ def read_segmentation(path: str | Path, source: str | Path | Series | SourceImag
     """
     path = Path(path)
     images = source if isinstance(source, SourceImages) else read_source_images(source)
-    dataset = _dataset(path)
     try:
+        dataset = _dataset(path)
         _check_belongs(dataset, images, path)
         pixels = _pixels(dataset, path)
         if images.is_volume:
@@ -79,7 +87,7 @@ def read_segmentation(path: str | Path, source: str | Path | Series | SourceImag
         else:
             masks = {number: _onto_picture(dataset, pixels, number, images, path) for number in _numbers(dataset)}
         return tuple(_describe(item, masks[int(item.SegmentNumber)]) for item in dataset.SegmentSequence)
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+    except READ_ERRORS as error:
         raise BreastkitError(f"{path} lacks parts that a segmentation must have; {_EXPORT_AGAIN}.") from error
 
 
@@ -129,7 +137,7 @@ def _check_belongs(dataset: Dataset, images: SourceImages, path: Path) -> None:
 def _pixels(dataset: Dataset, path: Path) -> np.ndarray:
     try:
         pixels = dataset.pixel_array
-    except (RuntimeError, NotImplementedError, ValueError, AttributeError, OSError, EOFError) as error:
+    except READ_ERRORS as error:
         raise BreastkitError(f"{path} is truncated or damaged; {_EXPORT_AGAIN}.") from error
     return pixels if pixels.ndim == 3 else pixels[None]
 

@@ -7,7 +7,6 @@ belongs to that order and maps to nibabel's RAS+ world.
 
 from __future__ import annotations
 
-import struct
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -16,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, EnhancedMRImageStorage, MRImageStorage
 
+from breastkit.dicom.read_errors import READ_ERRORS
 from breastkit.errors import BreastkitError
 from breastkit.images import Image
 
@@ -169,7 +168,7 @@ def _files(folder: Path, *, recursive: bool) -> Iterable[Path]:
 def _read(path: Path, **options) -> Dataset:
     try:
         return pydicom.dcmread(path, stop_before_pixels="specific_tags" in options, **options)
-    except (InvalidDicomError, EOFError, OSError, ValueError, KeyError, NotImplementedError, struct.error) as error:
+    except READ_ERRORS as error:
         raise BreastkitError(f"{path} is damaged and cannot be read; export it again.") from error
 
 

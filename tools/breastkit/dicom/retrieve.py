@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ import numpy as np
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
-from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
 from pydicom.pixels import apply_rescale, pack_bits, pixel_array
 from pydicom.uid import (
@@ -35,6 +33,7 @@ from pydicom.uid import (
 )
 
 from breastkit.dicom.folder_index import Instance
+from breastkit.dicom.read_errors import READ_ERRORS
 from breastkit.errors import BreastkitError
 
 # How frames of compressed objects are called (PS3.18, table 8.7.3-5).
@@ -46,10 +45,6 @@ _MEDIA_TYPES = {
 }
 # Longer values (tables of colours are the longest a viewer needs) are left out of the JSON.
 _LONGEST_BINARY = 256 * 1024
-_READ_ERRORS = (
-    InvalidDicomError, AttributeError, EOFError, OSError, ValueError, KeyError, TypeError, IndexError,
-    NotImplementedError, RuntimeError, struct.error,
-)  # fmt: skip
 
 
 class UnreadableError(BreastkitError):
@@ -262,7 +257,7 @@ def _errors_named(instance: Instance) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise UnreadableError(f"{instance.uid} is gone from the folder; search again.") from error
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         raise UnreadableError(f"{instance.uid} is truncated or damaged; export it again.") from error
 
 
@@ -272,6 +267,6 @@ def _decoding_errors_named(instance: Instance) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise UnreadableError(f"{instance.uid} is gone from the folder; search again.") from error
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         name = UID(instance.transfer_syntax).name
         raise NotDecodableError(f"{instance.uid} ({name}) cannot be decoded; ask for it as it is stored.") from error

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from pydicom.dataset import Dataset
 
+from breastkit.dicom.read_errors import READ_ERRORS
 from breastkit.dicom.read_series import (
     _IMAGES,
     Series,
@@ -71,11 +72,14 @@ def read_source_images(source: str | Path | Series, *, series: str | int | None 
     Raises:
         BreastkitError: if the source is no volume and no picture.
     """
-    if isinstance(source, Series) or Path(source).is_dir():
-        chosen = source if isinstance(source, Series) else _choose(Path(source), series)
-        place = chosen.files[0].parent if isinstance(source, Series) else Path(source)
-        return _volume([_header(path) for path in chosen.files], chosen.files, place)
-    return _picture(Path(source))
+    place = source.files[0].parent if isinstance(source, Series) else Path(source)
+    try:
+        if isinstance(source, Series) or place.is_dir():
+            chosen = source if isinstance(source, Series) else _choose(place, series)
+            return _volume([_header(path) for path in chosen.files], chosen.files, place)
+        return _picture(place)
+    except READ_ERRORS as error:
+        raise BreastkitError(f"{place} is damaged and cannot be read; export it again.") from error
 
 
 def _header(path: Path) -> Dataset:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
-import struct
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,19 +11,13 @@ from pathlib import Path
 
 import pydicom
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.pixels.utils import get_expected_length
 
 from breastkit.atomic import atomic_path, make_folder
-from breastkit.dicom.folder_index import FolderIndex, Instance
+from breastkit.dicom.folder_index import FolderIndex, Instance, is_uid
+from breastkit.dicom.read_errors import READ_ERRORS
 from breastkit.errors import BreastkitError
 
-# Digits and single points only, so that an identifier is safe as the name of a file.
-_UID = re.compile(r"\d+(\.\d+)*")
-_READ_ERRORS = (
-    InvalidDicomError, AttributeError, EOFError, OSError, ValueError, KeyError, TypeError, IndexError,
-    NotImplementedError, RuntimeError, struct.error,
-)  # fmt: skip
 # Failure reasons of PS3.18, table I.2-2.
 PROCESSING_FAILURE = 0x0110
 DUPLICATE = 0x0111
@@ -51,11 +43,6 @@ class Outcome:
     stored: Instance | None = None
     reason: int = 0
     sentence: str = ""
-
-
-def is_uid(text: str) -> bool:
-    """Tells whether a text is a DICOM identifier."""
-    return len(text) <= 64 and _UID.fullmatch(text) is not None
 
 
 class StoredFolder:
@@ -85,7 +72,7 @@ class StoredFolder:
             sop_class, uid = str(dataset.SOPClassUID), str(dataset.SOPInstanceUID)
             own_study, series = str(dataset.StudyInstanceUID), str(dataset.SeriesInstanceUID)
             sound = all(is_uid(one) for one in (uid, series, own_study, sop_class)) and _has_all_pixels(dataset)
-        except _READ_ERRORS:
+        except READ_ERRORS:
             return Outcome(reason=NOT_UNDERSTOOD, sentence="What was sent is no whole DICOM file; send it again.")
         if not sound:
             return Outcome(
