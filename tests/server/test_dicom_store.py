@@ -13,6 +13,7 @@ import pydicom
 import pytest
 import requests
 from dicomweb_client import DICOMwebClient
+from fastapi import FastAPI
 from PIL import Image
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -30,6 +31,7 @@ from breastkit.dicom.read_seg import read_segmentation
 from breastkit.dicom.write_mr import MrStudy, write_mr_series
 from breastkit.dicom.write_seg import Segment, write_segmentation
 from breastkit.dicom.write_us import write_us_dicom
+from breastkit.errors import BreastkitError
 from breastkit.server.dicom_store import dicom_store_app
 
 MR_SHAPE = (11, 9, 4)
@@ -514,6 +516,26 @@ def test_eight_clients_at_once(address, folder, tmp_path):
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(work, range(8)))
+
+
+def test_addresses_keep_the_path_under_which_the_store_is_mounted(folder, tmp_path):
+    app = FastAPI()
+    app.mount("/pacs/dicom-web", dicom_store_app(folder / "us", stored=tmp_path / "stored"))
+    client = TestClient(app, base_url="https://example.org:8443")
+    (found,) = client.get("/pacs/dicom-web/studies", params={"PatientID": "US_clip^"}).json()
+    study = found["0020000D"]["Value"][0]
+    assert found["00081190"]["Value"] == [f"https://example.org:8443/pacs/dicom-web/studies/{study}"]
+    assert client.get(found["00081190"]["Value"][0] + "/metadata").status_code == 200
+    assert client.get("/pacs/dicom-web/studies/1.2.3/metadata").status_code == 404
+
+
+def test_a_store_over_nothing_is_refused_and_makes_no_folder(tmp_path):
+    with pytest.raises(BreastkitError, match="is not a folder"):
+        dicom_store_app(tmp_path / "nowhere", stored=tmp_path / "nowhere" / "stored")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BreastkitError, match="choose another"):
+        dicom_store_app(tmp_path, stored=tmp_path / "file" / "stored")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_the_description_of_the_interface_is_json(address):

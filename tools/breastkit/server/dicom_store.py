@@ -16,6 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
+from breastkit.atomic import make_folder
 from breastkit.dicom.folder_index import FolderIndex, Instance
 from breastkit.dicom.folder_search import Level, Query, search
 from breastkit.dicom.retrieve import (
@@ -60,8 +61,10 @@ def dicom_store_app(
     Raises:
         BreastkitError: if the folder is missing or `stored` cannot be written.
     """
-    Path(stored).mkdir(parents=True, exist_ok=True)
-    index = FolderIndex((folder, stored), refresh_seconds=refresh_seconds)
+    # Asked before `stored` is made, which may lie in it.
+    if not Path(folder).is_dir():
+        raise BreastkitError(f"{folder} is not a folder; name a folder of DICOM files.")
+    index = FolderIndex((folder, make_folder(stored)), refresh_seconds=refresh_seconds)
     app = FastAPI(title="breastkit DICOMweb store", docs_url=None, redoc_url=None)
     app.state.index = index
     app.include_router(_searching(index))
