@@ -9,7 +9,6 @@ from breastkit.training import load_weights, read_model_json
 
 class TestBreastUsLesionSegmentation(PictureBundleContract):
     bundle = "breast_us_lesion_segmentation"
-    ships_weights = False
     break_at = 3
 
     def check_inference(self, out):
