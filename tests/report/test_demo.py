@@ -14,6 +14,7 @@ import pytest
 from breastkit.datasets.phantoms.mri import write_mri_phantoms
 from breastkit.datasets.phantoms.us import write_us_phantoms
 from breastkit.errors import BreastkitError
+from breastkit.images import read_gray, write_png
 from breastkit.report import demo
 
 
@@ -36,8 +37,20 @@ def tissue(phantoms, tmp_path):
     return folder
 
 
-def page_of(phantoms, tissue, tmp_path):
-    page = demo._write_page(tmp_path, phantoms / "mri", phantoms / "ultrasound", tissue, 3)
+@pytest.fixture
+def lesions(phantoms, tmp_path):
+    """What a perfect network would have written."""
+    folder = tmp_path / "lesions"
+    folder.mkdir()
+    for path in demo._pictures(phantoms / "ultrasound"):
+        mask = max(read_mask(part) for part in [path.with_name(f"{path.stem}_mask.png")])
+        write_png(folder / f"{path.stem}_mask.png", mask * 255)
+    return folder
+
+
+def page_of(phantoms, tissue, tmp_path, *, lesions=None, diagnosis=None):
+    results = {"tissue": tissue, "lesions": lesions, "diagnosis": diagnosis}
+    page = demo._write_page(tmp_path, phantoms / "mri", phantoms / "ultrasound", results, 3)
     return page.read_text(encoding="utf-8")
 
 
@@ -54,6 +67,27 @@ def test_page_without_weights_says_so(phantoms, tmp_path):
     text = page_of(phantoms, None, tmp_path)
     assert "breast_mri_tissue_segmentation has no weights in this checkout." in text
     assert "Dice" not in text
+
+
+def test_page_with_a_diagnosis_links_its_report(phantoms, tmp_path):
+    """The chain itself is tested with run us; here what it wrote comes onto the page."""
+    diagnosis, rows = tmp_path / "diagnosis", ["file,class,p_malignant,mask"]
+    diagnosis.mkdir()
+    for path in demo._ultrasound_paths(phantoms / "ultrasound"):
+        write_png(diagnosis / f"{path.stem}_mask.png", 255 * (read_gray(path) > 100))
+        rows.append(f"{path.name},malignant,0.87,{path.stem}_mask.png")
+    (diagnosis / "results.csv").write_text("\n".join(rows) + "\n")
+    page = demo._write_page(tmp_path, phantoms / "mri", phantoms / "ultrasound", None, 3, diagnosis=diagnosis)
+    text = page.read_text(encoding="utf-8")
+    assert '<a href="diagnosis/index.html">' in text
+    assert text.count("read as malignant, malignant with 87 %") >= 3
+    assert "weights are not in this checkout" not in text
+
+
+def test_without_weights_no_ultrasound_is_read(phantoms, tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "bundle_folder", lambda name: str(tmp_path / name))
+    assert demo._read_ultrasound(tmp_path / "diagnosis", phantoms / "ultrasound", 3) is None
+    assert not (tmp_path / "diagnosis").exists()
 
 
 def test_no_weights_no_run(phantoms, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import subprocess
@@ -22,6 +23,10 @@ from breastkit.logs import get_logger
 from breastkit.pictures import LESION, PREDICTION, TRUTH, grid, outline
 
 TISSUE_BUNDLE = "breast_mri_tissue_segmentation"
+ULTRASOUND_BUNDLE = "breast_us_lesion_segmentation"
+CLASSIFIER_BUNDLE = "breast_us_lesion_classification"
+OUTLINE_BUNDLE = "breast_us_lesion_segmentation"
+CLASS_BUNDLE = "breast_us_lesion_classification"
 _RECORD = ".made_with.json"
 _SLICES = 6
 _log = get_logger(__name__)
@@ -48,7 +53,8 @@ def run_demo(out: str = "work/demo", *, seed: int = 1, serve: bool | None = None
     mri = _made_once(folder / "mri", {"seed": seed}, partial(_make_mri, seed=seed))
     ultrasound = _made_once(folder / "ultrasound", {"seed": seed}, partial(_make_ultrasound, seed=seed))
     tissue = _segment_tissue(folder / "tissue", mri, seed)
-    page = _write_page(folder, mri, ultrasound, tissue, seed)
+    diagnosis = _read_ultrasound(folder / "diagnosis", ultrasound, seed)
+    page = _write_page(folder, mri, ultrasound, tissue, seed, diagnosis=diagnosis)
     _log.info("The page: %s", page.resolve().as_uri())
     if serve if serve is not None else sys.stdin.isatty() and sys.stdout.isatty():
         serve_folder(folder, port=port)
@@ -107,34 +113,69 @@ def _make_ultrasound(folder: Path, *, seed: int) -> None:
     write_us_phantoms(folder, cases=6, seed=seed)
 
 
-def _segment_tissue(folder: Path, mri: Path, seed: int) -> Path | None:
-    """Runs the tissue bundle, as its documentation says, on the scan without label; None where it has no weights."""
-    bundle = Path(bundle_folder(TISSUE_BUNDLE))
-    weights = bundle / "models" / "model.json"
-    if not weights.is_file():
-        _log.info("%s has no weights in this checkout, so nothing is segmented.", TISSUE_BUNDLE)
+def _copy_pictures(folder: Path, *, ultrasound: Path) -> None:
+    """Copies the pictures without their masks into one folder, as inference takes them."""
+    for path in _pictures(ultrasound):
+        shutil.copy(path, folder / path.name)
+
+
+def _pictures(ultrasound: Path) -> list[Path]:
+    return [path for path in sorted(ultrasound.glob("*/*.png")) if "_mask" not in path.stem]
+
+
+def _run_where_weights_ship(folder: Path, name: str, inputs: Path, seed: int) -> Path | None:
+    """Runs a bundle's inference, as its documentation says; None where it has no weights."""
+    bundle = Path(bundle_folder(name))
+    weights = _shipped(name)
+    if not weights:
+        _log.info("%s has no weights in this checkout, so it is not run.", name)
         return None
-    settings = {"seed": seed, "weights": json.loads(weights.read_text(encoding="utf-8"))["sha256"]}
-    return _made_once(folder, settings, partial(_run_bundle, bundle=bundle, inputs=mri / "inference" / "scans"))
+    return _made_once(folder, {"seed": seed, "weights": weights}, partial(_run_bundle, bundle=bundle, inputs=inputs))
+
+
+def _diagnose(folder: Path, pictures: Path, seed: int) -> Path | None:
+    """Runs the ultrasound chain, `breastkit run us`; None where its classifier has no weights."""
+    weights = {name: _shipped(name) for name in (ULTRASOUND_BUNDLE, CLASSIFIER_BUNDLE)}
+    if not all(weights.values()):
+        _log.info("%s has no weights in this checkout, so nothing is diagnosed.", CLASSIFIER_BUNDLE)
+        return None
+    return _made_once(folder, {"seed": seed, **weights}, partial(_run_chain, pictures=pictures))
+
+
+def _shipped(name: str) -> str | None:
+    """Returns the hash of the weights a bundle ships with."""
+    facts = Path(bundle_folder(name)) / "models" / "model.json"
+    return json.loads(facts.read_text(encoding="utf-8"))["sha256"] if facts.is_file() else None
+
+
+def _run_chain(folder: Path, *, pictures: Path) -> None:
+    _log.info("Running the ultrasound chain; its start alone takes some seconds.")
+    _run_quietly("breastkit run us", ["breastkit.cli", "run", "us", str(pictures), "--out", str(folder)])
 
 
 def _run_bundle(folder: Path, *, bundle: Path, inputs: Path) -> None:
-    words = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(bundle / "configs" / "inference.json")]
+    words = ["monai.bundle", "run", "--config_file", str(bundle / "configs" / "inference.json")]
     words += ["--bundle_root", str(bundle), "--dataset_dir", str(inputs), "--output_dir", str(folder)]
     _log.info("Running %s; its start alone takes some seconds.", bundle.name)
-    result = subprocess.run(words, capture_output=True, text=True)
+    _run_quietly(bundle.name, words)
+
+
+def _run_quietly(name: str, words: list[str]) -> None:
+    result = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True)
     if result.returncode:
         said = (result.stderr.strip() or result.stdout.strip() or "it said nothing").splitlines()[-1]
-        raise BreastkitError(f"{bundle.name} did not run: {said}")
+        raise BreastkitError(f"{name} did not run: {said}")
 
 
-def _write_page(folder: Path, mri: Path, ultrasound: Path, tissue: Path | None, seed: int) -> Path:
+def _write_page(
+    folder: Path, mri: Path, ultrasound: Path, tissue: Path | None, seed: int, *, diagnosis: Path | None = None
+) -> Path:
     from breastkit.report.page import picture, render_page
 
     slices, facts = _mri_slices(mri, tissue)
     shown = [image for image, _ in slices]
     write_png(folder / "mri.png", grid([shown[:3], shown[3:]], tile=256))
-    images = _ultrasound_images(ultrasound)
+    images = _ultrasound_images(ultrasound, diagnosis)
     write_png(folder / "ultrasound.png", grid([[image for image, _ in images]], tile=256))
     return render_page(
         "demo.html",
@@ -145,24 +186,42 @@ def _write_page(folder: Path, mri: Path, ultrasound: Path, tissue: Path | None, 
         why_not=f"{TISSUE_BUNDLE} has no weights in this checkout.",
         mri=[{"picture": picture(image), "name": f"axial slice {k + 1}"} for image, k in slices],
         ultrasound=[{"picture": picture(image), "name": name} for image, name in images],
-        files=[*_FILES, *([("tissue", "what the bundle wrote: masks, pictures, features.csv")] if tissue else [])],
-        commands=_commands(seed),
+        diagnosed=diagnosis is not None,
+        files=[
+            *_FILES,
+            *([("tissue", "what the bundle wrote: masks, pictures, features.csv")] if tissue else []),
+            *([("diagnosis", "the ultrasound report: masks, results.csv, index.html")] if diagnosis else []),
+        ],
+        commands=[*_commands(seed), *([_READ_ULTRASOUND] if diagnosis else [])],
     )
 
 
 _FILES = (
     ("mri", "the phantom studies: scans in inference/scans and train/scans, masks, truth"),
     ("ultrasound", "the phantom images with their masks, in the layout of BUSI"),
+    ("pictures", "the same images without masks, in one folder"),
 )
+_WRITTEN = (
+    ("tissue", "what the tissue bundle wrote: masks, pictures, features.csv"),
+    ("lesions", "what the ultrasound segmenter wrote: masks, overlays, predictions.csv"),
+    ("diagnosis", "what the ultrasound chain wrote: index.html, results.csv, a JSON and pictures each"),
+)
+_READ_ULTRASOUND = "breastkit run us work/phantom_us/malignant --out work/us"
 
 
 def _commands(seed: int) -> list[str]:
-    config = f"bundles/{TISSUE_BUNDLE}/configs/inference.json"
+    def run(bundle: str, inputs: str, out: str) -> str:
+        config = f"bundles/{bundle}/configs/inference.json"
+        words = f"--bundle_root bundles/{bundle} --dataset_dir {inputs} --output_dir {out}"
+        return f"python -m monai.bundle run --config_file {config} {words}"
+
     return [
         f"breastkit data phantom mri work/phantom --cases 1 --seed {seed}",
         f"breastkit data phantom us work/phantom_us --cases 6 --seed {seed}",
-        f"python -m monai.bundle run --config_file {config} --bundle_root bundles/{TISSUE_BUNDLE} "
-        "--dataset_dir work/phantom/inference/scans --output_dir work/out",
+        run(TISSUE_BUNDLE, "work/phantom/inference/scans", "work/out"),
+        run(ULTRASOUND_BUNDLE, "work/phantom_us/malignant", "work/out_us"),
+        "breastkit run us work/phantom_us/malignant --out work/us",
+        "breastkit run us work/phantom_us/malignant --out work/us",
     ]
 
 
@@ -211,15 +270,20 @@ def _figures(masks: dict[str, np.ndarray], voxel_mm3: float) -> dict[str, Any]:
     }
 
 
-def _ultrasound_images(folder: Path) -> list[tuple[np.ndarray, str]]:
-    """Returns every image with its lesions outlined, and its name."""
-    shown = []
-    for path in sorted(folder.glob("*/*.png")):
-        if "_mask" in path.stem:
-            continue
+def _ultrasound_images(folder: Path, found: Path | None) -> tuple[list[tuple[np.ndarray, str]], float | None]:
+    """Returns every image with its true lesions and, where there are, those found, its name; and their mean Dice."""
+    from breastkit.metrics.segmentation import dice
+
+    shown, reached = [], []
+    for path in _pictures(folder):
         image = read_gray(path)
         mask = np.zeros(image.shape, np.uint8)
         for part in path.parent.glob(f"{path.stem}_mask*.png"):
             mask |= read_mask(part)
-        shown.append((outline(image, mask, TRUTH, width=2), path.stem))
-    return shown
+        drawn = outline(image, mask, TRUTH, width=2)
+        if found is not None:
+            prediction = read_mask(found / f"{path.stem}_mask.png")
+            drawn = outline(drawn, prediction, PREDICTION, width=2)
+            reached.append(dice(prediction, mask))
+        shown.append((drawn, path.stem))
+    return shown, float(np.mean(reached)) if reached else None
