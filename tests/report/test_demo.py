@@ -9,12 +9,13 @@ import subprocess
 import sys
 import urllib.request
 
+import numpy as np
 import pytest
 
 from breastkit.datasets.phantoms.mri import write_mri_phantoms
 from breastkit.datasets.phantoms.us import write_us_phantoms
 from breastkit.errors import BreastkitError
-from breastkit.images import read_gray, write_png
+from breastkit.images import read_mask, write_png
 from breastkit.report import demo
 
 
@@ -43,8 +44,8 @@ def lesions(phantoms, tmp_path):
     folder = tmp_path / "lesions"
     folder.mkdir()
     for path in demo._pictures(phantoms / "ultrasound"):
-        mask = max(read_mask(part) for part in [path.with_name(f"{path.stem}_mask.png")])
-        write_png(folder / f"{path.stem}_mask.png", mask * 255)
+        parts = [read_mask(part) for part in path.parent.glob(f"{path.stem}_mask*.png")]
+        write_png(folder / f"{path.stem}_mask.png", np.maximum.reduce(parts) * np.uint8(255))
     return folder
 
 
@@ -63,36 +64,43 @@ def test_page_with_results(phantoms, tissue, tmp_path):
     assert (tmp_path / "ultrasound.png").stat().st_size > 1000
 
 
+def test_page_with_ultrasound_results(phantoms, lesions, tmp_path):
+    text = page_of(phantoms, None, tmp_path, lesions=lesions)
+    assert "mean Dice 1.00 here" in text
+    assert "diagnosis/index.html" not in text
+    assert "<code>lesions</code>" in text
+
+
+def test_pictures_without_masks_are_copied(phantoms, tmp_path):
+    demo._copy_pictures(tmp_path, ultrasound=phantoms / "ultrasound")
+    assert len(list(tmp_path.iterdir())) == 3
+    assert not list(tmp_path.glob("*_mask*"))
+
+
 def test_page_without_weights_says_so(phantoms, tmp_path):
     text = page_of(phantoms, None, tmp_path)
     assert "breast_mri_tissue_segmentation has no weights in this checkout." in text
+    assert "breast_us_lesion_segmentation has no weights in this checkout." in text
+    assert "diagnosis/index.html" not in text
     assert "Dice" not in text
 
 
-def test_page_with_a_diagnosis_links_its_report(phantoms, tmp_path):
+def test_page_with_a_diagnosis_links_its_report(phantoms, lesions, tmp_path):
     """The chain itself is tested with run us; here what it wrote comes onto the page."""
     diagnosis, rows = tmp_path / "diagnosis", ["file,class,p_malignant,mask"]
     diagnosis.mkdir()
-    for path in demo._ultrasound_paths(phantoms / "ultrasound"):
-        write_png(diagnosis / f"{path.stem}_mask.png", 255 * (read_gray(path) > 100))
+    for path in demo._pictures(phantoms / "ultrasound"):
         rows.append(f"{path.name},malignant,0.87,{path.stem}_mask.png")
     (diagnosis / "results.csv").write_text("\n".join(rows) + "\n")
-    page = demo._write_page(tmp_path, phantoms / "mri", phantoms / "ultrasound", None, 3, diagnosis=diagnosis)
-    text = page.read_text(encoding="utf-8")
+    text = page_of(phantoms, None, tmp_path, lesions=lesions, diagnosis=diagnosis)
     assert '<a href="diagnosis/index.html">' in text
-    assert text.count("read as malignant, malignant with 87 %") >= 3
-    assert "weights are not in this checkout" not in text
-
-
-def test_without_weights_no_ultrasound_is_read(phantoms, tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "bundle_folder", lambda name: str(tmp_path / name))
-    assert demo._read_ultrasound(tmp_path / "diagnosis", phantoms / "ultrasound", 3) is None
-    assert not (tmp_path / "diagnosis").exists()
+    assert text.count("read as malignant, malignant with 87%") >= 3
 
 
 def test_no_weights_no_run(phantoms, tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "bundle_folder", lambda name: str(tmp_path / name))
-    assert demo._segment_tissue(tmp_path / "tissue", phantoms / "mri", 3) is None
+    assert demo._run_where_weights_ship(tmp_path / "tissue", demo.TISSUE_BUNDLE, phantoms / "mri", 3) is None
+    assert demo._diagnose(tmp_path / "diagnosis", phantoms / "ultrasound", 3) is None
     assert not (tmp_path / "tissue").exists()
 
 

@@ -25,8 +25,6 @@ from breastkit.pictures import LESION, PREDICTION, TRUTH, grid, outline
 TISSUE_BUNDLE = "breast_mri_tissue_segmentation"
 ULTRASOUND_BUNDLE = "breast_us_lesion_segmentation"
 CLASSIFIER_BUNDLE = "breast_us_lesion_classification"
-OUTLINE_BUNDLE = "breast_us_lesion_segmentation"
-CLASS_BUNDLE = "breast_us_lesion_classification"
 _RECORD = ".made_with.json"
 _SLICES = 6
 _log = get_logger(__name__)
@@ -52,9 +50,13 @@ def run_demo(out: str = "work/demo", *, seed: int = 1, serve: bool | None = None
     folder = make_folder(out)
     mri = _made_once(folder / "mri", {"seed": seed}, partial(_make_mri, seed=seed))
     ultrasound = _made_once(folder / "ultrasound", {"seed": seed}, partial(_make_ultrasound, seed=seed))
-    tissue = _segment_tissue(folder / "tissue", mri, seed)
-    diagnosis = _read_ultrasound(folder / "diagnosis", ultrasound, seed)
-    page = _write_page(folder, mri, ultrasound, tissue, seed, diagnosis=diagnosis)
+    pictures = _made_once(folder / "pictures", {"seed": seed}, partial(_copy_pictures, ultrasound=ultrasound))
+    results = {
+        "tissue": _run_where_weights_ship(folder / "tissue", TISSUE_BUNDLE, mri / "inference" / "scans", seed),
+        "lesions": _run_where_weights_ship(folder / "lesions", ULTRASOUND_BUNDLE, pictures, seed),
+        "diagnosis": _diagnose(folder / "diagnosis", pictures, seed),
+    }
+    page = _write_page(folder, mri, ultrasound, results, seed)
     _log.info("The page: %s", page.resolve().as_uri())
     if serve if serve is not None else sys.stdin.isatty() and sys.stdout.isatty():
         serve_folder(folder, port=port)
@@ -167,32 +169,28 @@ def _run_quietly(name: str, words: list[str]) -> None:
         raise BreastkitError(f"{name} did not run: {said}")
 
 
-def _write_page(
-    folder: Path, mri: Path, ultrasound: Path, tissue: Path | None, seed: int, *, diagnosis: Path | None = None
-) -> Path:
+def _write_page(folder: Path, mri: Path, ultrasound: Path, results: dict[str, Path | None], seed: int) -> Path:
     from breastkit.report.page import picture, render_page
 
-    slices, facts = _mri_slices(mri, tissue)
+    slices, facts = _mri_slices(mri, results["tissue"])
     shown = [image for image, _ in slices]
     write_png(folder / "mri.png", grid([shown[:3], shown[3:]], tile=256))
-    images = _ultrasound_images(ultrasound, diagnosis)
+    images, dice = _ultrasound_images(ultrasound, results["lesions"])
     write_png(folder / "ultrasound.png", grid([[image for image, _ in images]], tile=256))
+    classes = _classes(results["diagnosis"])
     return render_page(
         "demo.html",
         folder / "index.html",
         seed=seed,
-        found=facts if tissue is not None else None,
+        found=facts if results["tissue"] is not None else None,
         lesions=facts["lesions"],
         why_not=f"{TISSUE_BUNDLE} has no weights in this checkout.",
         mri=[{"picture": picture(image), "name": f"axial slice {k + 1}"} for image, k in slices],
-        ultrasound=[{"picture": picture(image), "name": name} for image, name in images],
-        diagnosed=diagnosis is not None,
-        files=[
-            *_FILES,
-            *([("tissue", "what the bundle wrote: masks, pictures, features.csv")] if tissue else []),
-            *([("diagnosis", "the ultrasound report: masks, results.csv, index.html")] if diagnosis else []),
-        ],
-        commands=[*_commands(seed), *([_READ_ULTRASOUND] if diagnosis else [])],
+        ultrasound=[{"picture": picture(image), "name": name + classes.get(name, "")} for image, name in images],
+        lesion_dice=dice,
+        diagnosed=bool(classes),
+        files=[*_FILES, *((name, text) for name, text in _WRITTEN if results[name] is not None)],
+        commands=_commands(seed),
     )
 
 
@@ -206,7 +204,6 @@ _WRITTEN = (
     ("lesions", "what the ultrasound segmenter wrote: masks, overlays, predictions.csv"),
     ("diagnosis", "what the ultrasound chain wrote: index.html, results.csv, a JSON and pictures each"),
 )
-_READ_ULTRASOUND = "breastkit run us work/phantom_us/malignant --out work/us"
 
 
 def _commands(seed: int) -> list[str]:
@@ -220,7 +217,6 @@ def _commands(seed: int) -> list[str]:
         f"breastkit data phantom us work/phantom_us --cases 6 --seed {seed}",
         run(TISSUE_BUNDLE, "work/phantom/inference/scans", "work/out"),
         run(ULTRASOUND_BUNDLE, "work/phantom_us/malignant", "work/out_us"),
-        "breastkit run us work/phantom_us/malignant --out work/us",
         "breastkit run us work/phantom_us/malignant --out work/us",
     ]
 
@@ -267,6 +263,17 @@ def _figures(masks: dict[str, np.ndarray], voxel_mm3: float) -> dict[str, Any]:
         "truth_ml": np.count_nonzero(masks["truth"]) * voxel_mm3 / 1000,
         "candidate_ml": np.count_nonzero(masks["candidate"]) * voxel_mm3 / 1000,
         "hit": bool((masks["candidate"] & masks["lesions"]).any()),
+    }
+
+
+def _classes(diagnosis: Path | None) -> dict[str, str]:
+    """Returns what the chain said of each picture, as words behind its name."""
+    if diagnosis is None:
+        return {}
+    with (diagnosis / "results.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {
+        stem(row["file"]): f": read as {row['class']}, malignant with {float(row['p_malignant']):.0%}" for row in rows
     }
 
 
