@@ -4,6 +4,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
 from pydicom.uid import EnhancedMRImageStorage
 from tests.dicom.scans import (
     AXIAL,
@@ -122,6 +123,7 @@ def test_every_kind_has_codes_of_its_own():
     for kind in SegmentKind:
         assert SegmentKind.coded_as(kind.codes.type, kind.codes.region) is kind
     assert SegmentKind.coded_as(codes.SCT.Neoplasm, None) is None
+    assert SegmentKind.coded_as(Code("C114467", "NCIt", ""), None) is SegmentKind.FIBROGLANDULAR_TISSUE
     with pytest.raises(BreastkitError, match="choose one of breast, "):
         SegmentKind.of("liver")
 

@@ -64,6 +64,8 @@ class SegmentKind(Enum):
     @classmethod
     def coded_as(cls, kind: Code, region: Code | None) -> SegmentKind | None:
         """Returns the kind with this property type and region, None if it is none of ours."""
+        if kind in _SYNONYMS:
+            return _SYNONYMS[kind]
         matches = [
             one
             for one in cls
@@ -89,3 +91,5 @@ _CODES = {
         "Neoplasm of brain", _ABNORMAL, codes.SCT.Neoplasm, codes.SCT.Brain, (170, 60, 200)
     ),
 }
+# How the public segmentations of the Duke breast MRI collection code it.
+_SYNONYMS = {Code("C114467", "NCIt", "Mammary Fibroglandular Tissue"): SegmentKind.FIBROGLANDULAR_TISSUE}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -105,26 +106,29 @@ def write_segmentation(
     clip = not images.is_volume and "NumberOfFrames" in images.headers[0]
     fractional = frames.dtype.kind == "f"
     uids = _Uids(uid_source, images)
-    result = Segmentation(
-        source_images=[first_frame_of(images.headers[0])] if clip else list(images.headers),
-        pixel_array=frames[:1] if clip else frames,
-        segmentation_type=SegmentationTypeValues.FRACTIONAL if fractional else SegmentationTypeValues.BINARY,
-        segment_descriptions=[_describe(number, one) for number, one in enumerate(segments, start=1)],
-        series_instance_uid=uids.make("series"),
-        series_number=series_number,
-        sop_instance_uid=uids.make("instance"),
-        instance_number=1,
-        manufacturer="breastkit",
-        manufacturer_model_name="breastkit",
-        software_versions=version("breastkit"),
-        device_serial_number="0",
-        content_label="SEGMENTATION",
-        content_description=description[:64],
-        content_creator_name=creator or None,
-        # An empty mask is a finding, not a mistake: it keeps its slices, since it has no others.
-        omit_empty_frames=not (keep_empty_slices or clip) and bool(frames.any()),
-        series_description=description[:64],
-    )
+    with warnings.catch_warnings():
+        # It would print the patient's name.
+        warnings.filterwarnings("ignore", message="The string .* is unlikely to represent")
+        result = Segmentation(
+            source_images=[first_frame_of(images.headers[0])] if clip else list(images.headers),
+            pixel_array=frames[:1] if clip else frames,
+            segmentation_type=SegmentationTypeValues.FRACTIONAL if fractional else SegmentationTypeValues.BINARY,
+            segment_descriptions=[_describe(number, one) for number, one in enumerate(segments, start=1)],
+            series_instance_uid=uids.make("series"),
+            series_number=series_number,
+            sop_instance_uid=uids.make("instance"),
+            instance_number=1,
+            manufacturer="breastkit",
+            manufacturer_model_name="breastkit",
+            software_versions=version("breastkit"),
+            device_serial_number="0",
+            content_label="SEGMENTATION",
+            content_description=description[:64],
+            content_creator_name=creator or None,
+            # An empty mask is a finding, not a mistake: it keeps its slices, since it has no others.
+            omit_empty_frames=not (keep_empty_slices or clip) and bool(frames.any()),
+            series_description=description[:64],
+        )
     if not images.is_volume:
         add_flat_geometry(result, images.headers[0])
     if clip:
