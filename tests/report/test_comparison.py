@@ -57,6 +57,13 @@ def test_folds_of_an_architecture_are_one_method(tmp_path):
     assert [len(method.table) for method in methods] == [12, 12]
 
 
+def test_folds_of_another_split_are_another_method(tmp_path):
+    for name in ("grouped", "random"):
+        run(tmp_path / name, seed=1, architecture="unet", fold=0, case_list_hash=name)
+    names = [method.name for method in read_methods([tmp_path])]
+    assert names == ["unet, fold 0 (grouped)", "unet, fold 0 (random)"]
+
+
 def test_a_case_evaluated_in_several_folds_counts_once(tmp_path):
     for fold in range(2):
         run(tmp_path / f"fold{fold}", seed=fold, cases=6, architecture="unet", fold=fold)

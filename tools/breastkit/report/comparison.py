@@ -102,7 +102,7 @@ def read_methods(places: Sequence[str | Path]) -> list[Method]:
     for folder in dict.fromkeys(folders):
         facts = _facts(folder)
         fold = facts.get("fold")
-        same = (facts.get("bundle"), facts.get("architecture"), facts.get("image_size"))
+        same = tuple(facts.get(name) for name in ("bundle", "architecture", "image_size", "case_list_hash"))
         # A run without fold, or one that does not say what it is, stands for itself.
         key = ("folds", *same) if fold is not None and facts.get("architecture") else ("run", folder)
         groups.setdefault(key, []).append((folder, facts))
