@@ -65,8 +65,12 @@ def test_the_summary_has_intervals_and_says_what_was_not_trained_on(explained):
 def test_random_weights_change_the_maps(explained):
     rows = list(csv.DictReader((explained / "sanity.csv").open()))
     assert len(rows) == 6 * 3
-    last = [float(row["correlation"]) for row in rows if float(row["random_share"]) == 1]
-    assert np.mean(last) < 0.9
+    for name in ("correlation", "correlation_beyond_mean"):
+        last = [float(row[name]) for row in rows if float(row["random_share"]) == 1]
+        assert np.mean(last) < 0.95
+    summary = json.loads((explained / "summary.json").read_text())["correlation_with_random_weights"]
+    assert [stage["random_share"] for stage in summary][-1] == 1
+    assert summary[-1]["correlation_beyond_mean"][0] == pytest.approx(np.mean(last), abs=1e-4)
     assert cv2.imread(str(explained / "sanity.png")).shape[1] > 600
 
 

@@ -28,6 +28,7 @@ COLUMNS = ("image", "case", "class", "predicted", "share_in_lesion", "area_share
 _TITLES = ["original", "lesion crop", "Grad-CAM++"]
 # Around the lesion, as a share of its longer side.
 _MARGIN = 0.25
+_CORRELATIONS = {"correlation": "maps as they are", "correlation_beyond_mean": "maps less the mean map"}
 _PICTURED = 24
 _STAGES = 6
 
@@ -160,15 +161,22 @@ class Explained:
         """
         chosen = sorted({int(n) for n in np.linspace(0, len(self._squares) - 1, min(count, len(self._squares)))})
         images = torch.stack([self._squares[n][0] for n in chosen])
-        own = [self.explainer(*self._squares[n]) for n in chosen]
+        own = np.stack([self.explainer(*self._squares[n]) for n in chosen])
         stages = randomise_from_the_top(self.classifier.bundle.network.cpu(), images, stages=_STAGES)
         rows = []
         for stage in track(stages, "Sanity check", total=_STAGES, unit="stage"):
             explain = GradCamPlusPlus(stage.network)
-            maps = [explain(*self._squares[n]) for n in chosen]
+            maps = np.stack([explain(*self._squares[n]) for n in chosen])
+            # Maps of any network are alike in part, mostly brighter in the middle; what matters is the rest.
+            beyond = own - own.mean(0), maps - maps.mean(0)
             rows += [
-                {"image": self._rows[n]["image"], "random_share": round(stage.share, 4), "correlation": alike}
-                for n, alike in zip(chosen, map(map_correlation, own, maps), strict=True)
+                {
+                    "image": self._rows[n]["image"],
+                    "random_share": round(stage.share, 4),
+                    "correlation": map_correlation(own[k], maps[k]),
+                    "correlation_beyond_mean": map_correlation(beyond[0][k], beyond[1][k]),
+                }
+                for k, n in enumerate(chosen)
             ]
         return pd.DataFrame(rows)
 
@@ -183,14 +191,16 @@ class Explained:
             for name in ("share_in_lesion", "area_share", "peak_in_lesion")
         }
         curve = [
-            (float(share), bootstrap_interval(rows["correlation"])) for share, rows in stages.groupby("random_share")
+            {"random_share": float(share), **{name: bootstrap_interval(rows[name]) for name in _CORRELATIONS}}
+            for share, rows in stages.groupby("random_share")
         ]
         summary = {
             **told,
             "pictures_with_lesion": len(lesions),
             **{f"mean_{name}": list(interval) for name, interval in shares.items()},
             "correlation_with_random_weights": [
-                {"random_share": share, "mean_with_95_interval": list(interval)} for share, interval in curve
+                {name: list(value) if isinstance(value, Interval) else value for name, value in stage.items()}
+                for stage in curve
             ],
         }
         write_json(self.folder / "summary.json", _plain(summary))
@@ -217,7 +227,7 @@ class Explained:
         told: Mapping[str, Any],
         table: pd.DataFrame,
         shares: Mapping[str, Interval],
-        curve: Sequence[tuple[float, Interval]],
+        curve: Sequence[Mapping[str, Any]],
         drawing: Any,
     ) -> Path:
         import cv2
@@ -263,18 +273,22 @@ def _around(mask: np.ndarray) -> tuple[slice, slice]:
     )
 
 
-def _curve_drawing(curve: Sequence[tuple[float, Interval]]) -> Any:
+def _curve_drawing(curve: Sequence[Mapping[str, Any]]) -> Any:
     drawing, axes = figure()
-    shares = [0.0, *(100 * share for share, _ in curve)]
-    means = np.array([(1.0, 1.0, 1.0), *(tuple(interval) for _, interval in curve)])
-    axes.fill_between(shares, means[:, 1], means[:, 2], alpha=0.25, linewidth=0)
-    axes.plot(shares, means[:, 0], marker="o", markersize=4)
+    shares = [0.0, *(100 * stage["random_share"] for stage in curve)]
+    lowest = 0.0
+    for name, label in _CORRELATIONS.items():
+        means = np.array([(1.0, 1.0, 1.0), *(tuple(stage[name]) for stage in curve)])
+        axes.plot(shares, means[:, 0], marker="o", markersize=4, label=label)
+        axes.fill_between(shares, means[:, 1], means[:, 2], alpha=0.2, linewidth=0)
+        lowest = min(lowest, float(np.nanmin(means)))
     axes.axhline(0, color="#7d8491", linewidth=0.8)
     axes.set(
         xlabel="layers made random, from the output down, in %",
-        ylabel="rank correlation with the trained map",
-        ylim=(min(-0.1, float(means.min()) - 0.05), 1.05),
+        ylabel="rank correlation",
+        ylim=(lowest - 0.1, 1.05),
     )
+    axes.legend(frameon=False, fontsize=9)
     return drawing
 
 
