@@ -4,7 +4,6 @@ from tests.bundles.picture_contract import PictureBundleContract
 
 class TestBrainMriTumorSegmentation(PictureBundleContract):
     bundle = "brain_mri_tumor_segmentation"
-    ships_weights = False
     break_at = 4
 
     def test_learns_from_slices_without_tumour_too(self, data):
