@@ -77,6 +77,8 @@ def run_ultrasound(
         backend=backend,
         precision=precision,
     )
+    # The times told of the pictures are then theirs alone.
+    reader.warm_up()
     make_folder(folder)
     for path, reason in inputs.skipped:
         tqdm.write(f"Left aside: {path.name}: {reason}.", file=sys.stderr)
