@@ -153,8 +153,8 @@ def value_text(value: Any) -> str:
 def told(fact: Any) -> str:
     """Returns a fact in words."""
     if isinstance(fact, Mapping):
-        return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in fact.items())
-    return str(fact)
+        return ", ".join(f"{key.replace('_', ' ')} {told(value)}" for key, value in fact.items() if value is not None)
+    return ", ".join(map(told, fact)) if isinstance(fact, list | tuple) else str(fact)
 
 
 def range_text(interval: Interval) -> str:
