@@ -164,14 +164,21 @@ class UltrasoundReader:
             LesionClassifier(normal_classifier, **overrides),
         )
 
-    def warm_up(self) -> None:
-        """Computes once on a made-up picture, so that the first real one does not wait for networks to be converted."""
+    def warm_up(self, *, explain: bool = True) -> None:
+        """Computes once on a made-up picture, so that the first real one does not wait for networks to be converted.
+
+        Args:
+            explain: make a map too.
+        """
         gray = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
         self.segmenter(gray)
         mask = np.zeros(gray.shape, bool)
         mask[16:48, 16:48] = True
         for classifier in (self.normal_classifier, self.classifier):
-            classifier.classify(classifier.prepare(gray, mask))
+            prepared = classifier.prepare(gray, mask)
+            classifier.classify(prepared)
+            if explain:
+                classifier.explain(prepared, classifier.classes[-1])
 
     def read(self, gray: np.ndarray, *, explain: bool = True) -> Reading:
         """Reads one 8-bit gray picture.

@@ -78,7 +78,7 @@ def run_ultrasound(
         precision=precision,
     )
     # The times told of the pictures are then theirs alone.
-    reader.warm_up()
+    reader.warm_up(explain=explanation)
     make_folder(folder)
     for path, reason in inputs.skipped:
         tqdm.write(f"Left aside: {path.name}: {reason}.", file=sys.stderr)
