@@ -32,3 +32,9 @@ class PictureBundleContract(BundleContract):
         rows = list(csv.DictReader((folder / "metrics.csv").open()))
         assert [row["lesion"] for row in rows] == ["True"] * 3 + ["False"]
         assert (folder / "index.html").is_file()
+
+    def test_dice_and_focal_loss_is_one_override_away(self, data, trained, tmp_path):
+        loss = {"_target_": "monai.losses.DiceFocalLoss", "sigmoid": True}
+        other = self.train(data, tmp_path / "run", epochs=1, loss=loss)
+        losses = [next(csv.DictReader((run / "metrics.csv").open()))["train_loss"] for run in (other, trained)]
+        assert losses[0] != losses[1]
