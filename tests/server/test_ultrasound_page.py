@@ -196,6 +196,14 @@ def test_a_bad_file_gives_a_readable_message_and_the_next_one_works(page, png, t
     page.locator(".bk-reading").wait_for()
 
 
+def test_a_picture_that_comes_while_another_is_read_is_read_too(page, tmp_path):
+    first, second = (write_png(tmp_path / name, GRAY) for name in ("first.png", "second.png"))
+    page.set_input_files("input[type=file]", str(first))
+    page.locator("#results", has_text="first.png").wait_for()
+    page.set_input_files("input[type=file]", str(second))
+    page.locator(".bk-reading", has_text="second.png").wait_for()
+
+
 def test_the_frame_of_a_clip_can_be_chosen(page, tmp_path):
     frames = np.stack([GRAY, GRAY[::-1], GRAY[:, ::-1]])
     path = write_us_dicom(tmp_path / "clip.dcm", frames, spacing=0.1, patient="P", uid_seed="0")

@@ -236,9 +236,11 @@ def build_page(models: Models) -> Any:
             return readings_html(models, kept[0], kept[min(int(number), len(kept) - 1)], names)
 
         chosen = [frames, frame, *first, *second]
-        upload.upload(_take(gradio), upload, [upload, frames, frame, results], api_name=False).then(
-            show, chosen, results, api_name=False
+        # A picture that comes while the one before is still being read is taken, and read after it.
+        taken = upload.upload(
+            _take(gradio), upload, [upload, frames, frame, results], api_name=False, trigger_mode="multiple"
         )
+        taken.then(show, chosen, results, api_name=False, trigger_mode="always_last")
         gradio.on(
             [each.input for each in (frame, *first, *second)],
             show,
