@@ -41,13 +41,17 @@ class NetworkContract:
             batch, channels, *(size or (self.size, self.size)), generator=torch.Generator().manual_seed(1)
         )
 
+    def outputs(self, output: torch.Tensor | list[torch.Tensor]) -> list[torch.Tensor]:
+        """Returns what a network gives in training, where deep supervision makes it several maps, the finest first."""
+        return output if isinstance(output, list) else [output]
+
     def test_every_parameter_learns(self):
         torch.manual_seed(0)
         network = self.build().train()
-        output = network(self.image(batch=2))
-        output.square().mean().backward()
-        assert output.shape == (2, self.out_channels, self.size, self.size)
-        assert output.dtype == torch.float32
+        outputs = self.outputs(network(self.image(batch=2)))
+        sum(output.square().mean() for output in outputs).backward()
+        assert outputs[0].shape == (2, self.out_channels, self.size, self.size)
+        assert all(output.dtype == torch.float32 for output in outputs)
         still = [name for name, parameter in network.named_parameters() if parameter.grad is None]
         assert not still
         assert all(torch.isfinite(parameter.grad).all() for parameter in network.parameters())
@@ -63,7 +67,8 @@ class NetworkContract:
         optimizer = torch.optim.Adam(network.parameters(), 1e-3)
         losses = []
         for _ in range(5):
-            loss = nn.functional.binary_cross_entropy_with_logits(network(image), target)
+            logits = self.outputs(network(image))[0]
+            loss = nn.functional.binary_cross_entropy_with_logits(logits, target)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -25,7 +25,7 @@ class InFile(NetworkContract):
     def test_learns_from_a_single_image(self):
         torch.manual_seed(0)
         network = self.build().train()
-        network(self.image()).sum().backward()
+        sum(output.sum() for output in self.outputs(network(self.image()))).backward()
         assert all(torch.isfinite(parameter.grad).all() for parameter in network.parameters())
 
 
@@ -86,6 +86,28 @@ class TestLight(InFile):
 
 class TestEfficientUnet(InFile):
     name = "efficient_unet"
+
+
+@pytest.mark.slow
+class TestUnet3PlusSmall(InFile):
+    name = "unet3plus_small"
+    channels = (1,)
+
+
+@pytest.mark.slow
+class TestTransUnetSmall(InFile):
+    name = "transunet_small"
+
+
+@pytest.mark.slow
+class TestUnet3Plus(InFile):
+    name = "unet3plus"
+    channels = (1,)
+
+
+@pytest.mark.slow
+class TestTransUnet(InFile):
+    name = "transunet"
 
 
 @pytest.mark.parametrize("name", ["unet", "unetplusplus", "deeplabv3", "deeplabv3plus"])

@@ -7,6 +7,8 @@ from breastkit.networks.encoder_weights import start_encoder
 from breastkit.networks.from_file import from_file, names_in
 from breastkit.networks.logit_head import LogitHead
 from breastkit.networks.spatial_dropout_unet import SpatialDropoutUNet
+from breastkit.networks.transunet import TransUNet
+from breastkit.networks.unet3plus import UNet3Plus
 
 __all__ = [
     "AnySize",
@@ -16,6 +18,8 @@ __all__ = [
     "LogitHead",
     "SpatialDropoutUNet",
     "TimmFeatures",
+    "TransUNet",
+    "UNet3Plus",
     "from_file",
     "names_in",
     "start_encoder",

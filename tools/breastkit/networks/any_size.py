@@ -14,7 +14,8 @@ class AnySize(nn.Module):
     the padding, so they take any size too.
 
     Args:
-        network: a 2D network whose output has the size of its input.
+        network: a 2D network whose output has the size of its input; where it gives a list, as one with deep
+            supervision does in training, every map of it is cropped.
         multiple: sides the network takes are multiples of this.
     """
 
@@ -23,7 +24,7 @@ class AnySize(nn.Module):
         self.network = network
         self.multiple = multiple
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
+    def forward(self, image: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         """Returns the network's output, cropped to the size of the image."""
         rows, columns = image.shape[-2:]
         down, right = -rows % self.multiple, -columns % self.multiple
@@ -31,4 +32,7 @@ class AnySize(nn.Module):
         if not torch.jit.is_tracing() and not down and not right:
             return self.network(image)
         padded = functional.pad(image, (0, right, 0, down), mode="replicate")
-        return self.network(padded)[..., :rows, :columns]
+        output = self.network(padded)
+        if isinstance(output, list):
+            return [maps[..., :rows, :columns] for maps in output]
+        return output[..., :rows, :columns]

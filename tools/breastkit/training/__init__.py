@@ -14,6 +14,7 @@ from breastkit.training.distributed import AverageBuffers, SharedBatches, is_mai
 from breastkit.training.early_stopping import EarlyStopping
 from breastkit.training.epoch_progress import EpochProgress
 from breastkit.training.epoch_seeds import EpochSeeds
+from breastkit.training.heads_loss import HeadsLoss
 from breastkit.training.one_cycle import OneCycle
 from breastkit.training.run_folder import RunFolder, case_list_hash
 from breastkit.training.shipping import ship_weights
@@ -36,6 +37,7 @@ __all__ = [
     "EarlyStopping",
     "EpochProgress",
     "EpochSeeds",
+    "HeadsLoss",
     "OneCycle",
     "RunFolder",
     "SharedBatches",

@@ -32,8 +32,9 @@ class AutocastInferer(SimpleInferer):
             raise ValueError(f"precision must be auto, bf16 or f32, got {precision!r}")
         self.precision = precision
 
-    def __call__(self, inputs: torch.Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Returns the network's logits."""
+    def __call__(self, inputs: torch.Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> torch.Tensor | list:
+        """Returns the network's logits, a list of them where it trains with deep supervision."""
         half = self.precision == "bf16" or (self.precision == "auto" and has_bf16(inputs.device))
         with torch.autocast(inputs.device.type, torch.bfloat16, enabled=half):
-            return super().__call__(inputs, network, *args, **kwargs).float()
+            logits = super().__call__(inputs, network, *args, **kwargs)
+        return [one.float() for one in logits] if isinstance(logits, list) else logits.float()
