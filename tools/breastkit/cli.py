@@ -58,6 +58,11 @@ COMMANDS = Group(
                             "case list of breast MRI scans with breast masks, and of scans without",
                             "breastkit data prepare tissue work/phantom work/tissue",
                         ),
+                        "duke": Verb(
+                            "breastkit.datasets.duke:prepare_duke",
+                            "slices of dynamic breast MRI with lesion masks and boxes: Duke, MAMA-MIA",
+                            "breastkit data prepare duke work/duke_like work/duke",
+                        ),
                         "busi": Verb(
                             "breastkit.datasets.busi:prepare_busi",
                             "case list of BUSI: breast ultrasound, benign, malignant and normal",
@@ -107,6 +112,21 @@ COMMANDS = Group(
                 ),
             },
         ),
+        "serve": Verb(
+            "breastkit.server.serve:serve_studies",
+            "serve studies to OHIF, 3D Slicer and scripts, with the bundles behind (MONAI Label)",
+            "breastkit serve --studies work/dicom --port 8000",
+        ),
+        "users": Group(
+            "say who may log in to the annotation server.",
+            {
+                "set": Verb(
+                    "breastkit.server.users:set_user",
+                    "add a user or change role and password",
+                    "breastkit users set work/users.json anna --role annotator",
+                ),
+            },
+        ),
         "page": Verb(
             "breastkit.server.ultrasound_page:serve_ultrasound_page",
             "read ultrasound pictures on a page in the browser",
@@ -116,6 +136,16 @@ COMMANDS = Group(
             "breastkit.report.explanation_report:explain_cases",
             "show what a classifier of ultrasound looked at, with a sanity check",
             "breastkit explain work/busi_masks --variant fusion --out work/explained",
+        ),
+        "evaluate": Group(
+            "measure whole pipelines on a case list; single networks are measured by their bundles' evaluate.json.",
+            {
+                "us": Verb(
+                    "breastkit.report.chain_evaluation:evaluate_chain",
+                    "what 'run us' answers, every picture read by networks that have not seen it",
+                    "breastkit evaluate us work/busi_masks --classifiers a0,a1 --normal_classifiers b0,b1 --out work/chain",
+                ),
+            },
         ),
         "compare": Verb(
             "breastkit.report.comparison:compare_runs",

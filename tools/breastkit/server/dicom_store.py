@@ -65,12 +65,23 @@ def dicom_store_app(
     if not Path(folder).is_dir():
         raise BreastkitError(f"{folder} is not a folder; name a folder of DICOM files.")
     index = FolderIndex((folder, make_folder(stored)), refresh_seconds=refresh_seconds)
+    return store_app(index, StoredFolder(stored, index), largest_upload=largest_upload)
+
+
+def store_app(index: FolderIndex, stored: StoredFolder, *, largest_upload: int = 256 * 2**20) -> FastAPI:
+    """Returns the store over an index that others use too, as `dicom_store_app`.
+
+    Args:
+        index: knows the files.
+        stored: takes clients' objects.
+        largest_upload: most bytes of one request.
+    """
     app = FastAPI(title="breastkit DICOMweb store", docs_url=None, redoc_url=None)
     app.state.index = index
     app.include_router(_searching(index))
     app.include_router(_retrieving(index))
     app.include_router(_looking(index))
-    app.include_router(_storing(StoredFolder(stored, index), largest_upload))
+    app.include_router(_storing(stored, largest_upload))
     for error, status in ((UnreadableError, 404), (NotDecodableError, 406), (BreastkitError, 400)):
         app.add_exception_handler(error, _answer_with(status))
     app.add_exception_handler(RequestValidationError, _answer_invalid)

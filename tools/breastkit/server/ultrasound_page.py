@@ -22,7 +22,15 @@ import numpy as np
 from breastkit.bundles import bundle_folder
 from breastkit.errors import BreastkitError
 from breastkit.images import stem
-from breastkit.inference.ultrasound import CLASSIFIER, NORMAL, SEGMENTER, LesionClassifier, Segmenter, UltrasoundReader
+from breastkit.inference.ultrasound import (
+    CLASSIFIER,
+    NORMAL,
+    SEGMENTER,
+    LesionClassifier,
+    Segmenter,
+    UltrasoundReader,
+    shipped_normal_classifier,
+)
 from breastkit.inference.ultrasound_inputs import UltrasoundPicture, find_ultrasound, read_ultrasound
 from breastkit.logs import get_logger
 from breastkit.pictures import PREDICTION, heat, outline
@@ -74,8 +82,7 @@ class Models:
     ) -> None:
         self.segmenters = weights_of(SEGMENTER, segmenter)
         self.classifiers = weights_of(CLASSIFIER, classifier)
-        own = Path(bundle_folder(CLASSIFIER), "models", "mask_aware")
-        self._normal = LesionClassifier(normal_classifier or own, backend=backend)
+        self._normal = LesionClassifier(normal_classifier or shipped_normal_classifier(), backend=backend)
         self._segmenter = lru_cache(maxsize=4)(lambda name: Segmenter(self.segmenters[name], backend=backend))
         self._classifier = lru_cache(maxsize=4)(lambda name: LesionClassifier(self.classifiers[name], backend=backend))
 

@@ -1,0 +1,1 @@
+"""What the app tells MONAI Label of the bundles."""

@@ -1,0 +1,50 @@
+"""Bundles as MONAI Label's inference tasks."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+
+from breastkit.server.label_files import write_labels
+from breastkit.server.served_models import ServedModel
+from breastkit.server.sessions import image_of_file
+
+
+class BundleInfer(InferTask):
+    """One model.
+
+    Args:
+        model: a bundle, or a chain of them.
+    """
+
+    def __init__(self, model: ServedModel) -> None:
+        super().__init__(InferType(model.task), model.labels, 2 if model.flat else 3, model.description)
+        self.model = model
+
+    def info(self) -> dict[str, Any]:
+        """Returns what viewers are told of the model."""
+        return {**super().info(), "label_colors": self.model.colours, "version": self.model.version}
+
+    def is_valid(self) -> bool:
+        """Returns whether its weights are there."""
+        return all(path.is_file() for path in self.model.weights())
+
+    def get_path(self, validate: bool = True) -> str:
+        """Returns its weights."""
+        return str(self.model.weights()[0])
+
+    def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Runs the model on a file and writes its label map.
+
+        Args:
+            request: ``image`` (a NIfTI or a picture) and ``result_extension``.
+        """
+        image = image_of_file(Path(request["image"]))
+        prediction = self.model.predict(image, lambda one: one.files[0])
+        folder = Path(tempfile.mkdtemp(prefix="breastkit-label-"))
+        path = folder / f"label{request.get('result_extension', '.nrrd')}"
+        write_labels(path, prediction.labels, prediction.affine)
+        return str(path), {**prediction.says, "label_names": self.model.labels}

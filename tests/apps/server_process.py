@@ -1,0 +1,50 @@
+"""Commands that serve, in a process of their own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import requests
+
+ROOT = Path(__file__).parents[2]
+_PATIENCE = 240
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def command(words, port, *, log):
+    """Yields the address of a command's server as soon as it answers, and ends it as Ctrl-C does."""
+    address = f"http://127.0.0.1:{port}"
+    scripts = Path(sys.executable).parent
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [scripts / words[0], *words[1:]], cwd=log.parent, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+        _wait_for(address, process, log)
+        yield address
+    finally:
+        os.kill(process.pid, signal.SIGINT)
+        process.wait(60)
+
+
+def _wait_for(address, process, log):
+    end = time.monotonic() + _PATIENCE
+    while time.monotonic() < end:
+        assert process.poll() is None, log.read_text()
+        try:
+            if requests.get(f"{address}/auth/", timeout=5).status_code == 200:
+                return
+        except requests.RequestException:
+            time.sleep(0.2)
+    raise AssertionError(log.read_text())

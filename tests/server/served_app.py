@@ -1,0 +1,39 @@
+"""The annotation server on a free port of this machine, in a thread of the test."""
+
+import socket
+import threading
+from contextlib import contextmanager
+
+import uvicorn
+
+from breastkit.server.application import build_application
+from breastkit.server.monailabel_fixes import prepare
+from breastkit.server.serve import app_folder
+
+
+@contextmanager
+def served(studies, *, conf=None, **options):
+    """Yields address and app of a server that runs until the block ends."""
+    prepare()
+    from monailabel.interfaces.utils.app import app_instance
+
+    app = app_instance(app_dir=str(app_folder()), studies=str(studies), conf=dict(conf or {}))
+    with listening(build_application(app, **options)) as address:
+        yield address, app
+
+
+@contextmanager
+def listening(application):
+    """Yields the address of an application that is served until the block ends."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(application, log_level="warning", access_log=False))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    while not server.started and thread.is_alive():
+        thread.join(0.05)
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(60)

@@ -1,0 +1,84 @@
+"""The server as one application: MONAI Label's protocol, the DICOMweb store, the viewer, behind one access control."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.middleware.cors import CORSMiddleware
+
+from breastkit.errors import BreastkitError
+from breastkit.server.access import LARGEST_REQUEST, AccessControl, logging_in
+from breastkit.server.dicom_store import store_app
+from breastkit.server.endpoints import choosing, inferring, informing, lending, storing
+from breastkit.server.inference_queue import BusyError, InferenceQueue
+from breastkit.server.sessions import Sessions
+from breastkit.server.study_images import DicomImages
+from breastkit.server.users import Users
+
+
+def build_application(
+    app: Any,
+    *,
+    users: Users | None = None,
+    origins: Iterable[str] = (),
+    queue: InferenceQueue | None = None,
+    largest_request: int = LARGEST_REQUEST,
+) -> Any:
+    """Returns the ASGI application around a MONAI Label app.
+
+    Args:
+        app: ours, from ``apps/breast_monailabel/main.py``.
+        users: those who may log in; None to serve this machine alone.
+        origins: addresses of pages, beside our own, that may ask.
+        queue: runs the inferences; by default one at a time with eight waiting.
+        largest_request: most bytes of one request.
+    """
+    sessions = Sessions()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        sessions.close()
+        app.close()
+
+    server = FastAPI(title="Breast imaging annotation", docs_url=None, redoc_url=None, lifespan=lifespan)
+    for router in (
+        informing(app),
+        inferring(app, queue or InferenceQueue(), sessions),
+        storing(app),
+        choosing(app),
+        lending(sessions),
+        logging_in(users),
+    ):
+        server.include_router(router)
+    store = app.datastore()
+    if isinstance(store.images, DicomImages):
+        server.mount("/dicom-web", store_app(store.images.index, store.dicom))
+    server.add_exception_handler(BreastkitError, _answer_with_sentence)
+    server.add_exception_handler(BusyError, _answer_busy)
+    server.add_exception_handler(RequestValidationError, _answer_invalid)
+    origins = tuple(origins)
+    if origins:
+        server.add_middleware(
+            CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["authorization", "content-type"]
+        )
+    return AccessControl(server, users=users, origins=origins, largest=largest_request)
+
+
+def _answer_with_sentence(request: Request, error: Exception) -> Response:
+    return JSONResponse({"detail": str(error)}, 400)
+
+
+def _answer_busy(request: Request, error: Exception) -> Response:
+    retry_after = error.retry_after if isinstance(error, BusyError) else 1
+    return JSONResponse({"detail": str(error)}, 503, headers={"Retry-After": str(retry_after)})
+
+
+def _answer_invalid(request: Request, error: RequestValidationError) -> Response:
+    parts = sorted({str(item["loc"][-1])[:40] for item in error.errors()})
+    return JSONResponse({"detail": f"{', '.join(parts)} has no value that is allowed; correct the request."}, 422)

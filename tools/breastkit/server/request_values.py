@@ -1,0 +1,93 @@
+"""What a request may say: JSON of known size whose texts are no expressions, and the options that are read of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from fastapi import Path as InPath
+from fastapi import Query
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from breastkit.errors import BreastkitError
+
+_LONGEST = 64 * 1024
+_DEEPEST = 8
+
+ModelName = Annotated[str, InPath(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+StrategyName = Annotated[str, InPath(pattern=r"^[a-z_]{1,32}$")]
+ImageId = Annotated[str, Query(max_length=256, pattern=r"^[^/\\\x00-\x1f]*$")]
+Tag = Annotated[str, Query(pattern=r"^[a-z]{0,16}$")]
+SessionId = Annotated[str, InPath(pattern=r"^[0-9a-f]{32}$")]
+
+
+class InferenceOptions(BaseModel):
+    """What is read of the parameters of an inference; viewers send more, which is left aside."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    result_extension: Literal[".nrrd", ".nii.gz", ".nii", ".png"] = ".nrrd"
+    result_compress: bool = True
+    save_label: bool = False
+
+
+class TrainingOptions(BaseModel):
+    """What is read of the parameters of a training."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    max_epochs: int = Field(default=20, ge=1, le=1000)
+    batch_size: int = Field(default=4, ge=1, le=64)
+    learning_rate: float = Field(default=1e-4, gt=0, le=1)
+
+
+def read_params(text: str) -> dict[str, Any]:
+    """Returns the parameters of a request.
+
+    Raises:
+        BreastkitError: if they are no JSON object, too long, or hold what a config would take for an expression.
+    """
+    if len(text) > _LONGEST:
+        raise BreastkitError(f"The parameters are longer than {_LONGEST // 1024} KiB; send fewer.")
+    try:
+        value = json.loads(text or "{}")
+    except (ValueError, RecursionError) as error:
+        raise BreastkitError("The parameters are no JSON; send an object.") from error
+    return checked_params(value)
+
+
+def checked_params(value: Any) -> dict[str, Any]:
+    """Returns parameters that are an object without expressions.
+
+    Raises:
+        BreastkitError: if they are not.
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise BreastkitError("The parameters are no JSON object; send one.")
+    _refuse_expressions(value, 0)
+    return value
+
+
+def options_of(kind: type[BaseModel], params: dict[str, Any]) -> Any:
+    """Returns the options that are read of parameters.
+
+    Raises:
+        BreastkitError: if one is of the wrong type or out of range.
+    """
+    try:
+        return kind.model_validate(params)
+    except ValidationError as error:
+        names = ", ".join(sorted({str(item["loc"][0]) for item in error.errors()}))
+        raise BreastkitError(f"{names} has no value that is allowed; correct it or leave it out.") from error
+
+
+def _refuse_expressions(value: Any, depth: int) -> None:
+    if depth > _DEEPEST:
+        raise BreastkitError("The parameters are nested too deeply; send plain ones.")
+    if isinstance(value, str) and value.lstrip().startswith(("$", "@", "%")):
+        raise BreastkitError("A parameter begins like an expression ($, @, %), which is never run here; change it.")
+    items = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for item in items:
+        _refuse_expressions(item, depth + 1)

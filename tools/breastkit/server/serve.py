@@ -1,0 +1,81 @@
+"""``breastkit serve``: the annotation server over a place with studies."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from breastkit.errors import BreastkitError
+from breastkit.logs import get_logger
+from breastkit.server.access import is_loopback
+from breastkit.server.monailabel_fixes import prepare
+from breastkit.server.ultrasound_page import refuse_taken_port
+
+_log = get_logger(__name__)
+
+
+def app_folder() -> Path:
+    """Returns the folder of the MONAI Label app, beside this package's sources."""
+    return Path(__file__).resolve().parents[3] / "apps" / "breast_monailabel"
+
+
+def serve_studies(
+    studies: str,
+    *,
+    port: int = 8000,
+    host: str = "127.0.0.1",
+    labels: str | None = None,
+    users: str | None = None,
+    origins: str = "",
+) -> None:
+    """Serves studies to OHIF, 3D Slicer and scripts, with the bundles behind, until Ctrl-C.
+
+    Args:
+        studies: a folder of NIfTI, of pictures or of DICOM, or a DICOMweb address.
+        port: to listen on.
+        host: the address to listen on; another than this machine's own needs `users`.
+        labels: where labels are kept; by default the folder labels in studies, and work/labels for an address.
+        users: a file with users, from 'breastkit users set'; everybody logs in then.
+        origins: addresses of other sites whose pages may ask, with commas between.
+
+    Raises:
+        BreastkitError: if there are no studies, the port is taken, or others could reach a server without users.
+    """
+    if not is_loopback(host) and users is None:
+        raise BreastkitError(f"{host} can be reached by others; give --users, a file from 'breastkit users set'.")
+    refuse_taken_port(host, port)
+    conf = {"labels": labels, "users": users, "origins": origins}
+    _settle(studies, port, {name: value for name, value in conf.items() if value})
+    import uvicorn
+
+    _log.info("Loading MONAI Label and the bundles.")
+    from breastkit.server.app import app
+
+    config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False)
+    _AnnouncingServer(config).run()
+
+
+def _settle(studies: str, port: int, conf: dict[str, str]) -> None:
+    """Puts the options where MONAI Label's own command puts them."""
+    prepare()
+    os.environ["MONAI_LABEL_APP_DIR"] = str(app_folder())
+    from monailabel.config import settings
+
+    settings.MONAI_LABEL_APP_DIR = str(app_folder())
+    settings.MONAI_LABEL_STUDIES = studies if "://" in studies else str(Path(studies).resolve())
+    settings.MONAI_LABEL_SERVER_PORT = port
+    settings.MONAI_LABEL_APP_CONF = conf
+
+
+def _AnnouncingServer(config):  # noqa: N802
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets=None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                sys.stdout.write(f"Ready: http://{config.host}:{config.port}/\n")
+                sys.stdout.flush()
+
+    return Server(config)
