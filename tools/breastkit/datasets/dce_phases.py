@@ -1,0 +1,220 @@
+"""The phases of a dynamic MRI study as axial pictures that a lesion network reads, and back to the study's own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
+
+from breastkit.errors import BreastkitError
+from breastkit.transforms.letterbox import Letterbox
+from breastkit.transforms.letterbox_slices import letterbox_masks
+
+CHANNELS = ("pre-post-subtraction", "subtraction", "post", "pre")
+DEFAULT_CHANNELS = CHANNELS[0]
+# Standard deviations that become 0 and 255. Fixed, so that a lesion looks alike whatever else a scan shows.
+_WINDOW = (-1.0, 5.0)
+_SUBTRACTION_WINDOW = (0.0, 5.0)
+# Parts of a mask this many pixels apart are one lesion; fragments smaller than this many pixels are none.
+_GAP = 2
+_SMALLEST = 4
+
+AxialBox = tuple[int, int, int, int, int, int]
+_BOUNDS = ("col_min", "col_max", "row_min", "row_max", "slice_min", "slice_max")
+
+
+@dataclass(frozen=True)
+class DcePhases:
+    """Phases of one study, turned so that every slice is axial: front at the top, the patient's right on the left.
+
+    Attributes:
+        arrays: one float32 volume [slice, row, column] a phase, before contrast first; slices run from the feet.
+        affine: voxel to RAS+ millimetres of the study's own grid.
+        shape: of the own grid.
+        paths: what the phases were read from.
+    """
+
+    arrays: list[np.ndarray]
+    affine: np.ndarray
+    shape: tuple[int, int, int]
+    paths: tuple[Path, ...]
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Distance of slices, rows and columns in millimetres."""
+        lengths = np.linalg.norm(self.affine[:3, :3], axis=0)
+        turned = lengths[np.argsort(_turn(self.affine)[:, 0])]
+        return tuple(float(length) for length in turned[::-1])
+
+    def axial(self, volume: np.ndarray) -> np.ndarray:
+        """Returns a volume of the own grid as [slice, row, column]."""
+        return to_axial(volume, self.affine)
+
+    def restore(self, volume: np.ndarray) -> np.ndarray:
+        """Returns a volume [slice, row, column] on the own grid."""
+        back = ornt_transform(axcodes2ornt(("L", "P", "S")), io_orientation(self.affine))
+        return np.ascontiguousarray(apply_orientation(np.asarray(volume).transpose(2, 1, 0), back))
+
+    def own_box(self, box: AxialBox) -> dict[str, int]:
+        """Returns an axial box as bounds on the own grid, whose axes 0, 1 and 2 are called column, row and slice.
+
+        Args:
+            box: slice_min, slice_max, row_min, row_max, col_min, col_max of the axial view, inclusive.
+        """
+        axial = ((box[4], box[5]), (box[2], box[3]), (box[0], box[1]))
+        own = []
+        for size, (target, flip) in zip(self.shape, _turn(self.affine), strict=True):
+            low, high = axial[int(target)]
+            own += [size - 1 - high, size - 1 - low] if flip < 0 else [low, high]
+        return {name: int(value) for name, value in zip(_BOUNDS, own, strict=True)}
+
+    def axial_box(self, box: Mapping[str, int]) -> AxialBox:
+        """Returns bounds on the own grid as an axial box; undoes `own_box`."""
+        axial: list[tuple[int, int]] = [(0, 0)] * 3
+        for axis, (size, (target, flip)) in enumerate(zip(self.shape, _turn(self.affine), strict=True)):
+            low, high = (int(box[name]) for name in _BOUNDS[2 * axis : 2 * axis + 2])
+            axial[int(target)] = (size - 1 - high, size - 1 - low) if flip < 0 else (low, high)
+        return (*axial[2], *axial[1], *axial[0])
+
+
+def to_axial(volume: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Returns a volume (i, j, k) as [slice, row, column]; the closest axes count, nothing is resampled."""
+    return np.ascontiguousarray(apply_orientation(np.asarray(volume), _turn(affine)).transpose(2, 1, 0))
+
+
+def _turn(affine: np.ndarray) -> np.ndarray:
+    return ornt_transform(io_orientation(affine), axcodes2ornt(("L", "P", "S")))
+
+
+def read_phases(paths: Sequence[str | Path]) -> DcePhases:
+    """Reads the phases of a study, each a NIfTI file or the folder of one DICOM series.
+
+    Args:
+        paths: the phase before contrast and the first one after it; further ones may follow.
+
+    Raises:
+        BreastkitError: if there are fewer than two, one cannot be read, or they do not lie on one grid.
+    """
+    # Heavy, and only needed where scans are read.
+    from breastkit.images import same_grid
+    from breastkit.transforms.load_volume import load_volume
+
+    paths = [Path(path) for path in paths]
+    if len(paths) < 2:
+        place = paths[0] if paths else "The study"
+        raise BreastkitError(f"{place} is a single phase; give the one before contrast and the first one after it.")
+    first, arrays = None, []
+    for path in paths:
+        image = load_volume(path)
+        first = first or image
+        if not same_grid(first, image):
+            raise BreastkitError(
+                f"{path} does not lie on the grid of {paths[0]} ({image.array.shape} and {first.array.shape}); "
+                "resample one onto the other."
+            )
+        arrays.append(to_axial(image.array, first.affine).astype(np.float32, copy=False))
+    return DcePhases(arrays, first.affine, tuple(first.array.shape), tuple(paths))
+
+
+def check_channels(channels: str) -> str:
+    """Returns the name of a choice of channels.
+
+    Raises:
+        BreastkitError: if there is no such choice.
+    """
+    if channels not in CHANNELS:
+        raise BreastkitError(f"{channels} is no choice of channels; give one of {', '.join(CHANNELS)}.")
+    return channels
+
+
+def channel_volume(phases: DcePhases, channels: str = DEFAULT_CHANNELS) -> np.ndarray:
+    """Returns a study as colour slices, uint8 [slice, row, column, 3], at its own resolution.
+
+    Brightness counts in standard deviations of all voxels of both phases from their mean. Phases are shown from -1 to
+    5, the subtraction (first phase after contrast minus the one before) from 0 to 5.
+
+    Args:
+        phases: the study.
+        channels: what red, green and blue are: all three, or one of them three times.
+    """
+    shape = phases.arrays[0].shape
+    return _draw(phases, channels, Letterbox(*shape[1:], max(shape[1:])), shape[1:])
+
+
+def lesion_slices(phases: DcePhases, size: int = 224, channels: str = DEFAULT_CHANNELS) -> tuple[np.ndarray, Letterbox]:
+    """Returns a study as the squares that lesion networks read, uint8 [slice, size, size, 3].
+
+    Args:
+        phases: the study.
+        size: side of the square.
+        channels: see `channel_volume`.
+
+    Returns:
+        The squares, and where the slices lie in them.
+    """
+    box = Letterbox(*phases.arrays[0].shape[1:], size)
+    return _draw(phases, channels, box, (size, size)), box
+
+
+def _draw(phases: DcePhases, channels: str, box: Letterbox, shape: tuple[int, int]) -> np.ndarray:
+    check_channels(channels)
+    pre, post = phases.arrays[:2]
+    mean, deviation = _statistics(pre, post)
+    window = box.window if shape != pre.shape[1:] else (slice(None), slice(None))
+    result = np.zeros((len(pre), *shape, 3), np.uint8)
+    scaled = box.scaled if shape != pre.shape[1:] else pre.shape[1:]
+    interpolation = cv2.INTER_AREA if scaled[0] < box.rows else cv2.INTER_LINEAR
+    for number in range(len(pre)):
+        before, after = (
+            phase[number]
+            if scaled == phase.shape[1:]
+            else cv2.resize(phase[number], scaled[::-1], None, 0, 0, interpolation)
+            for phase in (pre, post)
+        )
+        planes = {
+            "pre": _windowed(before, mean, deviation, _WINDOW),
+            "post": _windowed(after, mean, deviation, _WINDOW),
+            "subtraction": _windowed(after - before, 0.0, deviation, _SUBTRACTION_WINDOW),
+        }
+        names = channels.split("-") if channels == DEFAULT_CHANNELS else [channels] * 3
+        result[number][window] = np.stack([planes[name] for name in names], axis=-1)
+    return result
+
+
+def _statistics(pre: np.ndarray, post: np.ndarray) -> tuple[float, float]:
+    """Returns mean and standard deviation over both phases, without copying them."""
+    mean = (float(pre.mean(dtype=np.float64)) + float(post.mean(dtype=np.float64))) / 2
+    squares = sum(float(np.square(one - mean).sum(dtype=np.float64)) for phase in (pre, post) for one in phase)
+    return mean, max(np.sqrt(squares / (pre.size + post.size)), 1e-6)
+
+
+def _windowed(image: np.ndarray, mean: float, deviation: float, window: tuple[float, float]) -> np.ndarray:
+    low, high = (mean + edge * deviation for edge in window)
+    return np.clip((image - low) * (255.0 / (high - low)) + 0.5, 0, 255).astype(np.uint8)
+
+
+def mask_slices(mask: np.ndarray, size: int) -> np.ndarray:
+    """Returns an axial mask as squares that lie on those of `lesion_slices`, 0 and 1, uint8."""
+    return (letterbox_masks(np.asarray(mask) > 0, size)[0] > 0.5).astype(np.uint8)
+
+
+def slice_boxes(mask: np.ndarray) -> list[list[float]]:
+    """Returns the boxes x0, y0, x1, y1 of the parts of a two-dimensional mask, in pixels, outer edges.
+
+    Parts closer than three pixels share a box; fragments under four pixels have none.
+    """
+    mask = (np.asarray(mask) > 0).astype(np.uint8)
+    if not mask.any():
+        return []
+    joined = cv2.dilate(mask, np.ones((_GAP + 1, _GAP + 1), np.uint8))
+    _, labels = cv2.connectedComponents(joined, connectivity=8)
+    boxes = []
+    for number in range(1, int(labels.max()) + 1):
+        rows, columns = np.nonzero((labels == number) & (mask > 0))
+        if rows.size >= _SMALLEST:
+            boxes.append([float(v) for v in (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)])
+    return boxes

@@ -1,0 +1,289 @@
+"""Duke-Breast-Cancer-MRI and MAMA-MIA: dynamic breast MRI with lesion masks, turned into slices to learn from.
+
+In MAMA-MIA's layout (``images/DUKE_001/duke_001_0000.nii.gz`` and further phases, ``segmentations/expert``) the expert
+masks say where lesions are.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from breastkit.atomic import make_folder, write_text
+from breastkit.cases import Item, case_list_path, read_cases, write_cases
+from breastkit.datasets.dce_case import DceCase, DceRecipe, PreparedDce, check_case, prepare_dce_case
+from breastkit.datasets.dce_phases import DEFAULT_CHANNELS, check_channels
+from breastkit.datasets.splits import split_items
+from breastkit.errors import BreastkitError
+from breastkit.images import VOLUME_SUFFIXES, read_volume, stem
+from breastkit.logs import get_logger
+from breastkit.progress import parallel_map
+
+SET_NAME = "breast MRI lesions"
+_FRACTIONS = (0.7, 0.1, 0.2)
+_FOLDS = 5
+# Lesions of at most these millilitres together are a stratum of the split.
+_VOLUMES_ML = (1.0, 5.0)
+_PHASE = re.compile(r"_(\d{4})$")
+
+_log = get_logger(__name__)
+
+
+def prepare_duke(
+    root: str | Path,
+    out: str | Path,
+    *,
+    cases: str | Path | None = None,
+    channels: str = DEFAULT_CHANNELS,
+    image_size: int = 224,
+    negatives: float = 0.25,
+    seed: int = 0,
+    official_split: bool = False,
+    workers: int | None = None,
+) -> Path:
+    """Writes slices of dynamic breast MRI with masks, boxes, YOLO labels and the case list.
+
+    Patients are dealt to training, validation and test (70, 10 and 20 %) by seed and lesion size. Every slice with a
+    lesion is kept, of training and validation patients a share of the others, of test patients all. A patient that
+    cannot be used is named in curation.csv. A folder prepared before keeps its split and what has not changed since.
+
+    Args:
+        root: the folder as downloaded, in MAMA-MIA's layout.
+        out: the folder to write.
+        cases: text file with one patient a line; only these are used.
+        channels: pre-post-subtraction, or one of subtraction, post and pre.
+        image_size: side of the squares that slices become.
+        negatives: share of slices without lesion that is kept to train on.
+        seed: another seed gives another split.
+        official_split: patients under test_split in train_test_splits.csv are the test.
+        workers: processes to work with; all available cores by default.
+
+    Returns:
+        The path of the case list.
+
+    Raises:
+        BreastkitError: if the folder has another layout, no patient can be used, or ``out`` holds another set.
+    """
+    _check_options(channels, image_size, negatives)
+    root, out = Path(root), make_folder(out).absolute()
+    settings = {
+        "seed": seed,
+        "official": bool(official_split),
+        "image_size": image_size,
+        "channels": channels,
+        "negatives": negatives,
+    }
+    previous = _previous_patients(out, settings)
+    found, curation = _listed(_find_mamamia(root), cases)
+    found, curation = _usable(found, curation, workers)
+    official = _official_test(root) if official_split else None
+    lists = _deal(found, _volumes(found, workers), seed, official, previous)
+
+    recipe = DceRecipe(out, image_size, channels, seed)
+    shares = {case.name: 1.0 if name == "test" else negatives for name, each in lists.items() for case, _ in each}
+    jobs = [(case, shares[case.name]) for case in found]
+    done = parallel_map(
+        partial(prepare_dce_case, recipe=recipe), jobs, "Preparing patients", workers=workers, unit="patient"
+    )
+    prepared = {case.name: case for case in done if not case.problem}
+    curation |= {case.name: case.problem for case in done}
+    _write_curation(out, curation)
+    if not prepared:
+        raise BreastkitError(f"{root} holds no patient that can be used: {next(iter(curation.values()))}")
+    items = _items(lists, prepared, out)
+    facts = {
+        "name": SET_NAME,
+        "image_size": image_size,
+        "channels": channels,
+        "split": settings,
+        "scans": {name: case.scan for name, case in sorted(prepared.items())},
+        "problems": [problem for problem in curation.values() if problem],
+    }
+    written = write_cases(out, items, facts=facts)
+    _write_yolo(out, items)
+    counts = ", ".join(
+        f"{len({item['case'] for item in each})} patients ({len(each)} slices) {name}" for name, each in items.items()
+    )
+    _log.info("%s: %s; %d patients left out, see curation.csv", SET_NAME, counts, sum(map(bool, curation.values())))
+    return written.path
+
+
+def _check_options(channels: str, image_size: int, negatives: float) -> None:
+    check_channels(channels)
+    if isinstance(image_size, bool) or not isinstance(image_size, int) or image_size < 32 or image_size % 32:
+        raise BreastkitError(f"An image size of {image_size} does not fit the detector; give a multiple of 32.")
+    if not 0 <= negatives <= 1:
+        raise BreastkitError(f"A share of {negatives} of the slices without lesion cannot be kept; give 0 to 1.")
+
+
+def _find_mamamia(root: Path) -> list[DceCase]:
+    """Finds patients with their phases and expert masks, in any spelling of case."""
+    if not root.is_dir():
+        raise BreastkitError(f"{root} is not a folder; name the folder of the data set.")
+    images, masks = root / "images", root / "segmentations" / "expert"
+    missing = [path.relative_to(root).as_posix() for path in (images, masks) if not path.is_dir()]
+    if missing:
+        raise BreastkitError(f"{root} has no {' and no '.join(missing)}; name the folder that holds them.")
+    of_name = {stem(path).lower(): path for path in _volumes_in(masks)}
+    found = []
+    for folder in sorted(path for path in images.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        numbered = {int(match[1]): path for path in _volumes_in(folder) if (match := _PHASE.search(stem(path)))}
+        phases = tuple(numbered[number] for number in sorted(numbered)) if 0 in numbered else ()
+        found.append(DceCase(folder.name, phases, of_name.get(folder.name.lower())))
+    if not found:
+        raise BreastkitError(f"{images} holds no folder of a patient; name the folder as downloaded.")
+    return found
+
+
+def _volumes_in(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.name.lower().endswith(VOLUME_SUFFIXES) and p.name[0] != ".")
+
+
+def _listed(found: Sequence[DceCase], cases: str | Path | None) -> tuple[list[DceCase], dict[str, str]]:
+    """Returns the patients that are to be used, and why the others are not."""
+    if cases is None:
+        return list(found), {}
+    path = Path(cases)
+    if not path.is_file():
+        raise BreastkitError(f"{path} does not exist; name a text file with one patient a line.")
+    wanted = {line.strip().lower() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()}
+    chosen = [case for case in found if case.name.lower() in wanted]
+    if not chosen:
+        raise BreastkitError(f"{path} names no patient of the set; give one a line, such as {found[0].name}.")
+    curation = {case.name: f"not listed in {path.name}" for case in found if case.name.lower() not in wanted}
+    absent = wanted - {case.name.lower() for case in chosen}
+    return chosen, curation | dict.fromkeys(absent, f"listed in {path.name}, but the set has no such patient")
+
+
+def _usable(
+    found: Sequence[DceCase], curation: Mapping[str, str], workers: int | None
+) -> tuple[list[DceCase], dict[str, str]]:
+    reasons = parallel_map(
+        check_case, found, "Comparing headers", workers=1 if len(found) < 50 else workers, unit="patient"
+    )
+    usable = [case for case, reason in zip(found, reasons, strict=True) if not reason]
+    if not usable:
+        raise BreastkitError(f"None of {len(found)} patients can be used: {reasons[0]}")
+    return usable, {**curation, **{c.name: reason for c, reason in zip(found, reasons, strict=True) if reason}}
+
+
+def _volumes(found: Sequence[DceCase], workers: int | None) -> dict[str, float]:
+    """Returns the millilitres of lesion of every patient; the split is stratified by them."""
+    volumes = parallel_map(_lesion_ml, found, "Looking at lesions", workers=workers, unit="patient")
+    return {case.name: volume for case, volume in zip(found, volumes, strict=True)}
+
+
+def _lesion_ml(case: DceCase) -> float:
+    if case.mask is None:
+        sizes = [
+            np.prod([box[f"{a}_max"] - box[f"{a}_min"] + 1 for a in ("col", "row", "slice")]) for box in case.boxes
+        ]
+        # A box in voxels of about a cubic millimetre, half filled: good enough to tell small from large.
+        return float(sum(sizes)) / 2000
+    try:
+        mask = read_volume(case.mask, mask=True)
+    except BreastkitError:
+        # Preparing the patient says what is wrong.
+        return 0.0
+    return float(np.count_nonzero(mask.array) * abs(np.linalg.det(mask.affine[:3, :3])) / 1000)
+
+
+def _deal(
+    found: Sequence[DceCase],
+    volumes: Mapping[str, float],
+    seed: int,
+    official: set[str] | None,
+    previous: dict[str, list[Item]] | None,
+) -> dict[str, list[tuple[DceCase, int | None]]]:
+    """Deals patients to lists and folds; their slices follow them."""
+    by_name = {case.name: case for case in found}
+    patients = [{"image": name, "case": name, "stratum": _stratum(name, volumes[name])} for name in by_name]
+    tests = [each for each in patients if official is not None and each["image"].lower() in official]
+    rest = [each for each in patients if each not in tests]
+    fractions = _FRACTIONS if official is None else (0.875, 0.125, 0.0)
+    split = split_items(rest, seed=seed, fractions=fractions, folds=_FOLDS, stratify="stratum", previous=previous)
+    lists = {
+        name: [(by_name[each["image"]], each.get("fold")) for each in items] for name, items in split.lists.items()
+    }
+    lists["test"] += [(by_name[each["image"]], None) for each in tests]
+    return lists
+
+
+def _stratum(name: str, volume: float) -> str:
+    centre = re.split(r"[\d_]", name)[0].lower()
+    size = "none" if not volume else sum(volume > limit for limit in _VOLUMES_ML)
+    return f"{centre} {size}"
+
+
+def _official_test(root: Path) -> set[str]:
+    path = root / "train_test_splits.csv"
+    if not path.is_file():
+        raise BreastkitError(f"{path} does not exist; without it leave out --official-split.")
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        names = {str(row.get("test_split") or "").strip().lower() for row in csv.DictReader(file)} - {""}
+    if not names:
+        raise BreastkitError(f"{path} names no patient in a column test_split; without it leave out --official-split.")
+    return names
+
+
+def _previous_patients(out: Path, settings: Mapping[str, Any]) -> dict[str, list[Item]] | None:
+    """Returns where the patients of an earlier preparation stand."""
+    path = case_list_path(out)
+    if not path.exists():
+        return None
+    cases = read_cases(path, check=False)
+    if cases.facts.get("name") != SET_NAME or cases.facts.get("split") != settings:
+        raise BreastkitError(
+            f"{path} was prepared from another set or with other options, which is never reshuffled; choose another "
+            "folder or remove this one."
+        )
+    lists: dict[str, list[Item]] = {}
+    for name in ("training", "validation", "test"):
+        patients = {item["case"]: item.get("fold") for item in getattr(cases, name)}
+        lists[name] = [
+            {"image": patient, "case": patient, **({} if fold is None else {"fold": fold})}
+            for patient, fold in patients.items()
+        ]
+    return lists
+
+
+def _items(
+    lists: Mapping[str, Sequence[tuple[DceCase, int | None]]], prepared: Mapping[str, PreparedDce], out: Path
+) -> dict[str, list[Item]]:
+    return {
+        name: [
+            item | ({"fold": fold} if name == "training" else {})
+            for case, fold in patients
+            if case.name in prepared
+            for item in prepared[case.name].items(out)
+        ]
+        for name, patients in lists.items()
+    }
+
+
+def _write_curation(out: Path, curation: Mapping[str, str]) -> None:
+    import pandas as pd
+
+    rows = [
+        {"patient": name, "kept": not reason, "reason": reason or "kept"} for name, reason in sorted(curation.items())
+    ]
+    write_text(out / "curation.csv", pd.DataFrame(rows).to_csv(index=False))
+    counts = Counter("kept" if row["kept"] else "dropped" for row in rows)
+    _log.info("curation.csv: %d patients kept, %d dropped", counts["kept"], counts["dropped"])
+
+
+def _write_yolo(out: Path, items: Mapping[str, Sequence[Item]]) -> None:
+    """Writes what YOLO tools read: a list of images for each part, and ``data.yaml``."""
+    lines = []
+    for name, part in (("training", "train"), ("validation", "val"), ("test", "test")):
+        listed = [f"./{Path(item['image']).relative_to(out).as_posix()}\n" for item in items[name]]
+        write_text(out / f"{part}.txt", "".join(listed))
+        lines.append(f"{part}: {part}.txt\n")
+    write_text(out / "data.yaml", "path: .\n" + "".join(lines) + "names:\n  0: lesion\n")
