@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from lib.infers import BundleInfer
 from lib.strategies import STRATEGIES
+from lib.trainers import BundleTraining
 from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 
+from breastkit.server.label_training import LabelTraining
 from breastkit.server.served_models import find_models
 from breastkit.server.study_store import StudyStore, open_store
+from breastkit.training.promotion import PROMOTED_FOLDER, weights_in_use
 
 
 class BreastMonaiLabel(MONAILabelApp):
@@ -19,11 +23,14 @@ class BreastMonaiLabel(MONAILabelApp):
     Args:
         app_dir: the folder of this file.
         studies: a folder of NIfTI, pictures or DICOM, or a DICOMweb address.
-        conf: ``labels`` (where labels are kept); ``users`` and ``origins`` are read by the server.
+        conf: ``labels`` (where labels are kept), ``models`` (where promoted weights are kept); ``users`` and
+            ``origins`` are read by the server.
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
-        self.models = find_models()
+        self._promoted = Path(conf.get("models", PROMOTED_FOLDER))
+        self.models = find_models(chosen=lambda bundle: weights_in_use(bundle, models=self._promoted))
+        self.trainers = {name: one for name, one in self.models.items() if one.task == "segmentation" and one.flat}
         self.strategies = dict(STRATEGIES)
         # Sessions are the server's own, and nothing is scored unasked.
         settings.MONAI_LABEL_SESSIONS = False
@@ -36,6 +43,7 @@ class BreastMonaiLabel(MONAILabelApp):
             description="Breast MRI and ultrasound. For research, not for diagnosis.",
             version="0.1.0",
         )
+        self.training = LabelTraining(self.datastore(), self._promoted)
 
     def init_datastore(self) -> StudyStore:
         """Opens the studies."""
@@ -46,6 +54,10 @@ class BreastMonaiLabel(MONAILabelApp):
         """Returns the bundles as tasks."""
         return {name: BundleInfer(model) for name, model in self.models.items()}
 
+    def init_trainers(self) -> dict[str, Any]:
+        """Returns the models that labels train."""
+        return {name: BundleTraining(model) for name, model in self.trainers.items()}
+
     def init_strategies(self) -> dict[str, Any]:
         """Returns the ways to choose the next image."""
         return self.strategies
@@ -53,6 +65,3 @@ class BreastMonaiLabel(MONAILabelApp):
     def init_batch_infer(self) -> dict[str, Any]:
         """Offers no batches: 'breastkit run' and the bundles' own inference do that."""
         return {}
-
-    def close(self) -> None:
-        """Ends what the app started."""

@@ -105,6 +105,11 @@ COMMANDS = Group(
         "run": Group(
             "run whole pipelines on pictures or scans.",
             {
+                "mri": Verb(
+                    "breastkit.inference.mri_chain:run_mri",
+                    "outline breasts and lesions in one dynamic breast MRI study, measure the lesions",
+                    "breastkit run mri work/study --out work/mri",
+                ),
                 "us": Verb(
                     "breastkit.report.ultrasound_report:run_ultrasound",
                     "outline the lesion in ultrasound pictures, tell its class, write a report",
@@ -116,6 +121,21 @@ COMMANDS = Group(
             "breastkit.server.serve:serve_studies",
             "serve studies to OHIF, 3D Slicer and scripts, with the bundles behind (MONAI Label)",
             "breastkit serve --studies work/dicom --port 8000",
+        ),
+        "models": Group(
+            "which weights the annotation server uses.",
+            {
+                "list": Verb(
+                    "breastkit.training.promotion:list_models",
+                    "say which weights every bundle has and which are in use",
+                    "breastkit models list",
+                ),
+                "rollback": Verb(
+                    "breastkit.training.promotion:rollback",
+                    "use the version before the current one again",
+                    "breastkit models rollback breast_us_lesion_segmentation",
+                ),
+            },
         ),
         "users": Group(
             "say who may log in to the annotation server.",
@@ -143,7 +163,8 @@ COMMANDS = Group(
                 "us": Verb(
                     "breastkit.report.chain_evaluation:evaluate_chain",
                     "what 'run us' answers, every picture read by networks that have not seen it",
-                    "breastkit evaluate us work/busi_masks --classifiers a0,a1 --normal_classifiers b0,b1 --out work/chain",
+                    "breastkit evaluate us work/busi_masks --classifiers a0 --classifiers a1 --normal_classifiers b0 "
+                    "--normal_classifiers b1 --out work/chain",
                 ),
             },
         ),

@@ -23,7 +23,7 @@ def _build() -> Any:
     conf = settings.MONAI_LABEL_APP_CONF
     users = Users(conf["users"]) if conf.get("users") else None
     origins = [one for one in str(conf.get("origins", "")).split(",") if one]
-    return build_application(app_instance(), users=users, origins=origins)
+    return build_application(app_instance(), users=users, origins=origins, pages=conf.get("pages"))
 
 
 try:

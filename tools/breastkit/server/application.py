@@ -4,21 +4,27 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.middleware.cors import CORSMiddleware
+from starlette.staticfiles import StaticFiles
 
 from breastkit.errors import BreastkitError
 from breastkit.server.access import LARGEST_REQUEST, AccessControl, logging_in
 from breastkit.server.dicom_store import store_app
-from breastkit.server.endpoints import choosing, inferring, informing, lending, storing
+from breastkit.server.endpoints import choosing, inferring, informing, lending, storing, training
+from breastkit.server.forwarded_dicomweb import forwarding
 from breastkit.server.inference_queue import BusyError, InferenceQueue
+from breastkit.server.remote_images import RemoteImages
 from breastkit.server.sessions import Sessions
-from breastkit.server.study_images import DicomImages
+from breastkit.server.start_page import starting
+from breastkit.server.study_images import DicomImages, FileImages
 from breastkit.server.users import Users
+from breastkit.server.viewer import viewing
 
 
 def build_application(
@@ -26,6 +32,7 @@ def build_application(
     *,
     users: Users | None = None,
     origins: Iterable[str] = (),
+    pages: str | Path | None = None,
     queue: InferenceQueue | None = None,
     largest_request: int = LARGEST_REQUEST,
 ) -> Any:
@@ -35,6 +42,7 @@ def build_application(
         app: ours, from ``apps/breast_monailabel/main.py``.
         users: those who may log in; None to serve this machine alone.
         origins: addresses of pages, beside our own, that may ask.
+        pages: a folder of pages to show under ``/results/``.
         queue: runs the inferences; by default one at a time with eight waiting.
         largest_request: most bytes of one request.
     """
@@ -44,7 +52,6 @@ def build_application(
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         sessions.close()
-        app.close()
 
     server = FastAPI(title="Breast imaging annotation", docs_url=None, redoc_url=None, lifespan=lifespan)
     for router in (
@@ -53,12 +60,21 @@ def build_application(
         storing(app),
         choosing(app),
         lending(sessions),
+        training(app),
         logging_in(users),
     ):
         server.include_router(router)
     store = app.datastore()
+    dicom = not isinstance(store.images, FileImages)
     if isinstance(store.images, DicomImages):
         server.mount("/dicom-web", store_app(store.images.index, store.dicom))
+    elif isinstance(store.images, RemoteImages):
+        server.include_router(forwarding(store.images.address))
+    if pages is not None:
+        server.mount("/results", StaticFiles(directory=pages, html=True))
+    server.include_router(starting(app, dicom=dicom, pages=pages is not None))
+    if dicom:
+        server.include_router(viewing())
     server.add_exception_handler(BreastkitError, _answer_with_sentence)
     server.add_exception_handler(BusyError, _answer_busy)
     server.add_exception_handler(RequestValidationError, _answer_invalid)

@@ -27,6 +27,7 @@ from breastkit.server.request_values import (
     SessionId,
     StrategyName,
     Tag,
+    TrainingOptions,
     checked_params,
     options_of,
     read_params,
@@ -290,5 +291,49 @@ def lending(sessions: Sessions) -> APIRouter:
         if not sessions.remove(session_id):
             raise HTTPException(404, "There is no such session; create it again.")
         return {}
+
+    return router
+
+
+def training(app: Any) -> APIRouter:
+    """Returns the endpoints that train on saved labels.
+
+    Args:
+        app: the MONAI Label app.
+    """
+    router = APIRouter(prefix="/train")
+
+    def start(model: str, params: Any) -> dict[str, Any]:
+        task = app.trainers.get(model)
+        if task is None:
+            raise HTTPException(404, "There is no such trainer; /info/ lists them.")
+        given = checked_params(params)
+        # Viewers send the options of each trainer under its name.
+        given = given[model] if isinstance(given.get(model), dict) else given
+        return app.training.start(task.folder, options_of(TrainingOptions, given))
+
+    @router.get("/")
+    def state(check_if_running: bool = False) -> dict[str, Any]:
+        """Tells what the latest training does."""
+        told = app.training.state()
+        if told["status"] == "NONE" or (check_if_running and told["status"] != "RUNNING"):
+            raise HTTPException(404, "No training is running.")
+        return told
+
+    @router.post("/")
+    def train_default(params: JsonBody = None) -> dict[str, Any]:
+        """Trains the first model that reads the store's images."""
+        model = next((name for name in app.trainers if isinstance(params, dict) and name in params), None)
+        return start(model or next(iter(app.trainers), ""), params)
+
+    @router.post("/{model}")
+    def train(model: ModelName, params: JsonBody = None) -> dict[str, Any]:
+        """Trains a model."""
+        return start(model, params)
+
+    @router.delete("/")
+    def stop() -> dict[str, Any]:
+        """Stops a running training."""
+        return app.training.stop()
 
     return router

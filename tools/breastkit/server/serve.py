@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
 from breastkit.server.access import is_loopback
 from breastkit.server.monailabel_fixes import prepare
 from breastkit.server.ultrasound_page import refuse_taken_port
+from breastkit.training.promotion import PROMOTED_FOLDER
 
 _log = get_logger(__name__)
 
@@ -26,8 +30,10 @@ def serve_studies(
     port: int = 8000,
     host: str = "127.0.0.1",
     labels: str | None = None,
+    models: str = PROMOTED_FOLDER,
     users: str | None = None,
     origins: str = "",
+    pages: str | None = None,
 ) -> None:
     """Serves studies to OHIF, 3D Slicer and scripts, with the bundles behind, until Ctrl-C.
 
@@ -36,8 +42,10 @@ def serve_studies(
         port: to listen on.
         host: the address to listen on; another than this machine's own needs `users`.
         labels: where labels are kept; by default the folder labels in studies, and work/labels for an address.
+        models: where weights are kept that were trained on labels and promoted.
         users: a file with users, from 'breastkit users set'; everybody logs in then.
         origins: addresses of other sites whose pages may ask, with commas between.
+        pages: a folder of pages to show too, under /results/.
 
     Raises:
         BreastkitError: if there are no studies, the port is taken, or others could reach a server without users.
@@ -45,7 +53,7 @@ def serve_studies(
     if not is_loopback(host) and users is None:
         raise BreastkitError(f"{host} can be reached by others; give --users, a file from 'breastkit users set'.")
     refuse_taken_port(host, port)
-    conf = {"labels": labels, "users": users, "origins": origins}
+    conf = {"labels": labels, "models": models, "users": users, "origins": origins, "pages": pages}
     _settle(studies, port, {name: value for name, value in conf.items() if value})
     import uvicorn
 
@@ -53,7 +61,18 @@ def serve_studies(
     from breastkit.server.app import app
 
     config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False)
-    _AnnouncingServer(config).run()
+    server = uvicorn.Server(config)
+    told = threading.Thread(target=_tell_when_ready, args=(server, f"http://{host}:{port}/"), daemon=True)
+    told.start()
+    server.run()
+
+
+def _tell_when_ready(server: Any, address: str) -> None:
+    while not server.started and not server.should_exit:
+        time.sleep(0.05)
+    if server.started:
+        sys.stdout.write(f"Ready: {address}\n")
+        sys.stdout.flush()
 
 
 def _settle(studies: str, port: int, conf: dict[str, str]) -> None:
@@ -66,16 +85,3 @@ def _settle(studies: str, port: int, conf: dict[str, str]) -> None:
     settings.MONAI_LABEL_STUDIES = studies if "://" in studies else str(Path(studies).resolve())
     settings.MONAI_LABEL_SERVER_PORT = port
     settings.MONAI_LABEL_APP_CONF = conf
-
-
-def _AnnouncingServer(config):  # noqa: N802
-    import uvicorn
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets=None) -> None:
-            await super().startup(sockets)
-            if self.started:
-                sys.stdout.write(f"Ready: http://{config.host}:{config.port}/\n")
-                sys.stdout.flush()
-
-    return Server(config)

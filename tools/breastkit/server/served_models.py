@@ -17,7 +17,13 @@ from breastkit.bundles import bundle_folder
 from breastkit.dicom.segment_kinds import SegmentKind
 from breastkit.errors import BreastkitError
 from breastkit.inference.opened_bundle import OpenedBundle
-from breastkit.inference.ultrasound import CLASSIFIER, NORMAL, SEGMENTER, UltrasoundReader
+from breastkit.inference.ultrasound import (
+    CLASSIFIER,
+    NORMAL,
+    SEGMENTER,
+    UltrasoundReader,
+    shipped_normal_classifier,
+)
 from breastkit.logs import get_logger
 from breastkit.server.study_images import PICTURE_AFFINE, StudyImage, frames_of
 from breastkit.training.weights import read_model_json
@@ -187,8 +193,7 @@ class UltrasoundDiagnosis(ServedModel):
 
     def weights(self) -> list[Path]:
         """Returns the weights it runs with."""
-        own = self.folder / "models" / "mask_aware" / "model.pt"
-        return [self._chosen(self._segmenter), self._chosen(self.folder), own]
+        return [self._chosen(self._segmenter), self._chosen(self.folder), shipped_normal_classifier()]
 
     def open(self) -> UltrasoundReader:
         """Loads the networks."""
