@@ -70,3 +70,27 @@ def tiny_pictures(folder: Path, *, training: int = 16, others: int = 3) -> CaseL
                 item[key] = str(write_png(folder / key / f"{stem}.png", array))
             lists.setdefault(name, []).append({**item, "lesion_px": int(np.count_nonzero(array))})
     return write_cases(folder, lists, facts={"name": "tiny"})
+
+
+def tiny_study(seed: int, *, size: tuple[int, int, int] = (40, 36, 10)) -> tuple[list[np.ndarray], np.ndarray]:
+    """Returns a study before and after contrast, in which one ellipsoid lights up, and its mask."""
+    random = np.random.default_rng(seed)
+    axes = np.meshgrid(*(np.linspace(-1, 1, n) for n in size), indexing="ij")
+    centre, radii = random.uniform(-0.4, 0.4, 3), random.uniform(0.25, 0.45, 3)
+    mask = sum(((axis - middle) / radius) ** 2 for axis, middle, radius in zip(axes, centre, radii, strict=True)) < 1
+    before = 100 + random.normal(0, 5, size)
+    return [before.astype(np.float32), (before + 150 * mask).astype(np.float32)], mask.astype(np.uint8)
+
+
+def tiny_studies(folder: Path, *, cases: int = 10) -> Path:
+    """Writes studies with masks in MAMA-MIA's layout."""
+    for number in range(1, cases + 1):
+        phases, mask = tiny_study(number)
+        images = folder / "images" / f"DUKE_{number:03d}"
+        images.mkdir(parents=True)
+        for position, phase in enumerate(phases):
+            write_nifti(images / f"duke_{number:03d}_{position:04d}.nii.gz", phase, AFFINE)
+        expert = folder / "segmentations" / "expert" / f"duke_{number:03d}.nii.gz"
+        expert.parent.mkdir(parents=True, exist_ok=True)
+        write_nifti(expert, mask, AFFINE)
+    return folder

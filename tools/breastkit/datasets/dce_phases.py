@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -13,6 +14,9 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation
 from breastkit.errors import BreastkitError
 from breastkit.transforms.letterbox import Letterbox
 from breastkit.transforms.letterbox_slices import letterbox_masks
+
+if TYPE_CHECKING:
+    from breastkit.dicom import Series
 
 CHANNELS = ("pre-post-subtraction", "subtraction", "post", "pre")
 DEFAULT_CHANNELS = CHANNELS[0]
@@ -90,8 +94,8 @@ def _turn(affine: np.ndarray) -> np.ndarray:
     return ornt_transform(io_orientation(affine), axcodes2ornt(("L", "P", "S")))
 
 
-def read_phases(paths: Sequence[str | Path]) -> DcePhases:
-    """Reads the phases of a study, each a NIfTI file or the folder of one DICOM series.
+def read_phases(paths: Sequence[str | Path | Series]) -> DcePhases:
+    """Reads the phases of a study, each a NIfTI file, the folder of one DICOM series or a series.
 
     Args:
         paths: the phase before contrast and the first one after it; further ones may follow.
@@ -100,16 +104,18 @@ def read_phases(paths: Sequence[str | Path]) -> DcePhases:
         BreastkitError: if there are fewer than two, one cannot be read, or they do not lie on one grid.
     """
     # Heavy, and only needed where scans are read.
+    from breastkit.dicom import Series, read_series
     from breastkit.images import same_grid
     from breastkit.transforms.load_volume import load_volume
 
-    paths = [Path(path) for path in paths]
+    sources = list(paths)
+    paths = [source.files[0].parent if isinstance(source, Series) else Path(source) for source in sources]
     if len(paths) < 2:
         place = paths[0] if paths else "The study"
         raise BreastkitError(f"{place} is a single phase; give the one before contrast and the first one after it.")
     first, arrays = None, []
-    for path in paths:
-        image = load_volume(path)
+    for path, source in zip(paths, sources, strict=True):
+        image = read_series(source) if isinstance(source, Series) else load_volume(path)
         first = first or image
         if not same_grid(first, image):
             raise BreastkitError(

@@ -89,7 +89,7 @@ class SlicesOfVolumes(Dataset):
         if self.transform is not None:
             if isinstance(self.transform, Randomizable):
                 self.transform.set_random_state(seed=self._random_seed(index))
-            with _without_metadata():
+            with without_metadata():
                 item = self.transform(item)
         return {**item, "case": case, "slice": number}
 
@@ -212,7 +212,7 @@ def _describe(value: Any) -> Any:
 
 
 @contextmanager
-def _without_metadata() -> Iterator[None]:
+def without_metadata() -> Iterator[None]:
     """Plain tensors make small transforms up to five times faster, and a slice has no use for an affine."""
     before = get_track_meta()
     set_track_meta(False)

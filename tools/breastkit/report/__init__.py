@@ -7,12 +7,21 @@ from typing import Any
 
 _HOMES = {
     "ClassificationEvaluation": "classification_evaluation",
+    "DetectionEvaluation": "detection_evaluation",
     "EvaluationReport": "evaluation_report",
+    "LesionEvaluation": "lesion_evaluation",
     "PictureEvaluation": "picture_evaluation",
     "compare_runs": "comparison",
 }
 
-__all__ = ["ClassificationEvaluation", "EvaluationReport", "PictureEvaluation", "compare_runs"]
+__all__ = [
+    "ClassificationEvaluation",
+    "DetectionEvaluation",
+    "EvaluationReport",
+    "LesionEvaluation",
+    "PictureEvaluation",
+    "compare_runs",
+]
 
 
 def __getattr__(name: str) -> Any:

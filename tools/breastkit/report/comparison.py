@@ -21,7 +21,7 @@ from breastkit.report.comparison_pictures import draw_comparison
 _METRICS_FILE = Path("evaluation") / "metrics.csv"
 # Columns of a metrics table that tell of the case and are no figures of merit.
 _NOT_METRICS = ("case", "fold", "class", "split")
-_SMALLER_IS_BETTER = ("hd95", "error", "loss", "distance", "ece", "brier")
+_SMALLER_IS_BETTER = ("hd95", "false", "error", "loss", "distance", "ece", "brier")
 _TESTS = """\
 Paired differences on common cases (first minus second, 95 % bootstrap interval), permutation test, p adjusted for the
 number of pairs (Holm)."""
@@ -102,7 +102,7 @@ def read_methods(places: Sequence[str | Path]) -> list[Method]:
     for folder in dict.fromkeys(folders):
         facts = _facts(folder)
         fold = facts.get("fold")
-        same = tuple(facts.get(name) for name in ("bundle", "architecture", "image_size", "case_list_hash"))
+        same = tuple(facts.get(name) for name in ("bundle", "architecture", "regions", "image_size", "case_list_hash"))
         # A run without fold, or one that does not say what it is, stands for itself.
         key = ("folds", *same) if fold is not None and facts.get("architecture") else ("run", folder)
         groups.setdefault(key, []).append((folder, facts))
@@ -186,6 +186,8 @@ def _method(members: Sequence[tuple[Path, Mapping[str, Any]]]) -> Method:
     folders, facts = zip(*members, strict=True)
     table = pd.concat(tables).groupby(level=0).mean()
     name = facts[0].get("architecture") or folders[0].name
+    if facts[0].get("regions"):
+        name = f"{name}, {facts[0]['regions']}"
     if facts[0].get("fold") is not None:
         name = f"{name}, {len(members)} folds" if len(members) > 1 else f"{name}, fold {facts[0]['fold']}"
     hashes = frozenset(str(one["case_list_hash"]) for one in facts if one.get("case_list_hash"))

@@ -56,9 +56,10 @@ def _evaluated(folders: Sequence[Path]) -> dict[str, tuple[float, Path]]:
     for folder in folders:
         evaluation = PictureEvaluation(folder / "evaluation")
         table = pd.read_csv(folder / "evaluation" / "metrics.csv")
-        if not {"image", "lesion"} <= set(table):
+        if "image" not in table:
             continue
-        for row in table[table["lesion"]].itertuples():
+        # Of pictures, those with a lesion; patients, who have no such column, all have one.
+        for row in (table[table["lesion"]] if "lesion" in table else table).itertuples():
             picture = evaluation.picture_of(str(row.image))
             if picture.is_file():
                 images.setdefault(str(row.image), (float(row.dice), picture))
@@ -66,6 +67,12 @@ def _evaluated(folders: Sequence[Path]) -> dict[str, tuple[float, Path]]:
 
 
 def _row(pictures: Sequence[Path]) -> list[np.ndarray]:
-    parts = [tiles(cv2.imread(str(path), cv2.IMREAD_COLOR_RGB), columns=3, titled=True) for path in pictures]
-    image, truth, _ = parts[0]
-    return [image, truth, *(both for _, _, both in parts)]
+    parts = [_tiles(cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)) for path in pictures]
+    image, truth, *_ = parts[0]
+    return [image, truth, *(part[-1] for part in parts)]
+
+
+def _tiles(picture: np.ndarray) -> list[np.ndarray]:
+    """Returns image, truth and what an evaluation drew besides, both outlines on one picture last."""
+    columns = max(3, round(picture.shape[1] / picture.shape[0]))
+    return tiles(picture, columns=columns, titled=True)

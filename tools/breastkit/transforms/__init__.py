@@ -3,6 +3,7 @@
 from breastkit.transforms.align_mask import AlignMaskd
 from breastkit.transforms.class_probabilities import ClassProbabilitiesd
 from breastkit.transforms.clean_mask import CleanMaskd, clean_mask
+from breastkit.transforms.crop_to_box import CropToBoxesd
 from breastkit.transforms.crop_to_lesion import CropToLesiond
 from breastkit.transforms.lesion_view import LesionViewd
 from breastkit.transforms.letterbox_pictures import LetterboxPicturesd
@@ -18,6 +19,7 @@ __all__ = [
     "AlignMaskd",
     "ClassProbabilitiesd",
     "CleanMaskd",
+    "CropToBoxesd",
     "CropToLesiond",
     "LesionViewd",
     "LetterboxPicturesd",

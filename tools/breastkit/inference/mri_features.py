@@ -1,0 +1,99 @@
+"""What is measured of a lesion in dynamic breast MRI: size and shape, where it lies, and how it takes up contrast."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt
+from scipy.spatial import ConvexHull
+from scipy.spatial.distance import pdist
+from skimage.filters import threshold_otsu
+from skimage.measure import marching_cubes, mesh_surface_area
+
+from breastkit.metrics.segmentation import bounding_box
+
+SHAPE = ("volume_mm3", "longest_diameter_mm", "sphericity")
+PLACE = ("distance_to_skin_mm", "distance_to_chest_wall_mm")
+KINETICS = ("enhancement", "wash_in", "wash_out", "signal_enhancement_ratio", "kinetic_class")
+# Share by which the signal must change after the first phase after contrast to count as a rise or a fall.
+_STEADY = 0.1
+
+
+def shape_features(mask: np.ndarray, *, spacing: Sequence[float]) -> dict[str, float]:
+    """Returns volume, longest diameter (between outer voxel corners) and sphericity, 1 for a ball, of a mask.
+
+    Args:
+        mask: not empty.
+        spacing: edge lengths of a voxel in millimetres along its axes.
+    """
+    mask, spacing = np.asarray(mask) > 0, np.asarray(spacing, dtype=float)
+    inside = np.pad(mask[bounding_box(mask)], 1)
+    volume = float(np.count_nonzero(inside) * spacing.prod())
+    vertices, faces, *_ = marching_cubes(inside.astype(np.float32), 0.5, spacing=tuple(spacing))
+    area = float(mesh_surface_area(vertices, faces))
+    corners = np.argwhere(inside)[:, None, :] + np.array(list(np.ndindex(2, 2, 2)))
+    points = np.unique(corners.reshape(-1, 3), axis=0) * spacing
+    # Among all points the two farthest apart are corners of the hull, which are few.
+    points = points[ConvexHull(points).vertices]
+    return {
+        "volume_mm3": volume,
+        "longest_diameter_mm": float(pdist(points).max()),
+        "sphericity": min(1.0, math.pi ** (1 / 3) * (6 * volume) ** (2 / 3) / area),
+    }
+
+
+def place_features(
+    mask: np.ndarray, breast: np.ndarray, scan: np.ndarray, *, spacing: Sequence[float]
+) -> dict[str, float | None]:
+    """Returns the shortest distances from a lesion to the air in front of the breast and to what lies behind it.
+
+    What is not breast is air where the scan is dark, else the chest wall. None where there is no breast or none of it.
+
+    Args:
+        mask: of the lesion.
+        breast: of the breasts, on the same grid.
+        scan: before contrast, on the same grid.
+        spacing: edge lengths of a voxel in millimetres along the axes.
+    """
+    if not np.any(breast) or not np.any(mask):
+        return dict.fromkeys(PLACE)
+    grown = tuple(
+        slice(max(0, part.start - 2), part.stop + 2) for part in bounding_box((np.asarray(breast) > 0) | (mask > 0))
+    )
+    lesion, tissue, values = np.asarray(mask)[grown] > 0, np.asarray(breast)[grown] > 0, np.asarray(scan)[grown]
+    dark = values < threshold_otsu(np.asarray(scan)[::2, ::2, ::2]) / 2
+    places = {"distance_to_skin_mm": dark & ~tissue & ~lesion, "distance_to_chest_wall_mm": ~dark & ~tissue & ~lesion}
+    found: dict[str, float | None] = {}
+    for name, there in places.items():
+        far = distance_transform_edt(~there, sampling=spacing) if there.any() else None
+        found[name] = None if far is None else float(far[lesion].min())
+    return found
+
+
+def kinetic_features(mask: np.ndarray, phases: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Returns how the mean signal of a lesion runs over the phases, and what kind of curve that is.
+
+    `enhancement` is the change of every phase after contrast, as a share of the signal before it; `wash_in` the first
+    of these. `wash_out` is the fall from the first to the last phase after contrast, as a share of the first;
+    `signal_enhancement_ratio` the first change over the last. The class is persistent where the signal goes on rising
+    by more than 10 %, washout where it falls by more, else plateau. With a single phase after contrast there is none.
+
+    Args:
+        mask: of the lesion, not empty.
+        phases: before contrast first, on the mask's grid.
+    """
+    inside = np.asarray(mask) > 0
+    before, *after = (float(phase[inside].mean(dtype=np.float64)) for phase in phases)
+    before = max(before, 1e-6)
+    changes = [value / before - 1 for value in after]
+    curve: dict[str, Any] = {"enhancement": " ".join(f"{change:.3f}" for change in changes), "wash_in": changes[0]}
+    if len(after) < 2:
+        return curve | {"wash_out": None, "signal_enhancement_ratio": None, "kinetic_class": ""}
+    change = after[-1] / max(after[0], 1e-6) - 1
+    last = after[-1] - before
+    kind = "persistent" if change > _STEADY else "washout" if change < -_STEADY else "plateau"
+    ratio = (after[0] - before) / last if abs(last) > 1e-6 else None
+    return curve | {"wash_out": -change, "signal_enhancement_ratio": ratio, "kinetic_class": kind}

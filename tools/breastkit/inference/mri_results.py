@@ -1,0 +1,67 @@
+"""What inference of the breast MRI lesion segmenter writes for every study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from ignite.engine import Engine
+
+from breastkit.atomic import write_text
+from breastkit.images import is_volume, write_nifti, write_png
+from breastkit.inference.axial_view import AxialView
+from breastkit.inference.inputs import Inputs
+from breastkit.inference.readable_cases import ReadableCases
+from breastkit.inference.results import Results
+from breastkit.pictures import LESION, grid
+
+_COLUMNS = ("study", "mask", "regions", "voxels", "volume_mm3")
+
+
+class LesionResults(Results):
+    """Handler that writes the lesions of every study on the study's own grid.
+
+    For a study ``x``: ``x_lesion.nii.gz`` and, if wanted, ``x_overlay.png``. For all of them ``predictions.csv``
+    (``study, mask, regions, voxels, volume_mm3``; `regions` counts the squares that were looked at) and
+    ``problems.csv`` where inputs were left out. The batch must hold the ``scan`` and the ``regions``, the output the
+    mask ``pred``.
+
+    Args:
+        output_dir: the folder to write to.
+        inputs: what inference was given.
+        dataset: knows which inputs could not be used.
+        pictures: write the pictures.
+    """
+
+    def __init__(
+        self, output_dir: str | Path, *, inputs: Inputs, dataset: ReadableCases, pictures: bool = True
+    ) -> None:
+        super().__init__(output_dir, inputs=inputs, dataset=dataset)
+        self.pictures = pictures
+        self._rows: list[dict[str, Any]] = []
+
+    def start(self, engine: Engine) -> None:
+        """Makes the folder and begins an empty table."""
+        super().start(engine)
+        self._rows = []
+
+    def write_input(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
+        """Writes the files of one study and the table so far."""
+        name, scan = str(batch["name"]), batch["scan"]
+        affine, source = np.asarray(scan.affine, dtype=np.float64), Path(scan.meta["filename_or_obj"])
+        mask = output["pred"][0].cpu().numpy() > 0
+        file = f"{name}_lesion.nii.gz"
+        write_nifti(self.folder / file, mask, affine, like=source if is_volume(source) else None)
+        voxels = int(np.count_nonzero(mask))
+        volume = round(voxels * abs(float(np.linalg.det(affine[:3, :3]))), 3)
+        row = {"study": name, "mask": file, "regions": len(batch["regions"]), "voxels": voxels, "volume_mm3": volume}
+        self._rows.append(row)
+        write_text(self.folder / "predictions.csv", pd.DataFrame(self._rows, columns=_COLUMNS).to_csv(index=False))
+        if self.pictures:
+            view = AxialView(scan[0].cpu().numpy(), affine, {"lesion": mask})
+            slices = sorted({*view.spread("lesion", 3), view.largest("lesion")})
+            tiles = [view.picture(k, outlined=[("lesion", LESION)]) for k in slices]
+            write_png(self.folder / f"{name}_overlay.png", grid([tiles], tile=320, row_titles=[name]))

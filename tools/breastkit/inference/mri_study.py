@@ -1,0 +1,203 @@
+"""A breast MRI study as a lesion segmenter takes it: slices of its phases, regions to look at, and back to its grid."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.config import KeysCollection
+from monai.data import MetaTensor
+from monai.transforms import InvertibleTransform, MapTransform, Transform
+from monai.utils import TraceKeys, convert_to_tensor
+
+from breastkit.datasets.dce_phases import (
+    DEFAULT_CHANNELS,
+    DcePhases,
+    lesion_slices,
+    mask_slices,
+    read_phases,
+    slice_boxes,
+)
+from breastkit.errors import BreastkitError
+from breastkit.images import read_volume
+from breastkit.inference.mri_detection import LesionDetector
+from breastkit.transforms.crop_to_box import region_around, whole
+from breastkit.transforms.letterbox import Letterbox
+from breastkit.transforms.letterbox_slices import unletterbox
+
+TRUE_BOXES = "true"
+
+
+class LoadStudyd(MapTransform, InvertibleTransform):
+    """Reads the phases of studies as slices ``(3, size, size, slices)`` from 0 to 1, the axial view in squares.
+
+    Beside them it leaves the `study` itself (`DcePhases`), which `FindRegionsd` takes off again, the `scan`, the first
+    phase after contrast on the study's own grid with its affine, and a `label` read where there is the path of a mask.
+    The inverse brings volumes ``(channels, size, size, slices)`` back onto the study's grid.
+
+    Args:
+        keys: lists of paths, the phase before contrast first.
+        image_size: side of the squares; that of the prepared slices a network was trained on.
+        channels: what red, green and blue are.
+        allow_missing_keys: whether a key may be absent.
+    """
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        *,
+        image_size: int = 224,
+        channels: str = DEFAULT_CHANNELS,
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__(keys, allow_missing_keys)
+        self.image_size, self.channels = int(image_size), channels
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Returns the data with its study read."""
+        results = dict(data)
+        for key in self.key_iterator(results):
+            phases = read_phases(results[key])
+            results[key], results["study"] = self.squares(phases), phases
+            scan = phases.restore(phases.arrays[1])[None]
+            meta = {"filename_or_obj": str(phases.paths[0])}
+            results["scan"] = MetaTensor(torch.from_numpy(scan), affine=torch.from_numpy(phases.affine), meta=meta)
+            if isinstance(results.get("label"), str | Path):
+                mask = read_volume(results["label"], mask=True).array
+                if mask.shape != phases.shape:
+                    raise BreastkitError(
+                        f"{results['label']} has shape {mask.shape}, but the study {phases.paths[0]} has "
+                        f"{phases.shape}; give the mask drawn on it."
+                    )
+                results["label"] = torch.from_numpy(mask[None])
+        return results
+
+    def squares(self, phases: DcePhases) -> MetaTensor:
+        """Returns a study that was read as its slices."""
+        squares, box = lesion_slices(phases, self.image_size, self.channels)
+        tensor = torch.from_numpy(np.ascontiguousarray(squares.transpose(3, 1, 2, 0))).float() / 255
+        result = MetaTensor(tensor)
+        info = {
+            "letterbox": [box.rows, box.columns, box.size],
+            "affine": phases.affine.tolist(),
+            "shape": list(phases.shape),
+        }
+        self.push_transform(result, orig_size=tuple(phases.shape), extra_info=info)
+        return result
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Returns the data with its volumes on the study's grid."""
+        results = dict(data)
+        for key in self.key_iterator(results):
+            info = self.pop_transform(results, key)[TraceKeys.EXTRA_INFO]
+            plain = convert_to_tensor(results[key]).cpu().numpy()
+            grid = DcePhases([], np.asarray(info["affine"], dtype=float), tuple(info["shape"]), ())
+            box = Letterbox(*info["letterbox"])
+            volumes = [grid.restore(unletterbox(volume.transpose(2, 0, 1), box)) for volume in plain]
+            results[key] = MetaTensor(torch.from_numpy(np.stack(volumes)), affine=torch.from_numpy(grid.affine))
+        return results
+
+
+class FindRegionsd(Transform):
+    """Says where in a study that `LoadStudyd` read a segmenter is to look: ``regions``, rows of slice, top, left, side.
+
+    Args:
+        boxes: ``true`` takes the boxes of the true lesions, of evaluation; a folder or file those that a detector wrote
+            (``x_boxes.json``); None runs the detection bundle.
+        detection: False looks at whole slices instead.
+        margin: around a box, as a share of its longer side.
+        most: how many lesions a study may have; those with the highest scores are taken.
+    """
+
+    def __init__(
+        self, *, boxes: str | Path | None = None, detection: bool = True, margin: float = 0.5, most: int | None = None
+    ) -> None:
+        self.boxes, self.detection, self.margin, self.most = boxes, detection, float(margin), most
+        self._detector: LesionDetector | None = None
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Returns the data with its regions."""
+        results = dict(data)
+        phases: DcePhases = results.pop("study")
+        squares = results["image"]
+        size = squares.shape[1]
+        if not self.detection:
+            held = squares.as_tensor().flatten(0, 2).amax(0) > 0
+            regions = [(number, *whole(size)) for number in held.nonzero().flatten().tolist()]
+        else:
+            found = self._boxes(results, phases, size)
+            regions = [(number, *region_around(box, size, margin=self.margin)) for number, box in found]
+        results["regions"] = np.asarray(regions, dtype=np.int64).reshape(-1, 4)
+        return results
+
+    def _boxes(self, data: Mapping[Hashable, Any], phases: DcePhases, size: int) -> list[tuple[int, list[float]]]:
+        if str(self.boxes) == TRUE_BOXES:
+            masks = mask_slices(phases.axial(np.asarray(data["label"][0])), size)
+            return [(number, box) for number, mask in enumerate(masks) for box in slice_boxes(mask)]
+        if self.boxes is None:
+            self._detector = self._detector or LesionDetector()
+            found = self._detector(phases)
+        else:
+            found = read_lesions(boxes_file(self.boxes, str(data["name"])), phases.shape)
+        return boxes_on_squares(found[: self.most], phases, size)
+
+
+def boxes_file(place: str | Path, name: str) -> Path:
+    """Returns the detector's file of a study, by the study's name, where a folder is given."""
+    place = Path(place)
+    return place / f"{name}_boxes.json" if place.is_dir() else place
+
+
+def read_lesions(path: str | Path, shape: Sequence[int]) -> list[dict[str, Any]]:
+    """Returns what a detector found in a study, the highest score first.
+
+    Args:
+        path: the ``x_boxes.json`` it wrote.
+        shape: of the study.
+
+    Raises:
+        BreastkitError: if there is no such file, it holds something else or belongs to a study of another shape.
+    """
+    from breastkit.detection import read_boxes
+
+    found = read_boxes(path)
+    if list(found.get("shape", [])) != list(shape):
+        raise BreastkitError(
+            f"{path} holds boxes of a scan of shape {tuple(found.get('shape', ()))}, but this study has "
+            f"{tuple(shape)}; give its own."
+        )
+    return sorted(found["lesions"], key=lambda lesion: -float(lesion["score"]))
+
+
+def boxes_on_squares(
+    lesions: Sequence[Mapping[str, Any]], phases: DcePhases, size: int
+) -> list[tuple[int, list[float]]]:
+    """Returns the boxes of lesions, slice by slice, in pixels of the squares that the slices are fitted into.
+
+    Args:
+        lesions: with ``boxes`` on the study's own grid.
+        phases: the study.
+        size: side of the squares.
+    """
+    order = np.asarray(phases.axial(np.empty(phases.shape, dtype=bool)).shape)
+    box = Letterbox(int(order[1]), int(order[2]), size)
+    down, across = box.scaled[0] / box.rows, box.scaled[1] / box.columns
+    top, left = (part.start for part in box.window)
+    found = []
+    for lesion in lesions:
+        for one in lesion.get("boxes") or [lesion]:
+            bounds = dict(one)
+            if "slice_min" not in bounds:
+                bounds["slice_min"] = bounds["slice_max"] = bounds["slice"]
+            first, last, row0, row1, column0, column1 = phases.axial_box(bounds)
+            edges = [
+                left + column0 * across,
+                top + row0 * down,
+                left + (column1 + 1) * across,
+                top + (row1 + 1) * down,
+            ]
+            found += [(number, edges) for number in range(first, last + 1)]
+    return found
