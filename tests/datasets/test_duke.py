@@ -6,12 +6,15 @@ import shutil
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from breastkit.cases import find_problems, read_cases
-from breastkit.datasets.duke import prepare_duke
+from breastkit.datasets.dce_phases import read_phases, to_axial
+from breastkit.datasets.duke import prepare_duke, read_annotation_boxes
 from breastkit.datasets.phantoms.mri import write_mri_phantoms
 from breastkit.errors import BreastkitError
+from breastkit.images import read_volume
 
 CASES = 6
 
@@ -125,5 +128,56 @@ def test_wrong_options(delivered, tmp_path, options, sentence):
 
 
 def test_another_layout(tmp_path):
-    with pytest.raises(BreastkitError, match="has no images and no segmentations/expert"):
+    with pytest.raises(BreastkitError, match=r"has no images and .*, and no Annotation_Boxes\.xlsx"):
+        prepare_duke(tmp_path, tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """DICOM as the archive gives it, with a workbook of boxes drawn around the truth."""
+    root = tmp_path_factory.mktemp("archive")
+    write_mri_phantoms(str(root / "made"), cases=4, seed=3, dicom=True, size=40, workers=1)
+    rows = []
+    for number, folder in enumerate(sorted((root / "made").glob("case_*")), start=1):
+        study = folder.rename(root / f"Breast_MRI_{number:03d}")
+        phases = read_phases([study / "pre", study / "post_1"])
+        truth = read_volume(root / "made" / "truth" / "lesions" / f"{folder.name}.nii.gz")
+        # The files' own order is that of InstanceNumber; the truth comes along through the world.
+        mask = (truth.array > 0).astype(np.uint8)
+        if not mask.any():
+            continue
+        own = phases.restore(to_axial(mask, truth.affine))
+        columns, lines, slices = ((a.min() + 1, a.max() + 1) for a in np.nonzero(own))
+        rows.append([study.name, *lines, *columns, *slices, None, "=A1"])
+    rows.append(["Breast_MRI_900", 1, 2, 1, 2, 1, 2, None, None])
+    names = ["Patient ID", "Start Row", "End Row", "Start Column", "End Column", "Start Slice", "End Slice", "x", "y"]
+    pd.DataFrame(rows, columns=names).to_excel(root / "Annotation_Boxes.xlsx", index=False)
+    return root
+
+
+def test_boxes_of_the_archive(archive, tmp_path):
+    boxes = read_annotation_boxes(archive / "Annotation_Boxes.xlsx")
+    prepare_duke(archive, tmp_path / "out", image_size=64, workers=1)
+    cases = read_cases(tmp_path / "out", check=False)
+    items = [item for _, item in cases.items()]
+    assert items
+    assert not any("label" in item for item in items)
+    for name in {item["case"] for item in items}:
+        scan, mine = cases.facts["scans"][name], [item for item in items if item["case"] == name and item["boxes"]]
+        assert scan["boxes"] == [boxes[name]]
+        assert len(mine) == boxes[name]["slice_max"] - boxes[name]["slice_min"] + 1
+        # What takes up contrast lies in the box: the subtraction is brighter there than around it.
+        x0, y0, x1, y1 = (round(edge) for edge in mine[len(mine) // 2]["boxes"][0])
+        picture = cv2.imread(mine[len(mine) // 2]["image"])[..., 0].astype(float)
+        assert picture[y0:y1, x0:x1].mean() > picture.mean()
+    reasons = {row["patient"]: row["reason"] for row in csv.DictReader((tmp_path / "out/curation.csv").open())}
+    assert "no folder of this name" in reasons["Breast_MRI_900"]
+
+
+def test_an_unreadable_workbook(tmp_path):
+    (tmp_path / "Annotation_Boxes.xlsx").write_bytes(b"no workbook")
+    with pytest.raises(BreastkitError, match="cannot be read as a workbook"):
+        prepare_duke(tmp_path, tmp_path / "out")
+    pd.DataFrame({"Patient ID": ["a"]}).to_excel(tmp_path / "Annotation_Boxes.xlsx", index=False)
+    with pytest.raises(BreastkitError, match="lacks the column Start Row"):
         prepare_duke(tmp_path, tmp_path / "out")

@@ -1,7 +1,8 @@
 """Duke-Breast-Cancer-MRI and MAMA-MIA: dynamic breast MRI with lesion masks, turned into slices to learn from.
 
 In MAMA-MIA's layout (``images/DUKE_001/duke_001_0000.nii.gz`` and further phases, ``segmentations/expert``) the expert
-masks say where lesions are.
+masks say where lesions are. As The Cancer Imaging Archive gives it, a folder of DICOM series a patient beside
+``Annotation_Boxes.xlsx``, there is one box a patient, and no mask.
 """
 
 from __future__ import annotations
@@ -27,6 +28,16 @@ from breastkit.logs import get_logger
 from breastkit.progress import parallel_map
 
 SET_NAME = "breast MRI lesions"
+BOXES = "Annotation_Boxes.xlsx"
+# Columns of the workbook; further ones hold leftovers of formulas. Numbers count from 1.
+_BOUNDS = {
+    "Start Row": "row_min",
+    "End Row": "row_max",
+    "Start Column": "col_min",
+    "End Column": "col_max",
+    "Start Slice": "slice_min",
+    "End Slice": "slice_max",
+}
 _FRACTIONS = (0.7, 0.1, 0.2)
 _FOLDS = 5
 # Lesions of at most these millilitres together are a stratum of the split.
@@ -55,7 +66,7 @@ def prepare_duke(
     cannot be used is named in curation.csv. A folder prepared before keeps its split and what has not changed since.
 
     Args:
-        root: the folder as downloaded, in MAMA-MIA's layout.
+        root: the folder as downloaded: MAMA-MIA's, or that of the archive with Annotation_Boxes.xlsx.
         out: the folder to write.
         cases: text file with one patient a line; only these are used.
         channels: pre-post-subtraction, or one of subtraction, post and pre.
@@ -81,7 +92,10 @@ def prepare_duke(
         "negatives": negatives,
     }
     previous = _previous_patients(out, settings)
-    found, curation = _listed(_find_mamamia(root), cases)
+    boxes = root / BOXES
+    everything, absent = _find_tcia(root, workers) if boxes.is_file() else (_find_mamamia(root), {})
+    found, curation = _listed(everything, cases)
+    curation |= absent
     found, curation = _usable(found, curation, workers)
     official = _official_test(root) if official_split else None
     lists = _deal(found, _volumes(found, workers), seed, official, previous)
@@ -130,7 +144,9 @@ def _find_mamamia(root: Path) -> list[DceCase]:
     images, masks = root / "images", root / "segmentations" / "expert"
     missing = [path.relative_to(root).as_posix() for path in (images, masks) if not path.is_dir()]
     if missing:
-        raise BreastkitError(f"{root} has no {' and no '.join(missing)}; name the folder that holds them.")
+        raise BreastkitError(
+            f"{root} has no {' and no '.join(missing)}, and no {BOXES}; name the folder that holds them."
+        )
     of_name = {stem(path).lower(): path for path in _volumes_in(masks)}
     found = []
     for folder in sorted(path for path in images.iterdir() if path.is_dir() and not path.name.startswith(".")):
@@ -140,6 +156,62 @@ def _find_mamamia(root: Path) -> list[DceCase]:
     if not found:
         raise BreastkitError(f"{images} holds no folder of a patient; name the folder as downloaded.")
     return found
+
+
+def _find_tcia(root: Path, workers: int | None) -> tuple[list[DceCase], dict[str, str]]:
+    """Finds patients with a box and a folder of DICOM series, and says why others cannot be used."""
+    boxes = read_annotation_boxes(root / BOXES)
+    folders = {path.name: path for depth in ("*", "*/*") for path in root.glob(depth) if path.is_dir()}
+    jobs = [(name, folders[name], box) for name, box in boxes.items() if name in folders]
+    if not jobs:
+        raise BreastkitError(
+            f"{root} holds no folder of a patient of {BOXES} such as {next(iter(boxes))}; put the DICOM folders there."
+        )
+    reasons = {name: f"no folder of this name in {root.name}" for name in boxes if name not in folders}
+    without = [path.name for path in folders.values() if re.fullmatch(r"Breast_MRI_\d+", path.name)]
+    reasons |= dict.fromkeys((name for name in without if name not in boxes), f"no box in {BOXES}")
+    found = parallel_map(_tcia_case, jobs, "Looking for phases", workers=workers, unit="patient")
+    reasons |= {name: case for (name, *_), case in zip(jobs, found, strict=True) if isinstance(case, str)}
+    cases = [case for case in found if isinstance(case, DceCase)]
+    if not cases:
+        raise BreastkitError(f"None of {len(jobs)} patients can be used: {found[0]}")
+    return cases, reasons
+
+
+def _tcia_case(job: tuple[str, Path, dict[str, int]]) -> DceCase | str:
+    """Returns a patient, or the sentence that says why it cannot be used."""
+    from breastkit.datasets.dce_series import find_phases
+
+    name, folder, box = job
+    try:
+        study = find_phases(folder)
+    except BreastkitError as error:
+        return str(error)
+    phases = tuple(one if isinstance(one, Path) else one.files[0].parent for one in study.all[:2])
+    return DceCase(name, phases, boxes=(box,))
+
+
+def read_annotation_boxes(path: str | Path) -> dict[str, dict[str, int]]:
+    """Reads the lesion boxes of Duke's patients: bounds from 0, inclusive, slices in the order of InstanceNumber.
+
+    Raises:
+        BreastkitError: if the workbook cannot be read or lacks a column.
+    """
+    import pandas as pd
+
+    path = Path(path)
+    try:
+        table = pd.read_excel(path)
+    except Exception as error:  # openpyxl raises whatever a damaged archive makes it stumble over
+        raise BreastkitError(f"{path} cannot be read as a workbook ({error}); fetch it again.") from error
+    missing = [name for name in ("Patient ID", *_BOUNDS) if name not in table]
+    if missing:
+        raise BreastkitError(f"{path} lacks the column {missing[0]}; fetch it again.")
+    table = table.dropna(subset=["Patient ID", *_BOUNDS])
+    return {
+        str(row["Patient ID"]).strip(): {name: int(row[column]) - 1 for column, name in _BOUNDS.items()}
+        for row in table.to_dict("records")
+    }
 
 
 def _volumes_in(folder: Path) -> list[Path]:

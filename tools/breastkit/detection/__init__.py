@@ -1,0 +1,34 @@
+"""YOLO as a bundle's network: the only part that imports ultralytics (AGPL-3.0)."""
+
+from breastkit.detection.average_precision import AveragePrecision, average_precision, match_boxes
+from breastkit.detection.boxes import overlap, pick_boxes
+from breastkit.detection.candidates import Candidate, LinkBoxesd, find_candidates, link_boxes
+from breastkit.detection.find_lesions import detect_lesions, lesions_on_grid, write_boxes
+from breastkit.detection.score_search import ScoreSearch
+from breastkit.detection.slices import LesionSlices, LoadLesionSliced, PadBoxesd, RandBoxAffined, RandChannelContrastd
+from breastkit.detection.yolo import StartWeights, YoloDetector, YoloLoss, start_from
+
+__all__ = [
+    "AveragePrecision",
+    "Candidate",
+    "LesionSlices",
+    "LinkBoxesd",
+    "LoadLesionSliced",
+    "PadBoxesd",
+    "RandBoxAffined",
+    "RandChannelContrastd",
+    "ScoreSearch",
+    "StartWeights",
+    "YoloDetector",
+    "YoloLoss",
+    "average_precision",
+    "detect_lesions",
+    "find_candidates",
+    "lesions_on_grid",
+    "link_boxes",
+    "match_boxes",
+    "overlap",
+    "pick_boxes",
+    "start_from",
+    "write_boxes",
+]

@@ -1,0 +1,106 @@
+"""From a study to its lesion candidates on the study's own grid, and the file that holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from breastkit.atomic import write_json
+from breastkit.datasets.dce_phases import DEFAULT_CHANNELS, AxialBox, DcePhases, lesion_slices, to_axial
+from breastkit.detection.candidates import Candidate, find_candidates
+from breastkit.transforms.letterbox import Letterbox
+
+Lesion = dict[str, Any]
+
+
+def detect_lesions(
+    phases: DcePhases,
+    predict: Callable[[torch.Tensor], torch.Tensor],
+    *,
+    image_size: int = 224,
+    channels: str = DEFAULT_CHANNELS,
+    score: float = 0.25,
+    most: int | None = None,
+    breast: np.ndarray | None = None,
+) -> list[Lesion]:
+    """Returns the lesion candidates of a study, highest score first, as `write_boxes` writes them.
+
+    Args:
+        phases: the study.
+        predict: takes a volume ``(1, 3, size, size, slices)`` and gives ``(1, 5, anchors, slices)``.
+        image_size: side of the squares the detector was trained on.
+        channels: what it was trained on; see `breastkit.datasets.dce_phases.channel_volume`.
+        score: candidates of lower scores are left out.
+        most: at most so many.
+        breast: a mask on the study's own grid; candidates whose middle lies outside are left out.
+    """
+    squares, box = lesion_slices(phases, image_size, channels)
+    image = torch.from_numpy(squares).permute(3, 1, 2, 0)[None].float() / 255
+    with torch.no_grad():
+        output = predict(image)[0].permute(2, 0, 1).float().cpu().numpy()
+    found = find_candidates(output, score=score)
+    return lesions_on_grid(found, box, phases, breast=breast)[:most]
+
+
+def lesions_on_grid(
+    candidates: Sequence[Candidate], box: Letterbox, phases: DcePhases, *, breast: np.ndarray | None = None
+) -> list[Lesion]:
+    """Returns candidates in the voxels of the study's own grid.
+
+    Args:
+        candidates: in slices and pixels of the squares.
+        box: where the slices lie in their squares.
+        phases: the study, whose arrays are not looked at.
+        breast: as for `detect_lesions`.
+    """
+    inside = None if breast is None else to_axial(np.asarray(breast) > 0, phases.affine)
+    lesions = []
+    for candidate in candidates:
+        z0, y0, x0, z1, y1, x1 = candidate.bounds
+        whole = _voxels(int(z0), int(z1) - 1, (x0, y0, x1, y1), box)
+        if (
+            inside is not None
+            and not inside[tuple((low + high) // 2 for low, high in zip(*_pairs(whole), strict=True))]
+        ):
+            continue
+        boxes = []
+        for number, (*edges, score) in zip(candidate.slices, candidate.boxes, strict=True):
+            own = phases.own_box(_voxels(number, number, edges, box))
+            boxes.append({"slice": own["slice_min"], **own, "score": round(float(score), 4)})
+        lesions.append({"score": round(candidate.score, 4), **phases.own_box(whole), "boxes": boxes})
+    return lesions
+
+
+def _pairs(box: AxialBox) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    return box[0::2], box[1::2]
+
+
+def _voxels(first: int, last: int, edges: Sequence[float], box: Letterbox) -> AxialBox:
+    """Returns the voxels that a box of a square covers: those whose middle lies in it, at least one along each axis."""
+    x0, y0, x1, y1 = edges
+    # The middle of a square's first pixel is 0, its outer edge -0.5; the same holds for voxels.
+    (left, top, *_), (right, bottom, *_) = (box.affine @ [y - 0.5, x - 0.5, 0, 1] for y, x in ((y0, x0), (y1, x1)))
+    bounds = []
+    for low, high, length in ((top, bottom, box.rows), (left, right, box.columns)):
+        start = min(max(round(low + 0.5), 0), length - 1)
+        bounds += [start, max(start, min(round(high - 0.5), length - 1))]
+    return (first, last, *bounds)
+
+
+def write_boxes(path: str | Path, study: str | Path, shape: Sequence[int], lesions: Sequence[Lesion]) -> Path:
+    """Writes the lesion candidates of a study, and returns the path.
+
+    Bounds count from 0 and include both ends, along the axes of the study's own grid, which are called column, row and
+    slice; for DICOM the slices are in the order of InstanceNumber.
+
+    Args:
+        path: the file to write.
+        study: what they were found in.
+        shape: of its grid.
+        lesions: see `detect_lesions`.
+    """
+    return write_json(path, {"file": str(study), "shape": [int(size) for size in shape], "lesions": list(lesions)})

@@ -1,0 +1,90 @@
+"""What inference of the lesion detector writes for every study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from ignite.engine import Engine
+
+from breastkit.atomic import write_text
+from breastkit.datasets.dce_phases import DcePhases
+from breastkit.detection.find_lesions import lesions_on_grid, write_boxes
+from breastkit.errors import BreastkitError
+from breastkit.images import read_volume
+from breastkit.inference.inputs import Inputs
+from breastkit.inference.readable_cases import ReadableCases
+from breastkit.inference.results import Results
+from breastkit.transforms.letterbox import Letterbox
+
+_COLUMNS = ("study", "lesion", "score", "col_min", "col_max", "row_min", "row_max", "slice_min", "slice_max", "slices")
+
+
+class LesionBoxes(Results):
+    """Handler that writes the lesion candidates of every study, on the study's own grid.
+
+    For a study ``x``: ``x_boxes.json`` (`breastkit.detection.write_boxes`). For all of them: ``detections.csv``, one
+    row a candidate, and ``problems.csv`` where studies were left out. The batch must hold ``image`` and ``scan`` as
+    `breastkit.inference.LoadStudyd` gives them, the output the candidates ``pred``.
+
+    Args:
+        output_dir: the folder to write to.
+        inputs: what inference was given.
+        dataset: knows which studies could not be used.
+        breast_mask: candidates outside this breast mask are left out: a file for a single study, or a folder with
+            ``x_breast.nii.gz`` for every study ``x``; None looks everywhere.
+    """
+
+    def __init__(
+        self,
+        output_dir: str | Path,
+        *,
+        inputs: Inputs,
+        dataset: ReadableCases,
+        breast_mask: str | Path | None = None,
+    ) -> None:
+        super().__init__(output_dir, inputs=inputs, dataset=dataset)
+        self._masks = {item["name"]: _mask_of(item["name"], breast_mask, len(inputs.items)) for item in inputs.items}
+        self._rows: list[dict[str, Any]] = []
+
+    def start(self, engine: Engine) -> None:
+        """Makes the folder and begins an empty table."""
+        super().start(engine)
+        self._rows = []
+        self._write_table()
+
+    def write_input(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
+        """Writes the file of one study and the table so far."""
+        name = batch["name"]
+        scan = batch["scan"]
+        phases = DcePhases([], np.asarray(scan.affine, np.float64), tuple(scan.shape[1:]), ())
+        rows, columns = phases.axial(np.empty(phases.shape, bool)).shape[1:]
+        box = Letterbox(rows, columns, batch["image"].shape[1])
+        path, breast = self._masks[name], None
+        if path is not None:
+            breast = read_volume(path, mask=True).array
+            if breast.shape != phases.shape:
+                raise BreastkitError(f"{path} has shape {breast.shape} but {name} {phases.shape}; make one for it.")
+        lesions = lesions_on_grid(output["pred"], box, phases, breast=breast)
+        write_boxes(self.folder / f"{name}_boxes.json", scan.meta["filename_or_obj"], phases.shape, lesions)
+        for number, lesion in enumerate(lesions, start=1):
+            self._rows.append({"study": name, "lesion": number, **lesion, "slices": len(lesion["boxes"])})
+        self._write_table()
+
+    def _write_table(self) -> None:
+        write_text(self.folder / "detections.csv", pd.DataFrame(self._rows, columns=list(_COLUMNS)).to_csv(index=False))
+
+
+def _mask_of(name: str, place: str | Path | None, studies: int) -> Path | None:
+    if place is None:
+        return None
+    place = Path(place)
+    path = place / f"{name}_breast.nii.gz" if place.is_dir() else place
+    if not path.is_file():
+        raise BreastkitError(f"{path} does not exist; make breast masks with the tissue bundle, or leave them out.")
+    if path == place and studies > 1:
+        raise BreastkitError(f"{path} is one mask for {studies} studies; give a folder with one for each.")
+    return path
