@@ -1,9 +1,14 @@
+from pathlib import Path
+
 import pytest
 import torch
 from tests.networks.contract import NetworkContract
 
-from breastkit.networks import AnySize, TransUNet
-from breastkit.networks.transunet import StandardizedConv
+from breastkit.inference import Predictor
+from breastkit.networks import AnySize, TransUNet, from_file
+from breastkit.networks.transunet import SpelledOutGroupNorm, StandardizedConv
+
+NETWORKS = Path(__file__).parents[2] / "bundles/breast_mri_lesion_segmentation/configs/networks.json"
 
 
 def small(in_channels=1, **options):
@@ -57,3 +62,20 @@ def test_standardized_filters_do_not_answer_to_a_constant():
     convolution = StandardizedConv(2, 3, 3, bias=False)
     inside = convolution(torch.full((1, 2, 5, 5), 7.0))
     torch.testing.assert_close(inside, torch.zeros_like(inside), atol=1e-4, rtol=0)
+
+
+def test_group_norm_is_torchs():
+    torch.manual_seed(0)
+    norm, maps = SpelledOutGroupNorm(2, 6), 3 + torch.randn(2, 6, 5, 7)
+    torch.nn.init.normal_(norm.weight)
+    expected = torch.nn.functional.group_norm(maps, 2, norm.weight, norm.bias, norm.eps)
+    torch.testing.assert_close(norm(maps), expected)
+
+
+def test_openvino_computes_the_compact_network():
+    """With torch's group norm this crashed the process, which an export through ONNX did not show."""
+    pytest.importorskip("openvino")
+    network = from_file(NETWORKS, "transunet").eval()
+    slices = torch.rand(1, 3, 64, 64, 2)
+    exact, fast = (Predictor(backend=backend)(slices, network) for backend in ("torch", "openvino"))
+    torch.testing.assert_close(fast, exact, rtol=1e-3, atol=1e-3)

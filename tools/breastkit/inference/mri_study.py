@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from breastkit.transforms.letterbox import Letterbox
 from breastkit.transforms.letterbox_slices import unletterbox
 
 TRUE_BOXES = "true"
+_BOUNDS = ("col_min", "col_max", "row_min", "row_max", "slice_min", "slice_max")
 
 
 class LoadStudyd(MapTransform, InvertibleTransform):
@@ -161,15 +163,21 @@ def read_lesions(path: str | Path, shape: Sequence[int]) -> list[dict[str, Any]]
     Raises:
         BreastkitError: if there is no such file, it holds something else or belongs to a study of another shape.
     """
-    from breastkit.detection import read_boxes
-
-    found = read_boxes(path)
-    if list(found.get("shape", [])) != list(shape):
+    path = Path(path)
+    if not path.is_file():
+        raise BreastkitError(f"{path} does not exist; run the lesion detector on this study first, or give --boxes.")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        lesions, theirs = list(found["lesions"]), [int(size) for size in found["shape"]]
+        edges = [int(lesion[name]) for lesion in lesions for name in _BOUNDS]
+        order = np.argsort([-float(lesion["score"]) for lesion in lesions], kind="stable")
+    except (ValueError, KeyError, TypeError) as error:
+        raise BreastkitError(f"{path} holds no boxes of a lesion detector; let it write them again.") from error
+    if theirs != list(shape) or any(edge < 0 for edge in edges):
         raise BreastkitError(
-            f"{path} holds boxes of a scan of shape {tuple(found.get('shape', ()))}, but this study has "
-            f"{tuple(shape)}; give its own."
+            f"{path} holds boxes of a scan of shape {tuple(theirs)}, but this study has {tuple(shape)}; give its own."
         )
-    return sorted(found["lesions"], key=lambda lesion: -float(lesion["score"]))
+    return [lesions[number] for number in order]
 
 
 def boxes_on_squares(

@@ -20,6 +20,17 @@ class StandardizedConv(nn.Conv2d):
         return conv2d(image, weight, self.bias, self.stride, self.padding)
 
 
+class SpelledOutGroupNorm(nn.GroupNorm):
+    """Group norm as plain sums, because OpenVINO's own crashes the process on a network with many of them."""
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """Returns the normalised maps."""
+        grouped = maps.unflatten(1, (self.num_groups, -1))
+        grouped = grouped - grouped.mean((2, 3, 4), keepdim=True)
+        scale = torch.rsqrt(grouped.square().mean((2, 3, 4), keepdim=True) + self.eps)
+        return (grouped * scale).flatten(1, 2) * self.weight[:, None, None] + self.bias[:, None, None]
+
+
 class Bottleneck(nn.Module):
     """A residual unit of 1×1, 3×3 and 1×1 standardized convolutions with group norm.
 
@@ -46,7 +57,7 @@ class Bottleneck(nn.Module):
             if same
             else nn.Sequential(
                 StandardizedConv(in_channels, out_channels, 1, stride=stride, bias=False),
-                nn.GroupNorm(out_channels, out_channels, eps=1e-5),
+                SpelledOutGroupNorm(out_channels, out_channels, eps=1e-5),
             )
         )
 
@@ -188,7 +199,7 @@ class TransUNet(nn.Module):
 
 def _conv_norm(in_channels: int, out_channels: int, kernel: int, *, stride: int = 1) -> list[nn.Module]:
     convolution = StandardizedConv(in_channels, out_channels, kernel, stride=stride, padding=kernel // 2, bias=False)
-    return [convolution, nn.GroupNorm(min(32, out_channels // 2), out_channels, eps=1e-6)]
+    return [convolution, SpelledOutGroupNorm(min(32, out_channels // 2), out_channels, eps=1e-6)]
 
 
 def _conv_batch_relu(in_channels: int, out_channels: int) -> list[nn.Module]:
