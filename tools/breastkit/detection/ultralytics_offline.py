@@ -15,21 +15,23 @@ from types import ModuleType
 
 import cv2
 import numpy as np
+import PIL.Image
 import torch
 
 
 def ultralytics_module(name: str) -> ModuleType:
     """Returns a module of ultralytics.
 
-    At its first import ultralytics asks the network whether it is online, writes a settings file, and changes settings
-    of numpy, torch, OpenCV and the warnings for the whole process. Here it is told to stay offline, its settings file
-    goes to a temporary folder that disappears with the process, and all else is afterwards what it was.
+    At its first import ultralytics asks the network whether it is online, writes a settings file, and changes what
+    numpy, torch, OpenCV, Pillow and the warnings do in the whole process. Here it is told to stay offline, its settings
+    file goes to a temporary folder that disappears with the process, and all else is afterwards what it was.
 
     Args:
         name: for example ``ultralytics.nn.tasks``.
     """
     if "ultralytics" in sys.modules:
-        return importlib.import_module(name)
+        with _everything_restored():
+            return importlib.import_module(name)
     folder = tempfile.mkdtemp(prefix="breastkit-yolo-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     with _everything_restored():
@@ -39,12 +41,13 @@ def ultralytics_module(name: str) -> ModuleType:
 
 @contextmanager
 def _everything_restored() -> Iterator[None]:
-    environment, save, threads = dict(os.environ), torch.save, cv2.getNumThreads()
+    environment, threads = dict(os.environ), cv2.getNumThreads()
+    save, open_image = torch.save, PIL.Image.open
     with warnings.catch_warnings(), np.printoptions():
         try:
             yield
         finally:
-            torch.save = save
+            torch.save, PIL.Image.open = save, open_image
             torch.set_printoptions(profile="default")
             cv2.setNumThreads(threads)
             os.environ.clear()
