@@ -1,13 +1,11 @@
-import numpy as np
+from breastkit.bench.us import measure, phantom_pictures
+from breastkit.inference.ultrasound import UltrasoundReader
 
-from breastkit.bench.us import reader_of, write_weights
 
-
-def test_every_part_of_the_chain_works_in_what_is_measured(tmp_path):
-    """An empty mask would spare the second classifier, a class of normal the map of the first."""
-    reader = reader_of(write_weights(tmp_path), "torch")
-    gray = np.random.default_rng(0).integers(0, 256, (60, 80), dtype=np.uint8)
-    reading = reader.read(gray)
-    assert reading.mask.all()
-    assert (reading.label, reading.decided_by) == ("malignant", "fusion")
-    assert reading.relevance.shape == gray.shape
+def test_every_part_of_the_chain_works_in_what_is_measured():
+    """Where no lesion is outlined the second classifier would be spared."""
+    pictures = phantom_pictures(3, size=(120, 150))
+    assert {gray.shape for gray in pictures} == {(120, 150)}
+    found, seconds = measure(UltrasoundReader.of_weights(backend="torch"), pictures, explain=True)
+    assert found >= 1
+    assert len(seconds) == 3

@@ -128,12 +128,14 @@ class UltrasoundReader:
     shared out by the variant that tells benign from malignant. Where none was, the former decides alone.
 
     Args:
-        segmenter: outlines.
+        segmenter: outlines; None where `read` is always given a mask.
         classifier: tells benign from malignant.
         normal_classifier: tells normal as well.
     """
 
-    def __init__(self, segmenter: Segmenter, classifier: LesionClassifier, normal_classifier: LesionClassifier) -> None:
+    def __init__(
+        self, segmenter: Segmenter | None, classifier: LesionClassifier, normal_classifier: LesionClassifier
+    ) -> None:
         self.segmenter, self.classifier, self.normal_classifier = segmenter, classifier, normal_classifier
 
     @classmethod
@@ -157,7 +159,7 @@ class UltrasoundReader:
             BreastkitError: if weights are missing or damaged.
         """
         if normal_classifier is None:
-            normal_classifier = Path(bundle_folder(CLASSIFIER), "models", "mask_aware")
+            normal_classifier = shipped_normal_classifier()
         return cls(
             Segmenter(segmenter, **overrides),
             LesionClassifier(classifier, **overrides),
@@ -180,14 +182,15 @@ class UltrasoundReader:
             if explain:
                 classifier.explain(prepared, classifier.classes[-1])
 
-    def read(self, gray: np.ndarray, *, explain: bool = True) -> Reading:
+    def read(self, gray: np.ndarray, *, explain: bool = True, mask: np.ndarray | None = None) -> Reading:
         """Reads one 8-bit gray picture.
 
         Args:
             gray: rows, columns.
             explain: also make the map of what spoke for the class, which takes longer than all the rest.
+            mask: of the lesion, bool, where it was outlined before.
         """
-        mask, probability = self.segmenter(gray)
+        mask, probability = self.segmenter(gray) if mask is None else (mask, mask.astype(np.float32))
         opinions = {}
         for classifier in (self.normal_classifier, self.classifier) if mask.any() else (self.normal_classifier,):
             prepared = classifier.prepare(gray, mask)
@@ -211,6 +214,11 @@ class UltrasoundReader:
             decided_by=decider.architecture,
             relevance=decider.explain(prepared, label) if explain else None,
         )
+
+
+def shipped_normal_classifier() -> Path:
+    """Returns the weights the classifier's bundle ships that can say normal."""
+    return Path(bundle_folder(CLASSIFIER), "models", "mask_aware_b0", "model.pt")
 
 
 def chained(normal: float, given_lesion: Mapping[str, float]) -> dict[str, float]:

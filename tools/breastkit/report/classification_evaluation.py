@@ -95,6 +95,16 @@ class ClassificationEvaluation(EvaluationReport):
         labels = table["class"].map(self.classes.index).to_numpy()
         answers, rules = self._answers(np.stack(self._opinions), labels, table["case"])
         table = pd.concat([table[["case", "image", "class"]], answers, table["mask_dice"]], axis=1)
+        engine.state.metrics.update({name: interval.value for name, interval in self.write(table, rules).items()})
+
+    def write(self, table: pd.DataFrame, rules: Mapping[str, Any]) -> dict[str, Interval]:
+        """Measures answers, writes table, summary and page, and returns the figures.
+
+        Args:
+            table: the columns of ``metrics.csv``; the picture of every image is there already.
+            rules: by what was decided.
+        """
+        labels = table["class"].map(self.classes.index).to_numpy()
         write_text(self.folder / "metrics.csv", table.round(5).to_csv(index=False))
         probabilities = table[[f"p_{name}" for name in self.classes]].to_numpy()
         decided = table["predicted"].map(self.classes.index).to_numpy()
@@ -121,8 +131,8 @@ class ClassificationEvaluation(EvaluationReport):
                 "prevalence_of_decision_curve": self.prevalence,
             }
         )
-        engine.state.metrics.update({name: interval.value for name, interval in figures.items()})
         self._write_classification_page(table, {**figures, **others}, confusion, rules)
+        return figures
 
     def _answers(
         self, opinions: np.ndarray, labels: np.ndarray, cases: pd.Series
