@@ -40,6 +40,8 @@ class YoloDetector(nn.Module):
         self.model = ultralytics_module("ultralytics.nn.tasks").DetectionModel(
             model, ch=in_channels, nc=1, verbose=False
         )
+        # Anchors kept from the call before would make a traced network another one than the first time.
+        self.model.model[-1].dynamic = True
 
     @property
     def strides(self) -> list[float]:
