@@ -1,7 +1,7 @@
 # Every target prepares .venv by itself (about 10 GB, 5 to 10 minutes, once) and is instant when nothing changed.
 #   make PYTHON=/path/to/python3.11 ...   another interpreter
 #   make TORCH_INDEX=URL ...              a pip index to take torch from, for example one with CPU builds
-#   make SERVE=0 demo                     make the demo's page and do not show it
+#   make SERVE=0 demo                     make the demo, check that its server answers, and end
 SHELL := /bin/bash
 READY := .venv/.ready
 PY := .venv/bin/python
@@ -16,8 +16,8 @@ export MLFLOW_DISABLE_TELEMETRY := true
 
 .PHONY: help demo serve test test-all lint bench environment FORCE
 help:
-	@echo "make demo      make phantom studies, run the pipelines on them, show the results on a page"
-	@echo "make serve     show the demo's page on http://127.0.0.1:8000 again"
+	@echo "make demo      make phantom studies, run the pipelines on them, serve them to annotate"
+	@echo "make serve     serve the demo's studies and results on http://127.0.0.1:8000 again"
 	@echo "make test      the tests (under 20 minutes on two cores)"
 	@echo "make test-all  the tests with the slow ones and those that need an accelerator"
 	@echo "make lint      style, import directions, what configs may name"

@@ -1,19 +1,15 @@
 """The demonstration's parts, on small phantoms; the whole of it is run by `make demo` in `.ci/run`."""
 
 import json
-import os
 import shutil
-import signal
-import socket
-import subprocess
 import sys
-import urllib.request
 
 import numpy as np
 import pytest
 
 from breastkit.datasets.phantoms.mri import write_mri_phantoms
 from breastkit.datasets.phantoms.us import write_us_phantoms
+from breastkit.dicom.write_us import write_us_dicom
 from breastkit.errors import BreastkitError
 from breastkit.images import read_mask, write_png
 from breastkit.report import demo
@@ -148,30 +144,14 @@ def test_a_bundle_that_does_not_run_ends_in_its_last_line(tmp_path, monkeypatch)
     assert str(error.value) == "some_bundle did not run: x.nii.gz is empty; export it again."
 
 
-def test_a_port_that_is_taken(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        with pytest.raises(
-            BreastkitError, match=f"Port {port} is in use; stop what uses it or choose another with --port"
-        ):
-            demo.serve_folder(tmp_path, port=port)
+def test_the_server_over_a_demonstration_is_checked(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 255, (40, 60), dtype=np.uint8)
+    write_us_dicom(tmp_path / "studies" / "us.dcm", picture, spacing=0.1, patient="US", uid_seed="demo test")
+    with pytest.raises(BreastkitError, match="/results/ does not answer"):
+        # The last of the pages, so that all others answered; there is no index.html to show.
+        demo.check_pages(tmp_path)
 
 
-def test_serving_until_ctrl_c(tmp_path):
-    (tmp_path / "index.html").write_text("<h1>hello</h1>")
-    program = (
-        "import sys; from breastkit.logs import log_to_stderr; from breastkit.report.demo import serve_folder; "
-        "log_to_stderr(); serve_folder(sys.argv[1], port=0)"
-    )
-    command = [sys.executable, "-c", program, str(tmp_path)]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            address = process.stderr.readline().split("Open ")[1].split()[0]
-            assert address.startswith("http://127.0.0.1:")
-            with urllib.request.urlopen(address, timeout=20) as answer:
-                assert b"hello" in answer.read()
-            os.kill(process.pid, signal.SIGINT)
-            assert "the page stays where it is" in process.communicate(timeout=30)[1]
-        finally:
-            process.kill()
-    assert process.returncode == 0
+def test_no_server_without_studies(tmp_path):
+    with pytest.raises(BreastkitError, match=r"did not start: .*studies is no folder"):
+        demo.check_pages(tmp_path)

@@ -19,7 +19,7 @@ COMMANDS = Group(
     {
         "demo": Verb(
             "breastkit.report.demo:run_demo",
-            "make phantom studies, run the pipelines on them, show the results on a page",
+            "make phantom studies, run the pipelines on them, serve them to annotate",
             "breastkit demo --no-serve",
         ),
         "data": Group(

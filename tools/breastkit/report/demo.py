@@ -1,15 +1,18 @@
-"""The demonstration: phantom studies, what the bundles make of them, one page to look at it all."""
+"""The demonstration: phantom studies, what the bundles make of them, and the annotation server over them."""
 
 from __future__ import annotations
 
 import csv
 import json
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import tempfile
+import urllib.request
 from collections.abc import Callable
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -31,21 +34,22 @@ _log = get_logger(__name__)
 
 
 def run_demo(out: str = "work/demo", *, seed: int = 1, serve: bool | None = None, port: int = 8000) -> Path:
-    """Makes a breast MRI and a breast ultrasound phantom, runs the bundles on them, and shows the results on a page.
+    """Makes phantom studies, runs the bundles on them, shows the results on a page, and serves all to annotate.
 
     What an earlier run made with the same settings is kept, so a second run takes seconds.
 
     Args:
         out: the folder to write.
         seed: another seed gives other phantoms.
-        serve: show the page to this machine's browsers until Ctrl-C; by default where there is a terminal.
-        port: the page is shown on 127.0.0.1 with this port.
+        serve: keep the annotation server up until Ctrl-C, by default where there is a terminal; otherwise it is
+            started, its pages are checked, and it is stopped.
+        port: the server is on 127.0.0.1 with this port.
 
     Returns:
         The page.
 
     Raises:
-        BreastkitError: if the folder cannot be written or a bundle does not run.
+        BreastkitError: if the folder cannot be written, a bundle or the server does not run, or the port is taken.
     """
     folder = make_folder(out)
     mri = _made_once(folder / "mri", {"seed": seed}, partial(_make_mri, seed=seed))
@@ -57,35 +61,76 @@ def run_demo(out: str = "work/demo", *, seed: int = 1, serve: bool | None = None
         "diagnosis": _diagnose(folder / "diagnosis", pictures, seed),
     }
     page = _write_page(folder, mri, ultrasound, results, seed)
+    _made_once(folder / "studies", {"seed": seed}, partial(_make_studies, seed=seed))
     _log.info("The page: %s", page.resolve().as_uri())
     if serve if serve is not None else sys.stdin.isatty() and sys.stdout.isatty():
-        serve_folder(folder, port=port)
+        from breastkit.server.serve import serve_studies
+
+        _log.info("Starting the annotation server; Ctrl-C ends it.")
+        serve_studies(port=port, **_server_options(folder))
+    else:
+        check_pages(folder)
     return page
 
 
-def serve_folder(folder: str | Path, *, port: int = 8000) -> None:
-    """Shows a folder of pages to browsers on this machine alone, until Ctrl-C.
+def check_pages(folder: str | Path) -> None:
+    """Starts the annotation server over a demonstration, makes sure that its pages answer, and stops it.
+
+    Args:
+        folder: of the demonstration.
 
     Raises:
-        BreastkitError: if the port is taken.
+        BreastkitError: if the server does not start or a page does not answer.
     """
-    try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), partial(_QuietHandler, directory=str(folder)))
-    except OSError as error:
-        raise BreastkitError(f"Port {port} is in use; stop what uses it or choose another with --port.") from error
-    with server:
-        _log.info("Open http://127.0.0.1:%d/ in a browser; Ctrl-C ends.", server.server_port)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    words = [f"--{name}={value}" for name, value in _server_options(Path(folder)).items()]
+    command = [sys.executable, "-m", "breastkit.cli", "serve", f"--port={port}", *words]
+    with tempfile.TemporaryFile("w+") as said:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True)
         try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            _log.info("No longer shown; the page stays where it is.")
+            if not any(line.startswith("Ready: ") for line in process.stdout):
+                said.seek(0)
+                last = (said.read().strip() or "it said nothing").splitlines()[-1]
+                raise BreastkitError(f"The annotation server did not start: {last}")
+            for page in _PAGES:
+                _open_page(f"http://127.0.0.1:{port}{page}")
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(60)
+            process.stdout.close()
+    _log.info("The annotation server answers: %s.", ", ".join(_PAGES))
 
 
-class _QuietHandler(SimpleHTTPRequestHandler):
-    """Serves files without a line for each of them."""
+_PAGES = ("/", "/info/", "/ohif/", "/dicom-web/studies", "/results/")
 
-    def log_message(self, format: str, *arguments: Any) -> None:
-        """Says nothing: a demonstration needs no access log."""
+
+def _open_page(address: str) -> None:
+    try:
+        with urllib.request.urlopen(address, timeout=60) as answer:
+            answer.read()
+    except OSError as error:
+        raise BreastkitError(f"{address} does not answer ({error}); look at the annotation server's log.") from error
+
+
+def _server_options(folder: Path) -> dict[str, str]:
+    """Returns what the annotation server is started with, over a demonstration."""
+    return {
+        "studies": str(folder / "studies"),
+        "labels": str(folder / "labels"),
+        "models": str(folder / "models"),
+        "pages": str(folder),
+    }
+
+
+def _make_studies(folder: Path, *, seed: int) -> None:
+    from breastkit.datasets.phantoms.mri import write_mri_phantoms
+    from breastkit.datasets.phantoms.us import write_us_phantoms
+
+    # Smaller than real ones, so that a model's first answer takes seconds on any computer.
+    write_mri_phantoms(str(folder / "mri"), cases=2, seed=seed, dicom=True, size=128)
+    write_us_phantoms(folder / "us", cases=3, seed=seed, dicom=True)
 
 
 def _made_once(folder: Path, settings: dict[str, Any], make: Callable[[Path], None]) -> Path:

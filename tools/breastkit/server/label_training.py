@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -169,7 +170,11 @@ class LabelTraining:
             raise BreastkitError("A training is running; stop it or wait.")
         number = max((int(path.name) for path in self.folder.glob("[0-9]*")), default=0) + 1
         job = make_folder(self.folder / f"{number:06d}")
-        prepare_labels(self.store, job / "cases")
+        try:
+            prepare_labels(self.store, job / "cases")
+        except BreastkitError:
+            shutil.rmtree(job)
+            raise
         settings = {"bundle": str(bundle), "models": str(self.models.resolve()), "options": options.model_dump()}
         write_json(job / "job.json", settings)
         with (job / "log.txt").open("wb") as log:

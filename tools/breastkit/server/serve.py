@@ -13,6 +13,7 @@ from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
 from breastkit.server.access import is_loopback
 from breastkit.server.monailabel_fixes import prepare
+from breastkit.server.study_images import refuse_missing_studies
 from breastkit.server.ultrasound_page import refuse_taken_port
 from breastkit.training.promotion import PROMOTED_FOLDER
 
@@ -53,6 +54,8 @@ def serve_studies(
     if not is_loopback(host) and users is None:
         raise BreastkitError(f"{host} can be reached by others; give --users, a file from 'breastkit users set'.")
     refuse_taken_port(host, port)
+    # Asked before MONAI Label is loaded, which takes a while.
+    refuse_missing_studies(studies)
     conf = {"labels": labels, "models": models, "users": users, "origins": origins, "pages": pages}
     _settle(studies, port, {name: value for name, value in conf.items() if value})
     import uvicorn

@@ -265,6 +265,18 @@ def frames_of(image: StudyImage) -> list[tuple[np.ndarray, tuple[slice, slice]]]
     return found
 
 
+def refuse_missing_studies(studies: str) -> None:
+    """Refuses a place that is no folder and no address.
+
+    Raises:
+        BreastkitError: if it is neither.
+    """
+    if not studies.startswith(("http://", "https://")) and not Path(studies).is_dir():
+        raise BreastkitError(
+            f"{studies} is no folder; name a folder of NIfTI, pictures or DICOM, or a DICOMweb address."
+        )
+
+
 # What a client may call an image it sends; also safe as the name of a file.
 NAME_OF_NEW_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _()+-]{0,99}")
 

@@ -21,7 +21,16 @@ from breastkit.logs import get_logger
 from breastkit.server.label_files import read_labels
 from breastkit.server.remote_images import RemoteImages
 from breastkit.server.saved_labels import CLASSES, FINAL, SavedLabel, SavedLabels
-from breastkit.server.study_images import DicomImages, FileImages, Form, StudyImage, StudyImages, add_image, series_of
+from breastkit.server.study_images import (
+    DicomImages,
+    FileImages,
+    Form,
+    StudyImage,
+    StudyImages,
+    add_image,
+    refuse_missing_studies,
+    series_of,
+)
 
 _log = get_logger(__name__)
 LABELS_FOLDER = "labels"
@@ -302,8 +311,9 @@ def _names_and_class(params: Mapping[str, Any], labels: np.ndarray) -> tuple[dic
             names[f"label {number}" if names else "lesion"] = number
     of_class = params.get("class")
     if of_class is None:
-        said = {name.lower() for name, number in names.items() if number in present} & set(CLASSES)
-        of_class = next((name for name in reversed(CLASSES) if name in said), None)
+        # An empty segment says something only where there is nothing else.
+        told = [name for name, number in names.items() if number in present or not present]
+        of_class = next((name for name in reversed(CLASSES) if name in {one.lower() for one in told}), None)
     elif not isinstance(of_class, str):
         raise BreastkitError(f"The class of an image is one of {', '.join(CLASSES)}; send one of these.")
     return names or {"lesion": 1}, of_class
@@ -324,8 +334,7 @@ def open_store(studies: str, *, labels: str | Path | None = None, kinds: Mapping
         folder = make_folder(labels or Path("work", LABELS_FOLDER))
         return StudyStore(RemoteImages(studies, folder / ".cache"), folder, kinds=kinds)
     place = Path(studies)
-    if not place.is_dir():
-        raise BreastkitError(f"{place} is no folder; name a folder of NIfTI, pictures or DICOM, or a DICOMweb address.")
+    refuse_missing_studies(studies)
     folder = make_folder(labels or place / LABELS_FOLDER)
     if any(is_dicom(path) for path in place.rglob("*") if path.is_file() and folder not in path.parents):
         stored = make_folder(folder / "dicom")

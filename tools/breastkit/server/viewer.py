@@ -39,6 +39,36 @@ class Correction:
     after: str
 
 
+_THIS_SERVER = "window.location.href.split('/ohif')[0] + '/'"
+# The panel writes labels into a volume; where pictures are shown one by one, into each picture's own labels, at the
+# place that the label map's header gives them.
+_LABELS_OF_A_STACK = """(() => {
+        const { imageIds } = esm.segmentation.state.getSegmentation('1').representationData.Labelmap;
+        const { spaceDirections, spaceOrigin } = ret.header;
+        const step = spaceDirections && spaceDirections[2];
+        const ordered = [];
+        imageIds.map(one => dist_esm.cache.getImage(one)).forEach((image, position) => {
+          const plane = dist_esm.metaData.get('imagePlaneModule', image.referencedImageId) || {};
+          const corner = plane.imagePositionPatient;
+          if (imageIds.length === 1 || !corner || !step) {
+            ordered[position] = image;
+            return;
+          }
+          const along = [0, 1, 2].reduce((sum, axis) => sum + (corner[axis] - spaceOrigin[axis]) * step[axis], 0);
+          ordered[Math.round(along / step.reduce((sum, one) => sum + one * one, 0))] = image;
+        });
+        const parts = ordered.map(image => image.voxelManager.getScalarData());
+        return { voxelManager: {
+          getCompleteScalarDataArray: () => Uint8Array.from(parts.flatMap(part => Array.from(part))),
+          setCompleteScalarDataArray: data => {
+            let at = 0;
+            for (const part of parts) {
+              part.set(data.subarray(at, at + part.length));
+              at += part.length;
+            }
+          }
+        } };
+      })()"""
 CORRECTIONS = (
     Correction(
         "*.bundle.*.js",
@@ -49,7 +79,17 @@ CORRECTIONS = (
         "*.bundle.*.js",
         "CookieUtils.getCookieString('MONAILABEL_SERVER_URL', "
         "'http://' + window.location.host.split(':')[0] + ':8000/')",
-        "window.location.href.split('/ohif')[0] + '/'",
+        _THIS_SERVER,
+    ),
+    Correction("*.bundle.*.js", "this.serverURI = 'http://127.0.0.1:8000';", f"this.serverURI = {_THIS_SERVER};"),
+    # Its three planes need a volume; a single ultrasound picture is none.
+    Correction(
+        "*.bundle.*.js", "hangingProtocol: 'mpr',\n    // hangingProtocol: [''],", "hangingProtocol: 'default',"
+    ),
+    Correction(
+        "*.bundle.*.js",
+        "const volumeLoadObject = segmentationService.getLabelmapVolume('1');",
+        f"const volumeLoadObject = segmentationService.getLabelmapVolume('1') || {_LABELS_OF_A_STACK};",
     ),
     Correction(
         "*.bundle.*.js",
@@ -58,7 +98,10 @@ CORRECTIONS = (
         "      await dataSource.store.dicom(naturalizedReport);",
     ),
 )
-_FONTS = re.compile(r'<link rel="preconnect" href="https://fonts[^>]*>|<link href="https://fonts\.googleapis[^>]*>')
+_FONTS = re.compile(
+    r'<link rel="preconnect" href="https://fonts[^>]*>|<link href="https://fonts\.googleapis[^>]*>'
+    r"|@import url\(https://fonts\.googleapis[^)]*\);"
+)
 
 
 def viewer_folder() -> Path:
@@ -90,7 +133,7 @@ def corrected(path: Path, root: str) -> bytes:
     for one in CORRECTIONS:
         if path.match(one.files):
             text = text.replace(one.before, one.after)
-    if path.name == "index.html":
+    if path.suffix in (".html", ".css"):
         text = _FONTS.sub("", text)
     return (text.replace(_PUBLISHED_AT, f"{root}{_PUBLISHED_AT}") if root else text).encode()
 
