@@ -19,4 +19,4 @@ def test_nothing_outside_ultralytics_changes(tmp_path):
         [sys.executable, "-c", CODE], capture_output=True, text=True, env={**os.environ, **home}, cwd=tmp_path
     )
     assert process.returncode == 0, process.stderr
-    assert not list(tmp_path.iterdir())
+    assert not [path for path in tmp_path.rglob("*") if "ultralytics" in path.name.lower()]
