@@ -56,7 +56,7 @@ def _evaluated(folders: Sequence[Path]) -> dict[str, tuple[float, Path]]:
     for folder in folders:
         evaluation = PictureEvaluation(folder / "evaluation")
         table = pd.read_csv(folder / "evaluation" / "metrics.csv")
-        if "image" not in table:
+        if not {"image", "dice"} <= set(table):
             continue
         # Of pictures, those with a lesion; patients, who have no such column, all have one.
         for row in (table[table["lesion"]] if "lesion" in table else table).itertuples():
