@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from lib.infers import BundleInfer
-from lib.strategies import STRATEGIES
+from lib.strategies import First, Random, Uncertainty
 from lib.trainers import BundleTraining
 from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 
+from breastkit.server.inference_queue import InferenceQueue
 from breastkit.server.label_training import LabelTraining
 from breastkit.server.served_models import find_models
 from breastkit.server.study_store import StudyStore, open_store
+from breastkit.server.uncertainty import UncertaintyScores
 from breastkit.training.promotion import PROMOTED_FOLDER, weights_in_use
 
 
@@ -30,8 +32,11 @@ class BreastMonaiLabel(MONAILabelApp):
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         self._promoted = Path(conf.get("models", PROMOTED_FOLDER))
         self.models = find_models(chosen=lambda bundle: weights_in_use(bundle, models=self._promoted))
-        self.trainers = {name: one for name, one in self.models.items() if one.task == "segmentation" and one.flat}
-        self.strategies = dict(STRATEGIES)
+        # Pictures are of ultrasound unless they say otherwise, so its models come first.
+        flat = [one for one in self.models.values() if one.task == "segmentation" and one.flat]
+        self.trainers = {one.name: one for one in sorted(flat, key=lambda one: one.modality != "US")}
+        self.queue = InferenceQueue()
+        self.strategies: dict[str, Any] = {"first": First(), "random": Random()}
         # Sessions are the server's own, and nothing is scored unasked.
         settings.MONAI_LABEL_SESSIONS = False
         settings.MONAI_LABEL_AUTO_UPDATE_SCORING = False
@@ -60,6 +65,10 @@ class BreastMonaiLabel(MONAILabelApp):
 
     def init_strategies(self) -> dict[str, Any]:
         """Returns the ways to choose the next image."""
+        if self.trainers:
+            store, model = self.datastore(), next(iter(self.trainers.values()))
+            scores = UncertaintyScores(store.images, model, self.queue, store.folder / ".cache" / "uncertainty.json")
+            self.strategies["uncertainty"] = Uncertainty(scores)
         return self.strategies
 
     def init_batch_infer(self) -> dict[str, Any]:

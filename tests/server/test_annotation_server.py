@@ -22,8 +22,8 @@ from breastkit.dicom.write_us import write_us_dicom
 from breastkit.images import read_mask, write_nifti, write_png
 from breastkit.inference.ultrasound import Segmenter
 from breastkit.metrics.segmentation import dice
-from breastkit.server.inference_queue import InferenceQueue
 from breastkit.server.monailabel_fixes import prepare
+from breastkit.server.uncertainty import uncertainty_of
 from breastkit.training.weights import read_model_json
 
 prepare()
@@ -64,13 +64,8 @@ def lesion():
 
 
 @pytest.fixture(scope="module")
-def queue():
-    return InferenceQueue(waiting=1)
-
-
-@pytest.fixture(scope="module")
-def server(studies, queue):
-    with served(studies[0], queue=queue) as (address, app):
+def server(studies):
+    with served(studies[0]) as (address, app):
         yield address, app
 
 
@@ -159,13 +154,32 @@ def test_a_model_of_pictures_refuses_a_volume_with_a_sentence(server):
     assert "choose another model" in answer.json()["detail"]
 
 
+def test_the_least_sure_picture_comes_next(client, server):
+    # Nothing is known yet: the first, while the background begins.
+    assert client.next_sample("uncertainty", {})["id"] == "axial"
+    app = server[1]
+    app.strategies["uncertainty"].scores.score_all()
+    known = app.strategies["uncertainty"].scores.known()
+    assert set(known) == {"us"}
+    assert 0 < known["us"] <= 1
+    assert client.next_sample("uncertainty", {})["id"] == "us"
+
+
+def test_how_unsure_an_outline_is():
+    assert uncertainty_of(np.array([0.0, 1.0])) == 0
+    assert uncertainty_of(np.array([0.0, 0.5])) == 1
+    assert uncertainty_of(np.zeros(4)) == 0
+
+
 def test_images_are_downloaded_as_they_are(server, studies):
     answer = requests.get(f"{server[0]}/datastore/image?image=us")
     assert answer.content == (studies[0] / "us.png").read_bytes()
 
 
-def test_others_are_answered_while_one_computes_and_too_many_are_sent_away(server, queue):
-    address, _ = server
+def test_others_are_answered_while_one_computes_and_too_many_are_sent_away(server, monkeypatch):
+    address, app = server
+    queue = app.queue
+    monkeypatch.setattr(queue, "waiting", 1)
     begun, may_end = threading.Event(), threading.Event()
     holder = threading.Thread(target=queue.run, args=(lambda: (begun.set(), may_end.wait(120)),))
     holder.start()

@@ -8,6 +8,8 @@ from typing import Any
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
 
+from breastkit.server.uncertainty import UncertaintyScores
+
 
 class First(Strategy):
     """The first image without a label, in the order of the list."""
@@ -32,4 +34,21 @@ class Random(Strategy):
         return random.choice(images) if images else None
 
 
-STRATEGIES = {"first": First(), "random": Random()}
+class Uncertainty(Strategy):
+    """The picture without a label of which the model is least sure; while nothing is known, the first.
+
+    Args:
+        scores: how unsure it is of each.
+    """
+
+    def __init__(self, scores: UncertaintyScores) -> None:
+        super().__init__("The picture without a label of which the model is least sure")
+        self.scores = scores
+
+    def __call__(self, request: dict[str, Any], datastore: Datastore) -> str | None:
+        """Returns the identifier of an image, None if all have labels."""
+        images, known = datastore.get_unlabeled_images(), self.scores.known()
+        if any(image not in known for image in images):
+            self.scores.score_in_background()
+        # Of equals, and of those not scored yet, the first in the list.
+        return max(images, key=lambda image: known.get(image, -0.5)) if images else None

@@ -18,7 +18,7 @@ from breastkit.server.access import LARGEST_REQUEST, AccessControl, logging_in
 from breastkit.server.dicom_store import store_app
 from breastkit.server.endpoints import choosing, inferring, informing, lending, storing, training
 from breastkit.server.forwarded_dicomweb import forwarding
-from breastkit.server.inference_queue import BusyError, InferenceQueue
+from breastkit.server.inference_queue import BusyError
 from breastkit.server.remote_images import RemoteImages
 from breastkit.server.sessions import Sessions
 from breastkit.server.start_page import starting
@@ -33,7 +33,6 @@ def build_application(
     users: Users | None = None,
     origins: Iterable[str] = (),
     pages: str | Path | None = None,
-    queue: InferenceQueue | None = None,
     largest_request: int = LARGEST_REQUEST,
 ) -> Any:
     """Returns the ASGI application around a MONAI Label app.
@@ -43,7 +42,6 @@ def build_application(
         users: those who may log in; None to serve this machine alone.
         origins: addresses of pages, beside our own, that may ask.
         pages: a folder of pages to show under ``/results/``.
-        queue: runs the inferences; by default one at a time with eight waiting.
         largest_request: most bytes of one request.
     """
     sessions = Sessions()
@@ -56,7 +54,7 @@ def build_application(
     server = FastAPI(title="Breast imaging annotation", docs_url=None, redoc_url=None, lifespan=lifespan)
     for router in (
         informing(app),
-        inferring(app, queue or InferenceQueue(), sessions),
+        inferring(app, app.queue, sessions),
         storing(app),
         choosing(app),
         lending(sessions),

@@ -71,6 +71,7 @@ class ServedModel(ABC):
         self.name, self.folder, self.task, self.labels, self.flat = name, folder, task, labels, flat
         metadata = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
         self.description, self.version = str(metadata["description"]), str(metadata["version"])
+        self.modality = str(metadata["network_data_format"]["inputs"]["image"]["modality"])
         self._opening = threading.Lock()
         self._opened: tuple[str, Any] = ("", None)
 
@@ -171,11 +172,17 @@ class SegmentationModel(ServedModel):
         mask = self._mask(str(path)).astype(np.uint8)
         return Prediction(mask * np.uint8(number), np.asarray(nibabel.load(path).affine, dtype=np.float64), {})
 
+    def probability(self, gray: np.ndarray) -> np.ndarray:
+        """Returns the probability of every pixel of a picture to belong to what is outlined."""
+        return self._finished(gray)["probability"][0].cpu().numpy()
+
     def _mask(self, source: Any) -> np.ndarray:
+        return self._finished(source)["pred"][0].cpu().numpy() > 0
+
+    def _finished(self, source: Any) -> dict[str, Any]:
         bundle, postprocessing = self.opened()
         prepared = bundle.preprocessing({"image": source})
-        finished = postprocessing({**prepared, "pred": bundle.run(prepared)})
-        return finished["pred"][0].cpu().numpy() > 0
+        return postprocessing({**prepared, "pred": bundle.run(prepared)})
 
 
 class UltrasoundDiagnosis(ServedModel):
@@ -241,8 +248,9 @@ def find_models(bundles: str | Path | None = None, *, chosen: Chosen = shipped_w
     """
     folder = Path(bundles) if bundles is not None else Path(bundle_folder(SEGMENTER)).parent
     found: dict[str, ServedModel] = {}
-    for metadata in sorted(folder.glob("*/configs/metadata.json")):
-        bundle = metadata.parents[1]
+    bundles_there = [path.parents[1] for path in folder.glob("*/configs/metadata.json")]
+    # Viewers offer the first one first: those of the breast.
+    for bundle in sorted(bundles_there, key=lambda path: (not path.name.startswith("breast"), path.name)):
         if not shipped_weights(bundle).is_file():
             continue
         try:
