@@ -36,7 +36,6 @@ class TestBreastMriLesionDetection(BundleContract):
     options = {"image_size": 64, "batch_size": 8}  # noqa: RUF012
     input_channels = 3
     break_at = 5
-    ships_weights = False
 
     def tiny_data(self, folder):
         for number in range(CASES):

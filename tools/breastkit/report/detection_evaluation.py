@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,7 +18,7 @@ from breastkit.detection import LesionSlices, average_precision, find_candidates
 from breastkit.detection.average_precision import OVERLAPS
 from breastkit.detection.candidates import Candidate
 from breastkit.images import read_mask, write_png
-from breastkit.metrics import Interval
+from breastkit.metrics import Interval, share_interval
 from breastkit.metrics.froc import (
     RATES,
     CaseFindings,
@@ -35,6 +35,7 @@ _HIT = 0.1
 _LOWEST = 0.01
 _SIZES_MM = (10.0, 20.0)
 _RATE_OF_SIZES = 1.0
+_RESAMPLES = 500
 
 
 class DetectionEvaluation(EvaluationReport):
@@ -105,12 +106,10 @@ class DetectionEvaluation(EvaluationReport):
     def finish(self, engine: Engine) -> None:
         """Writes tables, curve, summary and page, and tells the engine the figures."""
         names = self.dataset.names
-        findings, rows, lesion_rows, scores, hits, truths = [], [], [], [], [], 0
+        findings, rows, lesion_rows, boxes_of_cases = [], [], [], []
         for case in sorted(self._outputs):
             boxes = self._boxes_of(case)
-            scores.append(boxes[0])
-            hits.append(boxes[1])
-            truths += boxes[2]
+            boxes_of_cases.append(boxes)
             lesions = self._lesions_of(case)
             candidates = self._candidates_of(case)
             found = _compared(lesions, candidates)
@@ -121,16 +120,14 @@ class DetectionEvaluation(EvaluationReport):
                 for size, score in zip(found.sizes, found.lesions, strict=True)
             ]
             self._draw(case, names[case], lesions, candidates)
-        score, hit = np.concatenate(scores), np.concatenate(hits)
-        precisions = [average_precision(score, hit[:, column], truths) for column in range(len(OVERLAPS))]
         table = pd.DataFrame(rows)
         write_text(self.folder / "metrics.csv", table.round(5).to_csv(index=False))
         columns = ["case", "diameter_mm", "score"]
         write_text(self.folder / "lesions.csv", pd.DataFrame(lesion_rows, columns=columns).round(4).to_csv(index=False))
-        self._write_figures(engine, table, findings, precisions)
+        self._write_figures(engine, table, findings, _precision_intervals(boxes_of_cases))
 
     def _write_figures(
-        self, engine: Engine, table: pd.DataFrame, findings: list[CaseFindings], precisions: list[float]
+        self, engine: Engine, table: pd.DataFrame, findings: list[CaseFindings], precisions: tuple[Interval, Interval]
     ) -> None:
         curve = froc_curve(findings)
         froc = pd.DataFrame(dict(zip(("score", "false_candidates_per_case", "sensitivity"), curve, strict=True)))
@@ -138,7 +135,7 @@ class DetectionEvaluation(EvaluationReport):
         rates = {rate: sensitivity_interval(findings, rate) for rate in RATES}
         self._draw_curve(curve, rates)
         sizes = found_by_size(findings, _SIZES_MM, rate=_RATE_OF_SIZES)
-        map50, map50_95 = precisions[0], float(np.mean(precisions))
+        map50, map50_95 = precisions
         self._write_summary(
             {
                 "patients": len(findings),
@@ -152,18 +149,17 @@ class DetectionEvaluation(EvaluationReport):
                 ],
             }
         )
-        engine.state.metrics.update({"box_map50": map50, "box_map50_95": map50_95})
+        engine.state.metrics.update({"box_map50": map50.value, "box_map50_95": map50_95.value})
         engine.state.metrics["sensitivity_at_1"] = sensitivity_at(findings, 1.0)
-        nothing = (float("nan"), float("nan"))
         means = {f"Sensitivity at {rate:g} false candidates a patient": value for rate, value in rates.items()}
         means |= {
-            "Average precision of boxes, overlap 0.5": Interval(map50, *nothing),
-            "Average precision of boxes, overlap 0.5 to 0.95": Interval(map50_95, *nothing),
+            "Average precision of boxes, overlap 0.5": map50,
+            "Average precision of boxes, overlap 0.5 to 0.95": map50_95,
         }
         for low, high, found, count in sizes:
             upper = f"to {high:g}" if np.isfinite(high) else "and more"
             name = f"Lesions of {low:g} {upper} mm found at 1 false candidate a patient ({found} of {count})"
-            means[name] = Interval(found / count if count else float("nan"), *nothing)
+            means[name] = share_interval(found, count)
         headline = [name for name in means if " at 1 false candidates" in name or name.endswith("overlap 0.5")]
         worst_first = table.assign(missed=table["lesions"] - table["found"]).sort_values(
             ["missed", "false_candidates"], ascending=False, kind="stable"
@@ -253,6 +249,23 @@ class DetectionEvaluation(EvaluationReport):
         axes.grid(alpha=0.3)
         with atomic_path(self.folder / "froc.png") as temporary:
             figure.savefig(temporary, dpi=110)
+
+
+def _precision_intervals(cases: list[tuple[np.ndarray, np.ndarray, int]]) -> tuple[Interval, Interval]:
+    """Returns average precision at an overlap of 0.5 and over all overlaps, with 95 % intervals over patients."""
+
+    def figures(chosen: Sequence[tuple[np.ndarray, np.ndarray, int]]) -> tuple[float, float]:
+        score, hit = (np.concatenate([case[part] for case in chosen]) for part in (0, 1))
+        truths = sum(case[2] for case in chosen)
+        every = [average_precision(score, hit[:, column], truths) for column in range(len(OVERLAPS))]
+        return every[0], float(np.mean(every))
+
+    value = figures(cases)
+    if len(cases) < 2 or not np.isfinite(value).all():
+        return tuple(Interval(each, np.nan, np.nan) for each in value)
+    draw = np.random.default_rng(0).integers(len(cases), size=(_RESAMPLES, len(cases)))
+    low, high = np.nanpercentile([figures([cases[position] for position in row]) for row in draw], (2.5, 97.5), axis=0)
+    return tuple(Interval(*each) for each in zip(value, low.tolist(), high.tolist(), strict=True))
 
 
 def _mask_boxes(items: Mapping[int, Mapping[str, Any]]) -> list[tuple[float, ...]]:
