@@ -62,9 +62,7 @@ def runs(listed, tmp_path_factory):
 
 def test_every_picture_is_read_as_run_us_reads_it(listed, runs, tmp_path):
     lesions, normals = runs
-    page = evaluate_chain(
-        str(listed[0]), classifiers=lesions, normal_classifiers=normals, out=str(tmp_path), backend="torch"
-    )
+    page = evaluate_chain(str(listed[0]), lesion_runs=lesions, normal_runs=normals, out=str(tmp_path), backend="torch")
     rows = list(csv.DictReader((page.parent / "metrics.csv").open()))
     assert [row["image"] for row in rows] == [f"{item['case']}.png" for item in listed[1]]
     for number, row in enumerate(rows):
@@ -83,11 +81,11 @@ def test_what_cannot_be_judged_is_said(listed, runs, tmp_path):
     lesions, normals = runs
     source, out = str(listed[0]), str(tmp_path / "out")
     with pytest.raises(BreastkitError, match="2 and 1 runs were named"):
-        evaluate_chain(source, classifiers=lesions, normal_classifiers=normals[:1], out=out)
+        evaluate_chain(source, lesion_runs=lesions, normal_runs=normals[:1], out=out)
     twice = [normals[0], normals[0]]
     with pytest.raises(BreastkitError, match="was seen by all the networks named"):
-        evaluate_chain(source, classifiers=lesions, normal_classifiers=twice, out=out)
+        evaluate_chain(source, lesion_runs=lesions, normal_runs=twice, out=out)
     everything = str(classifier_weights(tmp_path / "all", (0.5, 0.3, 0.2), variant="mask_aware").parent)
     with pytest.raises(BreastkitError, match="does not say which pictures it has not seen"):
-        evaluate_chain(source, classifiers=lesions, normal_classifiers=[everything, normals[0]], out=out)
+        evaluate_chain(source, lesion_runs=lesions, normal_runs=[everything, normals[0]], out=out)
     assert not (tmp_path / "out").exists()

@@ -163,8 +163,8 @@ COMMANDS = Group(
                 "us": Verb(
                     "breastkit.report.chain_evaluation:evaluate_chain",
                     "what 'run us' answers, every picture read by networks that have not seen it",
-                    "breastkit evaluate us work/busi_masks --classifiers a0 --classifiers a1 --normal_classifiers b0 "
-                    "--normal_classifiers b1 --out work/chain",
+                    "breastkit evaluate us work/masks --lesion_runs a0 --lesion_runs a1 "
+                    "--normal_runs b0 --normal_runs b1 --out out",
                 ),
             },
         ),

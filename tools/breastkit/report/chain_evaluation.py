@@ -27,8 +27,8 @@ _TILE = 320
 def evaluate_chain(
     source: str,
     *,
-    classifiers: Sequence[str],
-    normal_classifiers: Sequence[str],
+    lesion_runs: Sequence[str],
+    normal_runs: Sequence[str],
     out: str,
     backend: str = "auto",
     prevalence: float = 0.3,
@@ -40,8 +40,8 @@ def evaluate_chain(
 
     Args:
         source: a case list with masks, as `breastkit data crossfit` writes it.
-        classifiers: runs of all folds of a variant that tells benign from malignant; give the option once a fold.
-        normal_classifiers: runs of the same folds, in the same order, of a variant that knows normal pictures.
+        lesion_runs: runs of all folds of a variant that tells benign from malignant; give the option once a fold.
+        normal_runs: runs of the same folds, in the same order, of a variant that knows normal pictures.
         out: the folder to write metrics.csv, summary.json and index.html to.
         backend: torch, openvino or auto.
         prevalence: share of malignant ones at which the decision curve is drawn.
@@ -52,14 +52,14 @@ def evaluate_chain(
     Raises:
         BreastkitError: if the runs are not two or more folds of both, or a picture has no mask or was seen by all.
     """
-    if len(classifiers) != len(normal_classifiers) or len(classifiers) < 2:
+    if len(lesion_runs) != len(normal_runs) or len(lesion_runs) < 2:
         raise BreastkitError(
-            f"{len(classifiers)} and {len(normal_classifiers)} runs were named; name the same two or more folds "
+            f"{len(lesion_runs)} and {len(normal_runs)} runs were named; name the same two or more folds "
             "of both classifiers."
         )
     cases = read_cases(source)
-    judged = list(_by_fold(cases, classifiers, normal_classifiers))
-    first = [read_model_json(runs[0]) for runs in (normal_classifiers, classifiers)]
+    judged = list(_by_fold(cases, lesion_runs, normal_runs))
+    first = [read_model_json(runs[0]) for runs in (normal_runs, lesion_runs)]
     evaluation = ClassificationEvaluation(
         out,
         classes=CLASSES,
@@ -67,7 +67,7 @@ def evaluate_chain(
         facts={
             "bundle": "breast_us_lesion_classification",
             "architecture": " and ".join(facts["architecture"] for facts in first),
-            "split": f"{len(classifiers)} folds",
+            "split": f"{len(lesion_runs)} folds",
             "masks": "predicted",
             "started_from": first[1].get("started_from"),
             "case_list_hash": cases.hash,
@@ -76,7 +76,7 @@ def evaluate_chain(
     make_folder(out)
     rows = []
     for item, reader in track(
-        _with_readers(judged, classifiers, normal_classifiers, backend), "pictures", unit="picture", total=len(judged)
+        _with_readers(judged, lesion_runs, normal_runs, backend), "pictures", unit="picture", total=len(judged)
     ):
         gray, mask = read_gray(item["image"]), read_mask(item["predicted_mask"]) > 0
         reading = reader.read(gray, explain=False, mask=mask)
@@ -86,13 +86,9 @@ def evaluate_chain(
     return Path(out) / "index.html"
 
 
-def _by_fold(
-    cases: CaseList, classifiers: Sequence[str], normal_classifiers: Sequence[str]
-) -> Iterator[tuple[int, Item]]:
+def _by_fold(cases: CaseList, lesion_runs: Sequence[str], normal_runs: Sequence[str]) -> Iterator[tuple[int, Item]]:
     """Yields every picture with the number of a fold neither of whose classifiers has seen it, fold after fold."""
-    unseen = [
-        tuple(frozenset(_unseen(run)) for run in pair) for pair in zip(classifiers, normal_classifiers, strict=True)
-    ]
+    unseen = [tuple(frozenset(_unseen(run)) for run in pair) for pair in zip(lesion_runs, normal_runs, strict=True)]
     known = frozenset().union(*(names for names, _ in unseen))
     by_fold: list[list[Item]] = [[] for _ in unseen]
     for _, item in cases.items():
@@ -119,13 +115,13 @@ def _unseen(run: str) -> Sequence[str]:
 
 
 def _with_readers(
-    judged: Sequence[tuple[int, Item]], classifiers: Sequence[str], normal_classifiers: Sequence[str], backend: str
+    judged: Sequence[tuple[int, Item]], lesion_runs: Sequence[str], normal_runs: Sequence[str], backend: str
 ) -> Iterator[tuple[Item, UltrasoundReader]]:
     """Yields every picture with what reads it; the networks of one fold at a time are in memory."""
     opened, reader = None, None
     for fold, item in judged:
         if fold != opened:
-            both = [_classifier(runs, fold, backend) for runs in (classifiers, normal_classifiers)]
+            both = [_classifier(runs, fold, backend) for runs in (lesion_runs, normal_runs)]
             opened, reader = fold, UltrasoundReader(None, *both)
         yield item, reader
 
