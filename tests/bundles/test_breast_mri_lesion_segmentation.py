@@ -24,7 +24,6 @@ class TestBreastMriLesionSegmentation(BundleContract):
     options = {"image_size": 32, "batch_size": 8, "architecture": "attention_unet"}  # noqa: RUF012
     input_channels = 3
     break_at = 7
-    ships_weights = (NETWORKS.parents[1] / "models/model.pt").is_file()
 
     def tiny_data(self, folder):
         tiny_studies(folder / "source")

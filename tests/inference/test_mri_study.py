@@ -12,7 +12,7 @@ from breastkit.datasets.dce_phases import read_phases
 from breastkit.errors import BreastkitError
 from breastkit.images import write_nifti
 from breastkit.inference import FindRegionsd, LoadStudyd, find_studies
-from breastkit.inference.mri_study import boxes_on_squares, read_lesions
+from breastkit.inference.mri_study import boxes_file, boxes_on_squares, read_lesions
 from breastkit.transforms import CropToBoxesd
 
 
@@ -99,6 +99,14 @@ def test_lesions_of_a_file_come_best_first(tmp_path):
         read_lesions(path, (4, 4, 4))
     with pytest.raises(BreastkitError, match="does not exist"):
         read_lesions(tmp_path / "other.json", (4, 4, 4))
+
+
+def test_boxes_of_a_folder_are_found_by_name_in_either_case(tmp_path):
+    assert boxes_file(tmp_path / "one_boxes.json", "DUKE_001") == tmp_path / "one_boxes.json"
+    assert boxes_file(tmp_path, "DUKE_001") == tmp_path / "DUKE_001_boxes.json"
+    (tmp_path / "duke_001_boxes.json").touch()
+    (tmp_path / "duke_002_boxes.json").touch()
+    assert boxes_file(tmp_path, "DUKE_001") == tmp_path / "duke_001_boxes.json"
 
 
 def test_a_mask_of_another_study_is_refused(study, tmp_path):

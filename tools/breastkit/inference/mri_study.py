@@ -148,9 +148,16 @@ class FindRegionsd(Transform):
 
 
 def boxes_file(place: str | Path, name: str) -> Path:
-    """Returns the detector's file of a study, by the study's name, where a folder is given."""
+    """Returns the detector's file of a study, by the study's name, where a folder is given.
+
+    A case list names patients as folders are named, inference as files are; MAMA-MIA has DUKE_001/duke_001_0000.nii.gz.
+    """
     place = Path(place)
-    return place / f"{name}_boxes.json" if place.is_dir() else place
+    if not place.is_dir():
+        return place
+    path = place / f"{name}_boxes.json"
+    alike = [other for other in place.glob("*_boxes.json") if other.name.lower() == path.name.lower()]
+    return alike[0] if len(alike) == 1 and not path.is_file() else path
 
 
 def read_lesions(path: str | Path, shape: Sequence[int]) -> list[dict[str, Any]]:
