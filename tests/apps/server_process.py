@@ -28,7 +28,12 @@ def command(words, port, *, log):
     scripts = Path(sys.executable).parent
     with log.open("w") as output:
         process = subprocess.Popen(
-            [scripts / words[0], *words[1:]], cwd=log.parent, stdout=output, stderr=subprocess.STDOUT
+            [scripts / words[0], *words[1:]],
+            cwd=log.parent,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            # MONAI Label's script starts the `python` it finds.
+            env={**os.environ, "PATH": os.pathsep.join([str(scripts), os.environ["PATH"]])},
         )
     try:
         _wait_for(address, process, log)

@@ -21,14 +21,31 @@ class StandardizedConv(nn.Conv2d):
 
 
 class SpelledOutGroupNorm(nn.GroupNorm):
-    """Group norm as plain sums, because OpenVINO's own crashes the process on a network with many of them."""
+    """Group norm in plain steps, because OpenVINO's own crashes the process on a network with many of them.
+
+    Means over the channels of a group are a 1×1 convolution of the channels' means: with reshaped maps an exported
+    network would take images of one size alone.
+
+    Args:
+        num_groups: groups of channels.
+        num_channels: of the maps.
+        eps: added to the variance.
+    """
+
+    def __init__(self, num_groups: int, num_channels: int, *, eps: float):
+        super().__init__(num_groups, num_channels, eps=eps)
+        size = num_channels // num_groups
+        within = torch.kron(torch.eye(num_groups), torch.full((size, size), 1 / size))
+        self.register_buffer("within", within[:, :, None, None], persistent=False)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """Returns the normalised maps."""
-        grouped = maps.unflatten(1, (self.num_groups, -1))
-        grouped = grouped - grouped.mean((2, 3, 4), keepdim=True)
-        scale = torch.rsqrt(grouped.square().mean((2, 3, 4), keepdim=True) + self.eps)
-        return (grouped * scale).flatten(1, 2) * self.weight[:, None, None] + self.bias[:, None, None]
+        maps = maps - self._mean(maps)
+        scale = torch.rsqrt(self._mean(maps.square()) + self.eps)
+        return maps * scale * self.weight[:, None, None] + self.bias[:, None, None]
+
+    def _mean(self, maps: torch.Tensor) -> torch.Tensor:
+        return conv2d(maps.mean((2, 3), keepdim=True), self.within)
 
 
 class Bottleneck(nn.Module):
