@@ -1,0 +1,71 @@
+import csv
+import json
+
+import nibabel
+import numpy as np
+import pytest
+from tests.bundles.tiny import AFFINE, tiny_studies, tiny_study
+
+from breastkit.errors import BreastkitError
+from breastkit.inference.mri_chain import COLUMNS, run_mri
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A study of several phases and the mask of its lesion."""
+    folder = tiny_studies(tmp_path_factory.mktemp("studies"), cases=2)
+    return folder / "images" / "DUKE_001", tiny_study(1)[1] > 0
+
+
+def box_of(mask):
+    edges = [(int(inside.min()), int(inside.max())) for inside in np.nonzero(mask)]
+    names = ("col", "row", "slice")
+    return {
+        f"{name}_{end}": edge[at]
+        for name, edge in zip(names, edges, strict=True)
+        for at, end in enumerate(("min", "max"))
+    }
+
+
+def test_lesions_are_written_on_the_study_own_grid(study, tmp_path):
+    folder, mask = study
+    boxes = tmp_path / "x_boxes.json"
+    boxes.write_text(json.dumps({"shape": mask.shape, "lesions": [{"score": 0.7, **box_of(mask)}]}))
+    table = run_mri(str(folder), out=str(tmp_path / "out"), boxes=str(boxes))
+    rows = list(csv.DictReader(table.open()))
+    assert list(rows[0]) == list(COLUMNS)
+    assert (rows[0]["lesion"], float(rows[0]["score"])) == ("1", 0.7)
+    labels, breast = (nibabel.load(tmp_path / "out" / f"{name}.nii.gz") for name in ("lesions", "breast"))
+    for image in (labels, breast):
+        assert image.shape == mask.shape
+        np.testing.assert_allclose(image.affine, AFFINE)
+    found = np.asarray(labels.dataobj) == 1
+    assert np.count_nonzero(found & mask) > np.count_nonzero(mask) / 2
+    assert {name: int(rows[0][name]) for name in box_of(found)} == box_of(found)
+    facts = json.loads((tmp_path / "out" / "study.json").read_text())
+    assert (facts["lesions"], len(facts["phases"])) == (1, len(list(folder.iterdir())))
+    assert (tmp_path / "out" / "overlay.png").is_file()
+
+
+def test_the_detector_is_asked_where_no_boxes_are_given(study, tmp_path):
+    table = run_mri(str(study[0]), out=str(tmp_path), most=2)
+    rows = list(csv.DictReader(table.open()))
+    assert len(rows) <= 2
+    labels = np.asarray(nibabel.load(tmp_path / "lesions.nii.gz").dataobj)
+    assert sorted(set(np.unique(labels)) - {0}) == [int(row["lesion"]) for row in rows]
+
+
+def test_what_cannot_be_read_leaves_nothing_behind(study, tmp_path):
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    first = min(study[0].iterdir())
+    (alone / first.name).write_bytes(first.read_bytes())
+    for place, options, words in (
+        (alone, {}, "the first one after it are needed"),
+        (study[0].parent, {}, "give the folder of one study"),
+        (study[0], {"most": 0}, "whole number"),
+        (study[0], {"boxes": str(tmp_path / "none.json")}, "does not exist"),
+    ):
+        with pytest.raises(BreastkitError, match=words):
+            run_mri(str(place), out=str(tmp_path / "out"), **options)
+        assert not (tmp_path / "out").exists()
