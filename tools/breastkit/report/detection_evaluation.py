@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import cv2
 import numpy as np
 import pandas as pd
-from ignite.engine import Engine, Events
+from ignite.engine import Engine
 
 from breastkit.atomic import atomic_path, make_folder, write_text
 from breastkit.cases import CaseList
@@ -77,12 +77,6 @@ class DetectionEvaluation(EvaluationReport):
     ) -> None:
         super().__init__(folder, facts=facts)
         self.dataset, self.cases, self.threshold = dataset, cases, float(threshold)
-
-    def attach(self, engine: Engine) -> None:
-        """Attaches to an evaluator that does not decollate."""
-        engine.add_event_handler(Events.STARTED, self.start)
-        engine.add_event_handler(Events.ITERATION_COMPLETED, self.measure)
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self.finish)
 
     def start(self, engine: Engine) -> None:
         """Makes the folder, before hours of work."""
