@@ -94,10 +94,10 @@ class AccessControl:
             if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
                 return RedirectResponse(f"{root}/login", 303)
             return _refused(401, "Log in first.", {"WWW-Authenticate": "Bearer"})
+        scope[USER] = user.name
         needed = role_for(scope["method"], path)
         if user.role < needed:
             return _refused(403, f"This needs the role {needed.name.lower()}; ask whoever runs the server.")
-        scope[USER] = user.name
         return None
 
     def _user(self, headers: dict[str, str]) -> User | None:
@@ -166,15 +166,19 @@ def logging_in(users: Users | None) -> APIRouter:
     """
     router = APIRouter()
 
-    def token_for(name: str, password: str) -> str | None:
+    def token_for(request: Request, name: str, password: str) -> str | None:
         if users is None:
             raise HTTPException(404, "Nobody has to log in here.")
         try:
-            return users.log_in(name, password)
+            token = users.log_in(name, password)
         except TooManyFailuresError as error:
             raise HTTPException(
                 429, "Too many wrong passwords; wait a minute.", headers={"Retry-After": "60"}
             ) from error
+        if token is not None:
+            # For the audit log; what somebody else typed may be a password in the wrong field.
+            request.scope[USER] = name
+        return token
 
     @router.get("/auth/")
     def enabled() -> dict[str, bool]:
@@ -183,10 +187,13 @@ def logging_in(users: Users | None) -> APIRouter:
 
     @router.post("/auth/token")
     def token(
-        username: str = Form(max_length=64), password: str = Form(max_length=256), grant_type: str = Form("password")
+        request: Request,
+        username: str = Form(max_length=64),
+        password: str = Form(max_length=256),
+        grant_type: str = Form("password"),
     ) -> dict[str, str]:
         """Gives a token for name and password."""
-        found = token_for(username, password)
+        found = token_for(request, username, password)
         if found is None:
             raise HTTPException(401, "Name or password is wrong.", headers={"WWW-Authenticate": "Bearer"})
         return {"access_token": found, "token_type": "bearer"}
@@ -207,7 +214,7 @@ def logging_in(users: Users | None) -> APIRouter:
     @router.post("/login")
     def enter(request: Request, username: str = Form(max_length=64), password: str = Form(max_length=256)) -> Response:
         """Logs a browser in."""
-        found = token_for(username, password)
+        found = token_for(request, username, password)
         if found is None:
             return HTMLResponse(_LOGIN.replace("PROBLEM", "<p role='alert'>Name or password is wrong.</p>"), 401)
         answer = RedirectResponse(f"{request.scope.get('root_path', '').rstrip('/')}/", 303)

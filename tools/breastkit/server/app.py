@@ -5,6 +5,7 @@ That command has put its options into MONAI Label's settings before it imports t
 
 from __future__ import annotations
 
+import logging
 import sys
 from typing import Any
 
@@ -20,6 +21,8 @@ def _build() -> Any:
     from breastkit.server.application import build_application
     from breastkit.server.users import Users
 
+    # Addresses of requests name images; what is asked is in the audit log, without names.
+    logging.getLogger("uvicorn.access").disabled = True
     conf = settings.MONAI_LABEL_APP_CONF
     users = Users(conf["users"]) if conf.get("users") else None
     origins = [one for one in str(conf.get("origins", "")).split(",") if one]

@@ -15,6 +15,7 @@ from starlette.staticfiles import StaticFiles
 
 from breastkit.errors import BreastkitError
 from breastkit.server.access import LARGEST_REQUEST, AccessControl, logging_in
+from breastkit.server.audit import AUDIT_FOLDER, Audited, AuditLog, Endpoints
 from breastkit.server.dicom_store import store_app
 from breastkit.server.endpoints import choosing, inferring, informing, lending, storing, training
 from breastkit.server.forwarded_dicomweb import forwarding
@@ -25,6 +26,9 @@ from breastkit.server.start_page import starting
 from breastkit.server.study_images import DicomImages, FileImages
 from breastkit.server.users import Users
 from breastkit.server.viewer import viewing
+
+# Endpoints that OpenAPI's description leaves out.
+_NOT_DESCRIBED = ("/", "/openapi.json", "/dicom-web/{path:path}", "/ohif/{path:path}", "/results/{path:path}")
 
 
 def build_application(
@@ -44,12 +48,14 @@ def build_application(
         pages: a folder of pages to show under ``/results/``.
         largest_request: most bytes of one request.
     """
-    sessions = Sessions()
+    store = app.datastore()
+    sessions, audit = Sessions(), AuditLog(store.folder / AUDIT_FOLDER)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         sessions.close()
+        audit.close()
 
     server = FastAPI(title="Breast imaging annotation", docs_url=None, redoc_url=None, lifespan=lifespan)
     for router in (
@@ -62,10 +68,12 @@ def build_application(
         logging_in(users),
     ):
         server.include_router(router)
-    store = app.datastore()
     dicom = not isinstance(store.images, FileImages)
+    templates = list(server.openapi()["paths"])
     if isinstance(store.images, DicomImages):
-        server.mount("/dicom-web", store_app(store.images.index, store.dicom))
+        dicomweb = store_app(store.images.index, store.dicom)
+        server.mount("/dicom-web", dicomweb)
+        templates += [f"/dicom-web{path}" for path in dicomweb.openapi()["paths"]]
     elif isinstance(store.images, RemoteImages):
         server.include_router(forwarding(store.images.address))
     if pages is not None:
@@ -81,7 +89,8 @@ def build_application(
         server.add_middleware(
             CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["authorization", "content-type"]
         )
-    return AccessControl(server, users=users, origins=origins, largest=largest_request)
+    controlled = AccessControl(server, users=users, origins=origins, largest=largest_request)
+    return Audited(controlled, log=audit, endpoints=Endpoints([*templates, *_NOT_DESCRIBED]))
 
 
 def _answer_with_sentence(request: Request, error: Exception) -> Response:

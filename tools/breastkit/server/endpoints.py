@@ -180,7 +180,8 @@ def storing(app: Any) -> APIRouter:
         """Tells what the store holds."""
         return store.json() if output is Listing.ALL else store.status()
 
-    @router.api_route("/image", methods=["GET", "HEAD"])
+    @router.head("/image", include_in_schema=False)
+    @router.get("/image")
     def image(image: ImageId) -> Response:
         """Gives an image as a file."""
         path = Path(store.get_image_uri(image))
@@ -201,7 +202,8 @@ def storing(app: Any) -> APIRouter:
             name = image if image not in ("", "None") else Path(str(file.filename)).name.partition(".")[0]
             return {"image": store.add_image(name, str(sent), {})}
 
-    @router.api_route("/label", methods=["GET", "HEAD"])
+    @router.head("/label", include_in_schema=False)
+    @router.get("/label")
     def label(label: ImageId, tag: Tag = FINAL) -> Response:
         """Gives a label as a file."""
         path = Path(store.get_label_uri(label, tag or FINAL))
