@@ -13,7 +13,7 @@ from monailabel.interfaces.app import MONAILabelApp
 
 from breastkit.server.inference_queue import InferenceQueue
 from breastkit.server.label_training import LabelTraining
-from breastkit.server.served_models import find_models
+from breastkit.server.model_list import find_models
 from breastkit.server.study_store import StudyStore, open_store
 from breastkit.server.uncertainty import UncertaintyScores
 from breastkit.training.promotion import PROMOTED_FOLDER, weights_in_use

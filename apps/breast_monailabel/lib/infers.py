@@ -8,6 +8,7 @@ from typing import Any
 
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
+from breastkit.server.box_markups import MARKUPS_SUFFIX, write_markups
 from breastkit.server.label_files import write_labels
 from breastkit.server.served_models import ServedModel
 from breastkit.server.sessions import image_of_file
@@ -37,7 +38,7 @@ class BundleInfer(InferTask):
         return str(self.model.weights()[0])
 
     def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """Runs the model on a file and writes its label map.
+        """Runs the model on a file and writes its label map, or its boxes.
 
         Args:
             request: ``image`` (a NIfTI or a picture) and ``result_extension``.
@@ -46,5 +47,10 @@ class BundleInfer(InferTask):
         prediction = self.model.predict(image, lambda one: one.files[0])
         folder = Path(tempfile.mkdtemp(prefix="breastkit-label-"))
         path = folder / f"label{request.get('result_extension', '.nrrd')}"
-        write_labels(path, prediction.labels, prediction.affine)
+        if prediction.labels is None:
+            path = write_markups(
+                folder / f"boxes{MARKUPS_SUFFIX}", prediction.boxes, label=next(iter(self.model.labels))
+            )
+        else:
+            write_labels(path, prediction.labels, prediction.affine)
         return str(path), {**prediction.says, "label_names": self.model.labels}

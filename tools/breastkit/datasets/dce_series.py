@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from breastkit.dicom import Series, holds_dicom, read_folder
+from breastkit.dicom import FolderContents, Series, holds_dicom, read_folder
 from breastkit.errors import BreastkitError
 from breastkit.images import VOLUME_SUFFIXES, stem
 
@@ -127,7 +127,23 @@ def _of_files(study: Path, pre: str | int | None, posts: Sequence[str | int]) ->
 
 
 def _of_series(study: Path, pre: str | int | None, posts: Sequence[str | int]) -> StudyPhases:
-    contents = read_folder(study)
+    return phases_among(read_folder(study), study, pre=pre, posts=posts)
+
+
+def phases_among(
+    contents: FolderContents, study: Path, *, pre: str | int | None = None, posts: Sequence[str | int] = ()
+) -> StudyPhases:
+    """Finds the dynamic phases among the series of one study, wherever their files lie.
+
+    Args:
+        contents: the series.
+        study: what sentences call the study, and what it is named after.
+        pre: see `find_phases`.
+        posts: those after contrast, likewise.
+
+    Raises:
+        BreastkitError: as `find_phases`.
+    """
     skipped = list(contents.skipped)
     series = [one for one in contents.series if one.modality == "MR"]
     skipped += [(one.files[0].parent, f"{one}, {one.modality}") for one in contents.series if one not in series]

@@ -8,6 +8,7 @@ from breastkit.dicom.read_series import (
     list_series,
     read_folder,
     read_series,
+    sort_files,
 )
 from breastkit.dicom.read_us import count_us_frames, read_us_frame, us_tissue_window, why_no_ultrasound
 
@@ -21,6 +22,7 @@ __all__ = [
     "read_folder",
     "read_series",
     "read_us_frame",
+    "sort_files",
     "us_tissue_window",
     "why_no_ultrasound",
 ]

@@ -114,9 +114,18 @@ def read_folder(folder: str | Path, *, recursive: bool = True) -> FolderContents
     folder = Path(folder)
     if not folder.is_dir():
         raise BreastkitError(f"{folder} is not a folder; name the folder of one DICOM series.")
+    return sort_files(_files(folder, recursive=recursive))
+
+
+def sort_files(paths: Iterable[Path]) -> FolderContents:
+    """Sorts files into image series and things left aside, as `read_folder` does.
+
+    Raises:
+        BreastkitError: if a DICOM file cannot be read.
+    """
     headers: dict[str, list[tuple[Path, Dataset]]] = {}
     skipped = []
-    for path in _files(folder, recursive=recursive):
+    for path in paths:
         if not is_dicom(path):
             if path.suffix.lower() in (".dcm", ".ima"):
                 raise BreastkitError(f"{path} is not a DICOM file although it is named so; export it again.")

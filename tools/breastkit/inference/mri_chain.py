@@ -94,13 +94,18 @@ def run_mri(
     phases = read_phases(found.all)
     breast = outline_breasts(phases)
     candidates = detect(phases) if detect else read_lesions(boxes, phases.shape)
-    lesions = outline_lesions(_in_breast(candidates, breast)[:most], phases, outliner)
+    lesions = outline_lesions(candidates_in_breast(candidates, breast)[:most], phases, outliner)
     return _write(Path(out), found, phases, breast, lesions)
 
 
-def outline_breasts(phases: DcePhases) -> np.ndarray:
-    """Returns the breasts of a study on its own grid, as the tissue bundle outlines them after contrast."""
-    bundle = OpenedBundle(BREASTS)
+def outline_breasts(phases: DcePhases, bundle: OpenedBundle | None = None) -> np.ndarray:
+    """Returns the breasts of a study on its own grid, as the tissue bundle outlines them after contrast.
+
+    Args:
+        phases: the study.
+        bundle: the opened tissue bundle, where it is in memory already.
+    """
+    bundle = bundle or OpenedBundle(BREASTS)
     scan = MetaTensor(torch.from_numpy(phases.restore(phases.arrays[1])[None]), affine=torch.from_numpy(phases.affine))
     scan.meta["filename_or_obj"] = str(phases.paths[1])
     # The first step reads a file; the study is in memory already.
@@ -161,7 +166,7 @@ def _zone(candidate: Mapping[str, Any], shape: Sequence[int]) -> np.ndarray:
     return zone
 
 
-def _in_breast(candidates: Sequence[Mapping[str, Any]], breast: np.ndarray) -> list[Mapping[str, Any]]:
+def candidates_in_breast(candidates: Sequence[Mapping[str, Any]], breast: np.ndarray) -> list[Mapping[str, Any]]:
     """Leaves out candidates that do not touch a breast, where there is one."""
     if not breast.any():
         return list(candidates)

@@ -112,13 +112,16 @@ class FindRegionsd(Transform):
         detection: False looks at whole slices instead.
         margin: around a box, as a share of its longer side.
         most: how many lesions a study may have; those with the highest scores are taken.
+
+    Attributes:
+        detector: which one is asked; unless one was put there, the bundle's is opened as soon as it is needed.
     """
 
     def __init__(
         self, *, boxes: str | Path | None = None, detection: bool = True, margin: float = 0.5, most: int | None = None
     ) -> None:
         self.boxes, self.detection, self.margin, self.most = boxes, detection, float(margin), most
-        self._detector: LesionDetector | None = None
+        self.detector: LesionDetector | None = None
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Returns the data with its regions."""
@@ -140,8 +143,8 @@ class FindRegionsd(Transform):
             masks = mask_slices(phases.axial(np.asarray(data["label"][0])), size)
             return [(number, box) for number, mask in enumerate(masks) for box in slice_boxes(mask)]
         if self.boxes is None:
-            self._detector = self._detector or LesionDetector()
-            found = self._detector(phases)
+            self.detector = self.detector or LesionDetector()
+            found = self.detector(phases)
         else:
             found = read_lesions(boxes_file(self.boxes, str(data["name"])), phases.shape)
         return boxes_on_squares(found[: self.most], phases, size)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,8 +19,10 @@ from requests_toolbelt import MultipartEncoder
 from breastkit.dicom.write_seg import Algorithm
 from breastkit.errors import BreastkitError
 from breastkit.server.access import USER
+from breastkit.server.box_markups import MARKUPS_SUFFIX, write_markups
 from breastkit.server.inference_queue import InferenceQueue
 from breastkit.server.label_files import write_labels
+from breastkit.server.model_list import why_not_served
 from breastkit.server.request_values import (
     ImageId,
     InferenceOptions,
@@ -33,8 +36,10 @@ from breastkit.server.request_values import (
     read_params,
 )
 from breastkit.server.saved_labels import FINAL, ORIGINAL
+from breastkit.server.served_models import Prediction, ServedModel
 from breastkit.server.sessions import Sessions, image_of_upload, working_folder
 from breastkit.server.study_images import Grid, StudyImage
+from breastkit.server.study_phases import phases_in_store
 from breastkit.server.study_store import StudyStore
 
 Params = Annotated[str, Form()]
@@ -42,7 +47,9 @@ JsonBody = Annotated[Any, Body()]
 Upload = Annotated[UploadFile, File()]
 MaybeUpload = Annotated[UploadFile | None, File()]
 Uploads = Annotated[list[UploadFile], File()]
-_MEDIA_TYPES = {".png": "image/png", ".gz": "application/gzip", ".dcm": "application/dicom"}
+_MEDIA_TYPES = {
+    ".png": "image/png", ".gz": "application/gzip", ".dcm": "application/dicom", ".json": "application/json",
+}  # fmt: skip
 
 
 class Output(StrEnum):
@@ -106,26 +113,19 @@ def inferring(app: Any, queue: InferenceQueue, sessions: Sessions) -> APIRouter:
         """Runs a model on an image of the store, of a session, or sent along."""
         task = app.models.get(model)
         if task is None:
-            raise HTTPException(404, "There is no such model; /info/ lists them.")
+            raise HTTPException(404, why_not_served(model))
         options = options_of(InferenceOptions, read_params(params))
         with working_folder() as folder:
             chosen = _chosen(store, sessions, image, session_id, file, folder)
-            prediction = queue.run(lambda: task.predict(chosen, store.images.file_of))
+            phases_of = partial(phases_in_store, store.images)
+            prediction = queue.run(lambda: task.predict(chosen, store.images.file_of, phases_of))
             says = _told_of(task, prediction.says)
-            if options.save_label and chosen.id in store.images.all():
+            if options.save_label and prediction.labels is not None and chosen.id in store.images.all():
                 grid = Grid(prediction.labels.shape, prediction.affine)
                 store.labels.save(chosen.id, prediction.labels, grid, tag=ORIGINAL, names=task.labels)
             if output is Output.JSON:
                 return JSONResponse(says)
-            if output is Output.DICOM_SEG:
-                path = folder / "segmentation.dcm"
-                algorithm = Algorithm(task.name, task.version_of_weights().split()[0])
-                store.write_segmentation(
-                    path, chosen, prediction.labels, prediction.affine, task.labels, algorithm=algorithm
-                )
-            else:
-                path = folder / f"label{options.result_extension}"
-                write_labels(path, prediction.labels, prediction.affine, compress=options.result_compress)
+            path = _write(folder, prediction, task, store, chosen, options, as_segmentation=output is Output.DICOM_SEG)
             if output is not Output.ALL:
                 return Response(path.read_bytes(), media_type=_media_type(path))
             parts = {
@@ -136,6 +136,36 @@ def inferring(app: Any, queue: InferenceQueue, sessions: Sessions) -> APIRouter:
             return Response(message.to_string(), media_type=message.content_type)
 
     return router
+
+
+def _write(
+    folder: Path,
+    prediction: Prediction,
+    task: ServedModel,
+    store: StudyStore,
+    image: StudyImage,
+    options: InferenceOptions,
+    *,
+    as_segmentation: bool,
+) -> Path:
+    """Writes what a model answers with as a file."""
+    if prediction.labels is None and as_segmentation:
+        raise BreastkitError(f"{task.name} answers with boxes, not with a mask; ask for another output.")
+    if prediction.labels is None:
+        (label,) = task.labels
+        return write_markups(folder / f"boxes{MARKUPS_SUFFIX}", prediction.boxes, label=label)
+    if as_segmentation:
+        algorithm = Algorithm(task.name, task.version_of_weights().split()[0])
+        return store.write_segmentation(
+            folder / "segmentation.dcm",
+            image,
+            prediction.labels,
+            prediction.affine,
+            task.labels,
+            algorithm=algorithm,
+        )
+    path = folder / f"label{options.result_extension}"
+    return write_labels(path, prediction.labels, prediction.affine, compress=options.result_compress)
 
 
 def _chosen(

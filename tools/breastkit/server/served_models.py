@@ -24,11 +24,11 @@ from breastkit.inference.ultrasound import (
     UltrasoundReader,
     shipped_normal_classifier,
 )
-from breastkit.logs import get_logger
+from breastkit.server.box_markups import Box
 from breastkit.server.study_images import PICTURE_AFFINE, StudyImage, frames_of
+from breastkit.server.study_phases import PhasesOf, phases_beside
 from breastkit.training.weights import read_model_json
 
-_log = get_logger(__name__)
 FileOf = Callable[[StudyImage], Path]
 Chosen = Callable[[Path], Path]
 # What the labels of the bundles show, by bundle's organ and label; a label without entry gets no codes of ours.
@@ -46,14 +46,16 @@ class Prediction:
     """What a model says of an image.
 
     Attributes:
-        labels: [column, row, slice], 0 and the numbers of the model's labels.
+        labels: [column, row, slice], 0 and the numbers of the model's labels; None of a model that answers with boxes.
         affine: RAS+, of the image.
         says: further words and figures, for the client.
+        boxes: around what was found, the highest score first, of models that find lesions.
     """
 
-    labels: np.ndarray
+    labels: np.ndarray | None
     affine: np.ndarray
     says: dict[str, Any]
+    boxes: tuple[Box, ...] = ()
 
 
 class ServedModel(ABC):
@@ -62,7 +64,7 @@ class ServedModel(ABC):
     Args:
         name: what clients call it.
         folder: of the bundle.
-        task: ``segmentation`` or ``classification``.
+        task: ``segmentation``, ``classification`` or ``detection``.
         labels: numbers of the labels by name.
         flat: whether it reads picture by picture.
     """
@@ -111,12 +113,13 @@ class ServedModel(ABC):
         """Loads the networks."""
 
     @abstractmethod
-    def predict(self, image: StudyImage, file_of: FileOf) -> Prediction:
+    def predict(self, image: StudyImage, file_of: FileOf, phases_of: PhasesOf = phases_beside) -> Prediction:
         """Runs the model on an image.
 
         Args:
             image: of a store, or lent.
             file_of: gives an image as one file, a NIfTI where it is a volume.
+            phases_of: gives the phases of the study that an image belongs to.
 
         Raises:
             BreastkitError: if the image is not of a kind it reads.
@@ -139,25 +142,28 @@ class SegmentationModel(ServedModel):
     Args:
         folder: of the bundle.
         chosen: gives the weights in use.
+        architecture: which one, where it is not the bundle's default.
     """
 
-    def __init__(self, folder: Path, chosen: Chosen) -> None:
+    def __init__(self, folder: Path, chosen: Chosen, architecture: str | None = None) -> None:
         metadata = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
         names = metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
         labels = {str(name).lower(): int(number) for number, name in names.items() if name != "background"}
-        super().__init__(folder.name, folder, task="segmentation", labels=labels, flat=_reads_pictures(folder))
+        name = name_of(folder, architecture)
+        super().__init__(name, folder, task="segmentation", labels=labels, flat=_reads_pictures(folder))
+        self._own = own_weights(folder, architecture)
         self._chosen = chosen
 
     def weights(self) -> list[Path]:
         """Returns the weights it runs with."""
-        return [self._chosen(self.folder)]
+        return [self._own or self._chosen(self.folder)]
 
     def open(self) -> tuple[OpenedBundle, Any]:
         """Loads the networks."""
         bundle = OpenedBundle(str(self.folder), weights=self.weights()[0])
         return bundle, bundle.part("postprocessing")
 
-    def predict(self, image: StudyImage, file_of: FileOf) -> Prediction:
+    def predict(self, image: StudyImage, file_of: FileOf, phases_of: PhasesOf = phases_beside) -> Prediction:
         """Runs the model on an image."""
         self.refuse_other_form(image)
         number = next(iter(self.labels.values()))
@@ -207,7 +213,7 @@ class UltrasoundDiagnosis(ServedModel):
         segmenter, classifier, normal = self.weights()
         return UltrasoundReader.of_weights(segmenter=segmenter, classifier=classifier, normal_classifier=normal)
 
-    def predict(self, image: StudyImage, file_of: FileOf) -> Prediction:
+    def predict(self, image: StudyImage, file_of: FileOf, phases_of: PhasesOf = phases_beside) -> Prediction:
         """Runs the model on an image; of clips the class is that of the frame most likely malignant."""
         self.refuse_other_form(image)
         masks, readings = [], []
@@ -228,49 +234,17 @@ class UltrasoundDiagnosis(ServedModel):
         return Prediction(np.stack(masks, axis=-1), PICTURE_AFFINE, says)
 
 
+def name_of(folder: Path, architecture: str | None) -> str:
+    """Returns what the model of a bundle is called that has an architecture, the default one without."""
+    return folder.name if architecture is None else f"{folder.name}_{architecture}"
+
+
+def own_weights(folder: Path, architecture: str | None) -> Path | None:
+    """Returns the weights of a bundle that are of an architecture beside the default one; None for the default."""
+    return None if architecture is None else folder / "models" / architecture / "model.pt"
+
+
 def _reads_pictures(folder: Path) -> bool:
     config = json.loads((folder / "configs" / "inference.json").read_text(encoding="utf-8"))
     first = config["preprocessing"]["transforms"][0]["_target_"]
     return first == "breastkit.transforms.LoadPictured"
-
-
-def shipped_weights(folder: Path) -> Path:
-    """Returns the weights a bundle ships as its default."""
-    return folder / "models" / "model.pt"
-
-
-def find_models(bundles: str | Path | None = None, *, chosen: Chosen = shipped_weights) -> dict[str, ServedModel]:
-    """Returns a model for every bundle that has weights and is of a kind that is served.
-
-    Args:
-        bundles: the folder with the bundles; that of this checkout by default.
-        chosen: gives the weights in use of a bundle's folder.
-    """
-    folder = Path(bundles) if bundles is not None else Path(bundle_folder(SEGMENTER)).parent
-    found: dict[str, ServedModel] = {}
-    bundles_there = [path.parents[1] for path in folder.glob("*/configs/metadata.json")]
-    # Viewers offer the first one first: those of the breast.
-    for bundle in sorted(bundles_there, key=lambda path: (not path.name.startswith("breast"), path.name)):
-        if not shipped_weights(bundle).is_file():
-            continue
-        try:
-            model = _model_of(bundle, chosen)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            _log.warning("%s is not served: its configs are of another kind (%r).", bundle.name, error)
-            continue
-        if model is None:
-            _log.warning("%s is not served: there is no viewer's model of its kind.", bundle.name)
-        elif all(path.is_file() for path in model.weights()):
-            found[model.name] = model
-    return found
-
-
-def _model_of(bundle: Path, chosen: Chosen) -> ServedModel | None:
-    metadata = json.loads((bundle / "configs" / "metadata.json").read_text(encoding="utf-8"))
-    output = metadata["network_data_format"]["outputs"]["pred"]
-    if output["format"] == "segmentation":
-        config = json.loads((bundle / "configs" / "inference.json").read_text(encoding="utf-8"))
-        loads = config["preprocessing"]["transforms"][0]["_target_"]
-        known = loads in ("breastkit.transforms.LoadVolumed", "breastkit.transforms.LoadPictured")
-        return SegmentationModel(bundle, chosen) if known else None
-    return UltrasoundDiagnosis(chosen) if bundle.name == CLASSIFIER else None
