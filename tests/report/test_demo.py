@@ -11,7 +11,7 @@ from breastkit.datasets.phantoms.mri import write_mri_phantoms
 from breastkit.datasets.phantoms.us import write_us_phantoms
 from breastkit.dicom.write_us import write_us_dicom
 from breastkit.errors import BreastkitError
-from breastkit.images import read_mask, write_png
+from breastkit.images import read_mask, write_nifti, write_png
 from breastkit.report import demo
 
 
@@ -45,8 +45,8 @@ def lesions(phantoms, tmp_path):
     return folder
 
 
-def page_of(phantoms, tissue, tmp_path, *, lesions=None, diagnosis=None):
-    results = {"tissue": tissue, "lesions": lesions, "diagnosis": diagnosis}
+def page_of(phantoms, tissue, tmp_path, *, lesions=None, diagnosis=None, mri_lesions=None):
+    results = {"tissue": tissue, "lesions": lesions, "diagnosis": diagnosis, "mri_lesions": mri_lesions}
     page = demo._write_page(tmp_path, phantoms / "mri", phantoms / "ultrasound", results, 3)
     return page.read_text(encoding="utf-8")
 
@@ -93,10 +93,34 @@ def test_page_with_a_diagnosis_links_its_report(phantoms, lesions, tmp_path):
     assert text.count("read as malignant, malignant with 87%") >= 3
 
 
+def test_page_with_lesions_of_dynamic_mri(phantoms, tmp_path):
+    """The chain itself is tested with run mri; here what it wrote comes onto the page, told true from false."""
+    truth = np.zeros((12, 10, 4), np.uint8)
+    truth[2:4, 2:4, 1], found = 1, np.zeros((12, 10, 4), np.uint8)
+    found[3:5, 3:5, 1], found[8:10, 8:10, 2] = 1, 2
+    out = tmp_path / "mri_lesions"
+    out.mkdir()
+    write_nifti(out / "lesions.nii.gz", found, np.eye(4))
+    write_png(out / "overlay.png", np.full((20, 40, 3), 90, np.uint8))
+    (out / "lesions.csv").write_text(
+        "lesion,score,volume_mm3,longest_diameter_mm,kinetic_class\n1,0.9,4,3,plateau\n2,0.2,4,3,washout\n"
+    )
+    place = tmp_path / "studies" / "mri" / "truth" / "lesions"
+    place.mkdir(parents=True)
+    write_nifti(place / f"{demo.MRI_STUDY}.nii.gz", truth, np.eye(4))
+    text = page_of(phantoms, None, tmp_path, mri_lesions=out)
+    assert "One lesion was planted" in text
+    rows = text.split("<tbody>")[1].split("</tbody>")[0].split("</tr>")
+    assert "0.90" in rows[0] and "plateau" in rows[0] and "<td>yes</td>" in rows[0]
+    assert "0.20" in rows[1] and "<td>no</td>" in rows[1]
+    assert "<code>mri_lesions</code>" in text
+
+
 def test_no_weights_no_run(phantoms, tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "bundle_folder", lambda name: str(tmp_path / name))
     assert demo._run_where_weights_ship(tmp_path / "tissue", demo.TISSUE_BUNDLE, phantoms / "mri", 3) is None
     assert demo._diagnose(tmp_path / "diagnosis", phantoms / "ultrasound", 3) is None
+    assert demo._find_mri_lesions(tmp_path / "mri_lesions", phantoms / "mri", 3) is None
     assert not (tmp_path / "tissue").exists()
 
 

@@ -28,6 +28,9 @@ from breastkit.pictures import LESION, PREDICTION, TRUTH, grid, outline
 TISSUE_BUNDLE = "breast_mri_tissue_segmentation"
 ULTRASOUND_BUNDLE = "breast_us_lesion_segmentation"
 CLASSIFIER_BUNDLE = "breast_us_lesion_classification"
+DETECTOR_BUNDLE = "breast_mri_lesion_detection"
+OUTLINER_BUNDLE = "breast_mri_lesion_segmentation"
+MRI_STUDY = "case_001"
 _RECORD = ".made_with.json"
 _SLICES = 6
 _log = get_logger(__name__)
@@ -60,8 +63,9 @@ def run_demo(out: str = "work/demo", *, seed: int = 1, serve: bool | None = None
         "lesions": _run_where_weights_ship(folder / "lesions", ULTRASOUND_BUNDLE, pictures, seed),
         "diagnosis": _diagnose(folder / "diagnosis", pictures, seed),
     }
+    studies = _made_once(folder / "studies", {"seed": seed}, partial(_make_studies, seed=seed))
+    results["mri_lesions"] = _find_mri_lesions(folder / "mri_lesions", studies / "mri", seed)
     page = _write_page(folder, mri, ultrasound, results, seed)
-    _made_once(folder / "studies", {"seed": seed}, partial(_make_studies, seed=seed))
     _log.info("The page: %s", page.resolve().as_uri())
     if serve if serve is not None else sys.stdin.isatty() and sys.stdout.isatty():
         from breastkit.server.serve import serve_studies
@@ -189,6 +193,16 @@ def _diagnose(folder: Path, pictures: Path, seed: int) -> Path | None:
     return _made_once(folder, {"seed": seed, **weights}, partial(_run_chain, pictures=pictures))
 
 
+def _find_mri_lesions(folder: Path, studies: Path, seed: int) -> Path | None:
+    """Runs the chain of dynamic MRI, `breastkit run mri`, on the first study; None where a bundle has no weights."""
+    weights = {name: _shipped(name) for name in (TISSUE_BUNDLE, DETECTOR_BUNDLE, OUTLINER_BUNDLE)}
+    missing = [name for name, found in weights.items() if not found]
+    if missing:
+        _log.info("%s has no weights in this checkout, so no lesions are sought in MRI.", missing[0])
+        return None
+    return _made_once(folder, {"seed": seed, **weights}, partial(_run_mri_chain, study=studies / MRI_STUDY))
+
+
 def _shipped(name: str) -> str | None:
     """Returns the hash of the weights a bundle ships with."""
     facts = Path(bundle_folder(name)) / "models" / "model.json"
@@ -198,6 +212,11 @@ def _shipped(name: str) -> str | None:
 def _run_chain(folder: Path, *, pictures: Path) -> None:
     _log.info("Running the ultrasound chain; its start alone takes some seconds.")
     _run_quietly("breastkit run us", ["breastkit.cli", "run", "us", str(pictures), "--out", str(folder)])
+
+
+def _run_mri_chain(folder: Path, *, study: Path) -> None:
+    _log.info("Running the chain of dynamic MRI; its start alone takes some seconds.")
+    _run_quietly("breastkit run mri", ["breastkit.cli", "run", "mri", str(study), "--out", str(folder)])
 
 
 def _run_bundle(folder: Path, *, bundle: Path, inputs: Path) -> None:
@@ -231,6 +250,7 @@ def _write_page(folder: Path, mri: Path, ultrasound: Path, results: dict[str, Pa
         lesions=facts["lesions"],
         why_not=f"{TISSUE_BUNDLE} has no weights in this checkout.",
         mri=[{"picture": picture(image), "name": f"axial slice {k + 1}"} for image, k in slices],
+        mri_lesions=_mri_lesions(results["mri_lesions"], folder / "studies" / "mri"),
         ultrasound=[{"picture": picture(image), "name": name + classes.get(name, "")} for image, name in images],
         lesion_dice=dice,
         diagnosed=bool(classes),
@@ -246,6 +266,7 @@ _FILES = (
 )
 _WRITTEN = (
     ("tissue", "what the tissue bundle wrote: masks, pictures, features.csv"),
+    ("mri_lesions", "what the chain of dynamic MRI wrote: breast and lesion masks, lesions.csv, overlay.png"),
     ("lesions", "what the ultrasound segmenter wrote: masks, overlays, predictions.csv"),
     ("diagnosis", "what the ultrasound chain wrote: index.html, results.csv, a JSON and pictures each"),
 )
@@ -260,6 +281,8 @@ def _commands(seed: int) -> list[str]:
     return [
         f"breastkit data phantom mri work/phantom --cases 1 --seed {seed}",
         f"breastkit data phantom us work/phantom_us --cases 6 --seed {seed}",
+        f"breastkit data phantom mri work/dicom --cases 2 --dicom --seed {seed}",
+        f"breastkit run mri work/dicom/{MRI_STUDY} --out work/mri",
         run(TISSUE_BUNDLE, "work/phantom/inference/scans", "work/out"),
         run(ULTRASOUND_BUNDLE, "work/phantom_us/malignant", "work/out_us"),
         "breastkit run us work/phantom_us/malignant --out work/us",
@@ -308,6 +331,28 @@ def _figures(masks: dict[str, np.ndarray], voxel_mm3: float) -> dict[str, Any]:
         "truth_ml": np.count_nonzero(masks["truth"]) * voxel_mm3 / 1000,
         "candidate_ml": np.count_nonzero(masks["candidate"]) * voxel_mm3 / 1000,
         "hit": bool((masks["candidate"] & masks["lesions"]).any()),
+    }
+
+
+def _mri_lesions(found: Path | None, studies: Path) -> dict[str, Any] | None:
+    """Returns what the chain of dynamic MRI found, as the page shows it, and which of it is true."""
+    import nibabel
+    from PIL import Image as Picture
+
+    from breastkit.report.page import picture
+
+    if found is None:
+        return None
+    with (found / "lesions.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    files = (found / "lesions.nii.gz", studies / "truth" / "lesions" / f"{MRI_STUDY}.nii.gz")
+    labels, truth = (np.asarray(nibabel.load(path).dataobj) for path in files)
+    for row in rows:
+        row["true"] = bool(truth[labels == int(row["lesion"])].any())
+    return {
+        "rows": rows,
+        "picture": picture(np.asarray(Picture.open(found / "overlay.png").convert("RGB"))),
+        "planted": len(np.unique(truth)) - 1,
     }
 
 
