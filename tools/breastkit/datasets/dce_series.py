@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from breastkit.dicom import FolderContents, Series, holds_dicom, read_folder
+from breastkit.datasets.dce_arrival import find_arrival
+from breastkit.dicom import FolderContents, Series, holds_dicom, read_folder, split_times
 from breastkit.errors import BreastkitError
 from breastkit.images import VOLUME_SUFFIXES, stem
 
@@ -25,6 +26,8 @@ _OTHER = re.compile(
     re.I,
 )
 _WHERE = "name them with --pre and --post"
+# So many volumes in one series are a fast scan, whose first ones after the injection show no contrast yet.
+_FAST = 8
 
 
 @dataclass(frozen=True)
@@ -148,9 +151,11 @@ def phases_among(
     series = [one for one in contents.series if one.modality == "MR"]
     skipped += [(one.files[0].parent, f"{one}, {one.modality}") for one in contents.series if one not in series]
     _refuse_several(study, series)
+    series, aside, short = _in_times(series)
+    skipped += aside
     if pre is not None and posts:
         chosen = [_named(study, series, wanted) for wanted in (pre, *posts)]
-        return StudyPhases(study.name, chosen[0], tuple(chosen[1:]), tuple(skipped))
+        return StudyPhases(study.name, chosen[0], tuple(chosen[1:]), tuple(skipped), tuple(short))
     dynamic, others = _dynamic(series)
     skipped += [(one.files[0].parent, f"series {one}, not a dynamic phase") for one in others]
     if len(dynamic) < 2:
@@ -159,7 +164,10 @@ def phases_among(
             f"{study} holds {which}; the phase before contrast and the first one after it are needed. If they are "
             f"there, {_WHERE}."
         )
-    first, doubts = (_named(study, series, pre), []) if pre is not None else _before(dynamic)
+    if pre is None and not posts and len(dynamic) >= _FAST and len({one.uid for one in dynamic}) == 1:
+        return _by_signal(study, dynamic, skipped, short)
+    first, doubts = (_named(study, series, pre), short) if pre is not None else _before(dynamic)
+    doubts = list(dict.fromkeys([*short, *doubts]))
     rest = [_named(study, series, wanted) for wanted in posts] or [one for one in dynamic if one is not first]
     if not posts:
         late = [one for one in rest if one.time and first.time and one.time < first.time]
@@ -174,6 +182,34 @@ def _refuse_several(study: Path, series: Sequence[Series]) -> None:
     for kind, values in (("patients", {one.patient for one in series}), ("studies", {one.study for one in series})):
         if len(values) > 1:
             raise BreastkitError(f"{study} holds {len(values)} {kind}; give the folder of one study.")
+
+
+def _in_times(series: Sequence[Series]) -> tuple[list[Series], list[tuple[Path, str]], list[str]]:
+    """Returns the series with those taken apart that hold several volumes, those left aside and what was left out."""
+    parts, aside, said = [], [], []
+    for one in series:
+        try:
+            # Pictures made from the phases lie where they please; nothing is read of them.
+            found, words = ((one,), ()) if _OTHER.search(one.description) else split_times(one)
+        except BreastkitError as error:
+            aside.append((one.files[0].parent, str(error).rstrip(".")))
+            continue
+        parts += found
+        said += words
+    return parts, aside, said
+
+
+def _by_signal(
+    study: Path, volumes: Sequence[Series], skipped: Sequence[tuple[Path, str]], short: Sequence[str]
+) -> StudyPhases:
+    arrival = find_arrival(volumes)
+    said = (
+        f"{volumes[0].files[0].parent.name} holds {len(volumes)} volumes in one series: by their signal contrast "
+        f"arrives after volume {arrival.pre + 1}, and volume {arrival.posts[0] + 1}, {arrival.early_s:.0f} seconds "
+        "later, is taken as the first phase after it; check it."
+    )
+    posts = tuple(volumes[number] for number in arrival.posts)
+    return StudyPhases(study.name, volumes[arrival.pre], posts, tuple(skipped), (*short, said))
 
 
 def _dynamic(series: Sequence[Series]) -> tuple[list[Series], list[Series]]:

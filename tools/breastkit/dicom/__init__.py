@@ -11,6 +11,7 @@ from breastkit.dicom.read_series import (
     sort_files,
 )
 from breastkit.dicom.read_us import count_us_frames, read_us_frame, us_tissue_window, why_no_ultrasound
+from breastkit.dicom.split_times import seconds_between, split_times
 
 __all__ = [
     "FolderContents",
@@ -22,7 +23,9 @@ __all__ = [
     "read_folder",
     "read_series",
     "read_us_frame",
+    "seconds_between",
     "sort_files",
+    "split_times",
     "us_tissue_window",
     "why_no_ultrasound",
 ]
