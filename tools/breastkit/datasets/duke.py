@@ -9,25 +9,21 @@ from __future__ import annotations
 
 import csv
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from breastkit.atomic import make_folder, write_text
-from breastkit.cases import Item, case_list_path, read_cases, write_cases
-from breastkit.datasets.dce_case import DceCase, DceRecipe, PreparedDce, check_case, prepare_dce_case
-from breastkit.datasets.dce_phases import DEFAULT_CHANNELS, check_channels
+from breastkit.atomic import make_folder
+from breastkit.cases import Item
+from breastkit.datasets.dce_case import DceCase, DceRecipe, check_case
+from breastkit.datasets.dce_phases import DEFAULT_CHANNELS
+from breastkit.datasets.dce_set import check_options, previous_patients, write_dce_set
 from breastkit.datasets.splits import split_items
 from breastkit.errors import BreastkitError
 from breastkit.images import VOLUME_SUFFIXES, read_volume, stem
-from breastkit.logs import get_logger
 from breastkit.progress import parallel_map
 
-SET_NAME = "breast MRI lesions"
 BOXES = "Annotation_Boxes.xlsx"
 # Columns of the workbook; further ones hold leftovers of formulas. Numbers count from 1.
 _BOUNDS = {
@@ -43,8 +39,6 @@ _FOLDS = 5
 # Lesions of at most these millilitres together are a stratum of the split.
 _VOLUMES_ML = (1.0, 5.0)
 _PHASE = re.compile(r"_(\d{4})$")
-
-_log = get_logger(__name__)
 
 
 def prepare_duke(
@@ -82,7 +76,7 @@ def prepare_duke(
     Raises:
         BreastkitError: if the folder has another layout, no patient can be used, or ``out`` holds another set.
     """
-    _check_options(channels, image_size, negatives)
+    check_options(channels, image_size, negatives)
     root, out = Path(root), make_folder(out).absolute()
     settings = {
         "seed": seed,
@@ -91,7 +85,7 @@ def prepare_duke(
         "channels": channels,
         "negatives": negatives,
     }
-    previous = _previous_patients(out, settings)
+    previous = previous_patients(out, settings)
     boxes = root / BOXES
     everything, absent = _find_tcia(root, workers) if boxes.is_file() else (_find_mamamia(root), {})
     found, curation = _listed(everything, cases)
@@ -101,40 +95,7 @@ def prepare_duke(
     lists = _deal(found, _volumes(found, workers), seed, official, previous)
 
     recipe = DceRecipe(out, image_size, channels, seed)
-    shares = {case.name: 1.0 if name == "test" else negatives for name, each in lists.items() for case, _ in each}
-    jobs = [(case, shares[case.name]) for case in found]
-    done = parallel_map(
-        partial(prepare_dce_case, recipe=recipe), jobs, "Preparing patients", workers=workers, unit="patient"
-    )
-    prepared = {case.name: case for case in done if not case.problem}
-    curation |= {case.name: case.problem for case in done}
-    _write_curation(out, curation)
-    if not prepared:
-        raise BreastkitError(f"{root} holds no patient that can be used: {next(iter(curation.values()))}")
-    items = _items(lists, prepared, out)
-    facts = {
-        "name": SET_NAME,
-        "image_size": image_size,
-        "channels": channels,
-        "split": settings,
-        "scans": {name: case.scan for name, case in sorted(prepared.items())},
-        "problems": [problem for problem in curation.values() if problem],
-    }
-    written = write_cases(out, items, facts=facts)
-    _write_yolo(out, items)
-    counts = ", ".join(
-        f"{len({item['case'] for item in each})} patients ({len(each)} slices) {name}" for name, each in items.items()
-    )
-    _log.info("%s: %s; %d patients left out, see curation.csv", SET_NAME, counts, sum(map(bool, curation.values())))
-    return written.path
-
-
-def _check_options(channels: str, image_size: int, negatives: float) -> None:
-    check_channels(channels)
-    if isinstance(image_size, bool) or not isinstance(image_size, int) or image_size < 32 or image_size % 32:
-        raise BreastkitError(f"An image size of {image_size} does not fit the detector; give a multiple of 32.")
-    if not 0 <= negatives <= 1:
-        raise BreastkitError(f"A share of {negatives} of the slices without lesion cannot be kept; give 0 to 1.")
+    return write_dce_set(lists, recipe, curation=curation, negatives=negatives, split=settings, workers=workers)
 
 
 def _find_mamamia(root: Path) -> list[DceCase]:
@@ -303,59 +264,3 @@ def _official_test(root: Path) -> set[str]:
     if not names:
         raise BreastkitError(f"{path} names no patient in a column test_split; without it leave out --official-split.")
     return names
-
-
-def _previous_patients(out: Path, settings: Mapping[str, Any]) -> dict[str, list[Item]] | None:
-    """Returns where the patients of an earlier preparation stand."""
-    path = case_list_path(out)
-    if not path.exists():
-        return None
-    cases = read_cases(path, check=False)
-    if cases.facts.get("name") != SET_NAME or cases.facts.get("split") != settings:
-        raise BreastkitError(
-            f"{path} was prepared from another set or with other options, which is never reshuffled; choose another "
-            "folder or remove this one."
-        )
-    lists: dict[str, list[Item]] = {}
-    for name in ("training", "validation", "test"):
-        patients = {item["case"]: item.get("fold") for item in getattr(cases, name)}
-        lists[name] = [
-            {"image": patient, "case": patient, **({} if fold is None else {"fold": fold})}
-            for patient, fold in patients.items()
-        ]
-    return lists
-
-
-def _items(
-    lists: Mapping[str, Sequence[tuple[DceCase, int | None]]], prepared: Mapping[str, PreparedDce], out: Path
-) -> dict[str, list[Item]]:
-    return {
-        name: [
-            item | ({"fold": fold} if name == "training" else {})
-            for case, fold in patients
-            if case.name in prepared
-            for item in prepared[case.name].items(out)
-        ]
-        for name, patients in lists.items()
-    }
-
-
-def _write_curation(out: Path, curation: Mapping[str, str]) -> None:
-    import pandas as pd
-
-    rows = [
-        {"patient": name, "kept": not reason, "reason": reason or "kept"} for name, reason in sorted(curation.items())
-    ]
-    write_text(out / "curation.csv", pd.DataFrame(rows).to_csv(index=False))
-    counts = Counter("kept" if row["kept"] else "dropped" for row in rows)
-    _log.info("curation.csv: %d patients kept, %d dropped", counts["kept"], counts["dropped"])
-
-
-def _write_yolo(out: Path, items: Mapping[str, Sequence[Item]]) -> None:
-    """Writes what YOLO tools read: a list of images for each part, and ``data.yaml``."""
-    lines = []
-    for name, part in (("training", "train"), ("validation", "val"), ("test", "test")):
-        listed = [f"./{Path(item['image']).relative_to(out).as_posix()}\n" for item in items[name]]
-        write_text(out / f"{part}.txt", "".join(listed))
-        lines.append(f"{part}: {part}.txt\n")
-    write_text(out / "data.yaml", "path: .\n" + "".join(lines) + "names:\n  0: lesion\n")
