@@ -136,6 +136,20 @@ def test_dashes_and_underscores_are_the_same(recorded, option):
     assert recorded[0]["lying_headers"] == 2
 
 
+def test_a_group_with_a_verb_of_its_own_takes_names_and_members():
+    own, member = Verb(f"{__name__}:gather", "gather runs"), Verb(f"{__name__}:record", "record a call")
+    tree = Group("a program.", {"bench": Group("gathers or records.", {"record": member}, otherwise=own)})
+    for words, verb, rest in (
+        (["bench"], own, []),
+        (["bench", "a", "b"], own, ["a", "b"]),
+        (["bench", "--help"], own, ["--help"]),
+        (["bench", "record", "a"], member, ["a"]),
+    ):
+        found, _, left = find(tree, words, program="program")
+        assert (found, left) == (verb, rest)
+    assert dict(tree.verbs()) == {"bench": own, "bench record": member}
+
+
 def test_what_was_made_is_named(recorded, capsys):
     cli.main(["data", "record", "a", "some where"])
     assert capsys.readouterr().out == "Written: some where\n"

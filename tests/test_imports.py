@@ -15,7 +15,7 @@ LAYERS = [
     {"cases"},
     {"dicom"},
     {"transforms", "networks", "metrics", "datasets"},
-    {"training", "detection", "explain", "clinical"},
+    {"training", "detection", "explain", "active_learning", "clinical"},
     {"inference"},
     {"server", "report"},
     {"bench"},

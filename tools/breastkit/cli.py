@@ -173,10 +173,20 @@ COMMANDS = Group(
             "compare finished runs: metrics with intervals and paired tests",
             "breastkit compare runs/a runs/b --out work/comparison",
         ),
-        "bench": Verb(
-            "breastkit.bench.run:run_benchmarks",
-            "measure speed, as ratios within one run",
-            "breastkit bench list",
+        "bench": Group(
+            "measure speed, or what annotation brings.",
+            {
+                "active-learning": Verb(
+                    "breastkit.bench.active_learning:simulate_annotation",
+                    "simulate annotation: Dice against number of labels for every way to choose the next image",
+                    "breastkit bench active-learning --data work/busi",
+                ),
+            },
+            otherwise=Verb(
+                "breastkit.bench.run:run_benchmarks",
+                "measure speed, as ratios within one run",
+                "breastkit bench list",
+            ),
         ),
     },
 )

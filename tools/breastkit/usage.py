@@ -48,10 +48,17 @@ class Verb:
 
 @dataclass(frozen=True)
 class Group:
-    """A word that needs another one after it."""
+    """A word that needs another one after it.
+
+    Attributes:
+        summary: one line for the list of verbs.
+        members: what may come after it.
+        otherwise: the verb that the group's own word stands for where none of the members is named.
+    """
 
     summary: str
     members: dict[str, Group | Verb] = field(default_factory=dict)
+    otherwise: Verb | None = None
 
     def verbs(self, prefix: tuple[str, ...] = ()) -> list[tuple[str, Verb]]:
         """Lists every verb below, with the words that lead to it."""
@@ -59,7 +66,7 @@ class Group:
         for name, member in self.members.items():
             words = (*prefix, name)
             found += member.verbs(words) if isinstance(member, Group) else [(" ".join(words), member)]
-        return found
+        return found if self.otherwise is None else [(" ".join(prefix), self.otherwise), *found]
 
 
 @dataclass(frozen=True)
@@ -96,9 +103,13 @@ def find(tree: Group, words: Sequence[str], *, program: str) -> tuple[Group | Ve
     while isinstance(node, Group) and rest and rest[0] not in HELP_WORDS:
         word = rest.pop(0)
         if word not in node.members:
+            if node.otherwise is not None:
+                return node.otherwise, used, [word, *rest]
             raise UsageError(_unknown_verb(node, used, word))
         node = node.members[word]
         used.append(word)
+    if isinstance(node, Group) and node.otherwise is not None:
+        return node.otherwise, used, rest
     return node, used, rest
 
 

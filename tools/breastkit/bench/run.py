@@ -26,6 +26,7 @@ def run_benchmarks(names: Sequence[str] = ()) -> str:
     """Runs benchmarks one after the other.
 
     Each compares two ways within one run, so its ratios carry to other machines. Let the machine be idle meanwhile.
+    What annotation brings is simulated by 'breastkit bench active-learning', a verb of its own.
 
     Args:
         names: which to run, all by default; "list" shows what there is.

@@ -1,0 +1,134 @@
+"""Ways to choose the next images to label, out of what is known of each: pure functions of arrays.
+
+The annotation server chooses with them, and the benchmark that simulates annotation does too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from breastkit.datasets.duplicates import RESEMBLANCE
+from breastkit.seeding import generator
+
+
+class Choice(StrEnum):
+    """How the next image is chosen.
+
+    ``first`` and ``random`` need to know nothing. ``uncertainty`` takes the image of which the model is least sure,
+    ``diversity`` the one that is least like all labelled ones, ``mix`` weighs one with the other.
+    """
+
+    FIRST = "first"
+    RANDOM = "random"
+    UNCERTAINTY = "uncertainty"
+    DIVERSITY = "diversity"
+    MIX = "mix"
+
+
+@dataclass(frozen=True)
+class Pool:
+    """What is known of the images, one entry for each, in the order of the list.
+
+    Attributes:
+        labelled: whether it has a label.
+        uncertainty: how unsure the model is of it.
+        features: what the model makes of it, ``(images, values)``.
+        thumbnails: ``(images, values)``, by which near-duplicates are known.
+    """
+
+    labelled: np.ndarray
+    uncertainty: np.ndarray
+    features: np.ndarray
+    thumbnails: np.ndarray
+
+
+def choose(pool: Pool, how: Choice, count: int = 1, *, seed: int = 0) -> list[int]:
+    """Returns the positions of the images to label next, the most useful first.
+
+    Of equals the first in the list is chosen, so that the same pool and seed give the same choice.
+
+    Args:
+        pool: what is known of the images.
+        how: the strategy.
+        count: how many; fewer are returned where fewer have no label.
+        seed: of the strategy ``random``.
+    """
+    waiting = np.flatnonzero(~pool.labelled)
+    if how is Choice.FIRST:
+        return waiting[:count].tolist()
+    if how is Choice.RANDOM:
+        return generator(seed, "next image").permutation(waiting)[:count].tolist()
+    return _GreedyChoice(pool, _MERITS[how]).take(count)
+
+
+class _GreedyChoice:
+    """Takes one image after the other; what is taken counts as labelled for the next."""
+
+    def __init__(self, pool: Pool, merit: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
+        self.merit = merit
+        self.features, self.thumbnails = standardised(pool.features), _directions(pool.thumbnails)
+        self.ranks = _ranks(pool.uncertainty)
+        self.waiting = ~pool.labelled
+        self.distance = np.full(len(self.waiting), np.inf)
+        self.resembles = np.zeros(len(self.waiting), dtype=bool)
+        for position in np.flatnonzero(pool.labelled):
+            self._cover(position)
+
+    def take(self, count: int) -> list[int]:
+        """Returns the next positions."""
+        taken: list[int] = []
+        while len(taken) < count and self.waiting.any():
+            merit = self.merit(self.ranks, self._farness())
+            # Near-duplicates of what is labelled come last, whatever their merit.
+            order = np.lexsort((-merit, self.resembles, ~self.waiting))
+            taken.append(int(order[0]))
+            self.waiting[order[0]] = False
+            self._cover(order[0])
+        return taken
+
+    def _farness(self) -> np.ndarray:
+        if np.isinf(self.distance).any():
+            # Nothing is labelled: begin with what is most like all others.
+            return -np.linalg.norm(self.features - self.features.mean(axis=0), axis=1)
+        return self.distance
+
+    def _cover(self, position: int) -> None:
+        distance = np.linalg.norm(self.features - self.features[position], axis=1)
+        self.distance = np.minimum(self.distance, distance)
+        self.resembles |= self.thumbnails @ self.thumbnails[position] >= RESEMBLANCE
+
+
+def _mixed(ranks: np.ndarray, farness: np.ndarray) -> np.ndarray:
+    return _ranks(farness) + ranks
+
+
+_MERITS: dict[Choice, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    Choice.UNCERTAINTY: lambda ranks, farness: ranks,
+    Choice.DIVERSITY: lambda ranks, farness: farness,
+    Choice.MIX: _mixed,
+}
+
+
+def standardised(features: np.ndarray) -> np.ndarray:
+    """Returns features with mean 0 and deviation 1 over the images, so that no channel outweighs the others."""
+    features = np.asarray(features, dtype=np.float64)
+    deviation = features.std(axis=0)
+    return (features - features.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
+
+
+def _directions(thumbnails: np.ndarray) -> np.ndarray:
+    """Returns rows whose products are the correlations of the thumbnails; a constant one correlates with none."""
+    rows = np.asarray(thumbnails, dtype=np.float32).reshape(len(thumbnails), -1)
+    rows = rows - rows.mean(axis=1, keepdims=True)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.where(norms > 1e-3, rows / np.maximum(norms, 1e-3), 0)
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Returns where each value stands among all, from 0 to 1; equal values stand equally."""
+    _, places = np.unique(values, return_inverse=True)
+    return places / max(1, places.max())
