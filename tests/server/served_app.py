@@ -23,11 +23,11 @@ def served(studies, *, conf=None, **options):
 
 
 @contextmanager
-def listening(application):
-    """Yields the address of an application that is served until the block ends."""
+def listening(application, **options):
+    """Yields the address of an application that is served, with options of uvicorn's, until the block ends."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(application, log_level="warning", access_log=False))
+    server = uvicorn.Server(uvicorn.Config(application, log_level="warning", access_log=False, **options))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not server.started and thread.is_alive():

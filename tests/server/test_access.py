@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import tracemalloc
 import zipfile
 
 import nibabel
@@ -16,6 +17,7 @@ from breastkit.errors import BreastkitError
 from breastkit.images import write_png
 from breastkit.server.access import role_for
 from breastkit.server.monailabel_fixes import prepare
+from breastkit.server.request_limits import Limits
 from breastkit.server.users import Role, TooManyFailuresError, Users, set_user
 
 prepare()
@@ -50,13 +52,13 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="module")
 def open_server(place):
     """Without users, for this machine alone."""
-    with served(place / "studies", largest_request=LARGEST) as (address, _):
+    with served(place / "studies", limits=Limits(largest=LARGEST)) as (address, _):
         yield address
 
 
 @pytest.fixture(scope="module")
 def server(place):
-    with served(place / "studies", users=Users(place / "users.json"), largest_request=LARGEST) as (address, _):
+    with served(place / "studies", users=Users(place / "users.json"), limits=Limits(largest=LARGEST)) as (address, _):
         yield address
 
 
@@ -115,13 +117,56 @@ def test_archives_are_not_unpacked(open_server):
     assert answer.status_code == 400
 
 
-@pytest.mark.usefixtures("nothing_is_written")
-def test_a_bomb_as_a_label_is_refused(open_server):
+def nifti(shape, voxels, *, more=b""):
     header = nibabel.Nifti1Image(np.zeros((1, 1, 1), np.uint8), np.eye(4)).header
-    header.set_data_shape((30_000, 30_000, 30_000))
-    bomb = gzip.compress(header.binaryblock + bytes(10_000))
-    answer = requests.put(f"{open_server}/datastore/label?image=us", files={"label": ("l.nii.gz", bomb)})
-    assert answer.status_code == 400
+    header.set_data_shape(shape)
+    header["vox_offset"] = 352
+    return gzip.compress(header.binaryblock + bytes(4 + voxels)) + more
+
+
+def nrrd_file(sizes, content, *fields):
+    lines = ["NRRD0004", "type: uint8", "dimension: 3", "space: left-posterior-superior", "encoding: gzip"]
+    lines += [f"sizes: {sizes}", "space directions: (1,0,0) (0,1,0) (0,0,1)", "space origin: (0,0,0)", *fields]
+    return ("\n".join(lines) + "\n\n").encode() + content
+
+
+# Each is some hundred kilobytes and would be a hundred megabytes in memory, or claims gigabytes.
+GROWN = bytes(100 * 2**20)
+BOMBS = {
+    "claims a terabyte": ("l.nii.gz", lambda: nifti((30_000, 30_000, 30_000), 10_000)),
+    "holds more than it claims": ("l.nii.gz", lambda: nifti((60, 40, 1), len(GROWN))),
+    "goes on after its end": ("l.nii.gz", lambda: nifti((60, 40, 1), 2400, more=gzip.compress(GROWN))),
+    "NRRD that claims a terabyte": ("l.nrrd", lambda: nrrd_file("30000 30000 30000", gzip.compress(bytes(9)))),
+    "NRRD that holds more": ("l.nrrd", lambda: nrrd_file("60 40 1", gzip.compress(GROWN))),
+    "NRRD further on": ("l.nrrd", lambda: nrrd_file("60 40 1", b"x\n" + gzip.compress(GROWN), "line skip: 1")),
+    "NRRD of nothing but a header": ("l.nrrd", lambda: nrrd_file("60 40 1", b"", "x: y\n" * 100_000)),
+    "PNG of another size": ("l.png", lambda: png_of(np.zeros((9000, 9000), np.uint8))),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+@pytest.mark.usefixtures("nothing_is_written")
+def test_a_label_that_grows_is_refused_before_it_does(open_server, bomb):
+    name, make = BOMBS[bomb]
+    content = make()
+    assert len(content) < LARGEST
+    tracemalloc.start()
+    try:
+        answer = requests.put(f"{open_server}/datastore/label?image=us", files={"label": (name, content)})
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert answer.status_code == 400, answer.text
+    # The server is a thread of this process; a part of what would grow, and the request itself, may be there.
+    assert most < len(GROWN) / 4
+
+
+@pytest.mark.usefixtures("nothing_is_written")
+def test_a_lent_image_that_grows_is_refused(open_server):
+    for content in (nifti((60, 40, 3), 2 * 2**20 + len(GROWN)), nifti((60, 40, 3), 7200, more=gzip.compress(GROWN))):
+        for way in (("PUT", "/session/", "files"), ("PUT", "/datastore/image?image=new", "file")):
+            answer = requests.request(way[0], open_server + way[1], files={way[2]: ("i.nii.gz", content)})
+            assert answer.status_code == 400, answer.text
 
 
 @pytest.mark.usefixtures("nothing_is_written")
@@ -129,9 +174,10 @@ def test_large_requests_are_refused_said_or_not(open_server):
     url = f"{open_server}/datastore/label?image=us"
     assert requests.put(url, files={"label": ("l.png", bytes(2 * LARGEST))}).status_code == 413
     # Without a Content-Length.
-    unsaid = (bytes(2**16) for _ in range(64))
+    begin = b'--x\r\nContent-Disposition: form-data; name="label"; filename="l.png"\r\n\r\n'
+    unsaid = (begin if not number else bytes(2**16) for number in range(64))
     answer = requests.put(url, data=unsaid, headers={"Content-Type": "multipart/form-data; boundary=x"})
-    assert answer.status_code == 400
+    assert answer.status_code == 413
 
 
 def test_pages_of_other_sites_get_nothing(open_server):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.pixels.utils import get_expected_length
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from breastkit.atomic import atomic_path, make_folder
 from breastkit.dicom.folder_index import FolderIndex, Instance, is_uid
@@ -23,6 +24,8 @@ PROCESSING_FAILURE = 0x0110
 DUPLICATE = 0x0111
 NOT_OF_THIS_STUDY = 0xA900
 NOT_UNDERSTOOD = 0xC000
+# Twice the pixels of the largest detectors.
+_MOST_PIXELS = 100_000_000
 _LOG = logging.getLogger(__name__)
 
 
@@ -67,11 +70,14 @@ class StoredFolder:
         return [self._store(data, study) for data in objects]
 
     def _store(self, data: bytes, study: str | None) -> Outcome:
+        # A few kilobytes of it can hold gigabytes, which pydicom would read at once.
+        if DeflatedExplicitVRLittleEndian.encode() in data:
+            return Outcome(reason=NOT_UNDERSTOOD, sentence="Deflated objects are not taken; send it uncompressed.")
         try:
             dataset = pydicom.dcmread(BytesIO(data))
             sop_class, uid = str(dataset.SOPClassUID), str(dataset.SOPInstanceUID)
             own_study, series = str(dataset.StudyInstanceUID), str(dataset.SeriesInstanceUID)
-            sound = all(is_uid(one) for one in (uid, series, own_study, sop_class)) and _has_all_pixels(dataset)
+            sound = all(is_uid(one) for one in (uid, series, own_study, sop_class)) and _has_sound_pixels(dataset)
         except READ_ERRORS:
             return Outcome(reason=NOT_UNDERSTOOD, sentence="What was sent is no whole DICOM file; send it again.")
         if not sound:
@@ -104,8 +110,12 @@ class StoredFolder:
             return Outcome(sop_class, uid, reason=PROCESSING_FAILURE, sentence=sentence)
 
 
-def _has_all_pixels(dataset: Dataset) -> bool:
-    """Tells whether pixels that are not compressed are all there."""
-    if "PixelData" not in dataset or dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+def _has_sound_pixels(dataset: Dataset) -> bool:
+    """Tells whether pictures are of a size that can be shown, and pixels that are not compressed are all there."""
+    if "PixelData" not in dataset:
+        return True
+    if int(dataset.Rows) * int(dataset.Columns) > _MOST_PIXELS:
+        return False
+    if dataset.file_meta.TransferSyntaxUID.is_encapsulated:
         return True
     return len(dataset.PixelData) >= get_expected_length(dataset)

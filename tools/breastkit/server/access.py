@@ -20,7 +20,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 USER = "breastkit.user"
 COOKIE = "breastkit_token"
-LARGEST_REQUEST = 512 * 2**20
+LOGIN_PATHS = ("/auth/token", "/login")
 _OPEN_TO_ALL = re.compile(r"/auth/.*|/login|/favicon\.ico")
 # Whatever is not listed, and changes something, is for administrators.
 _RULES: tuple[tuple[tuple[str, ...], str, Role], ...] = (
@@ -52,13 +52,10 @@ class AccessControl:
         app: the application.
         users: those who may log in; None to serve this machine alone.
         origins: further addresses of pages that may ask, as ``https://viewer.example``.
-        largest: most bytes of one request.
     """
 
-    def __init__(
-        self, app: Any, *, users: Users | None = None, origins: Iterable[str] = (), largest: int = LARGEST_REQUEST
-    ) -> None:
-        self.app, self.users, self.origins, self.largest = app, users, frozenset(origins), largest
+    def __init__(self, app: Any, *, users: Users | None = None, origins: Iterable[str] = ()) -> None:
+        self.app, self.users, self.origins = app, users, frozenset(origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -72,17 +69,12 @@ class AccessControl:
         if refusal is not None:
             await refusal(scope, receive, send)
             return
-        await self.app(scope, _limited(receive, self.largest), send)
+        await self.app(scope, receive, send)
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> Response | None:
-        path = scope["path"]
-        root = scope.get("root_path", "").rstrip("/")
-        path = path.removeprefix(root) if root and path.startswith(root + "/") else path
+        path, root = path_of(scope), scope.get("root_path", "").rstrip("/")
         if self._from_a_strange_page(scope, headers):
             return _refused(403, "Requests of other sites are not answered; open the page of this server.")
-        length = headers.get("content-length", "0")
-        if not length.isdecimal() or int(length) > self.largest:
-            return _refused(413, f"The request is larger than {self.largest // 2**20} MiB; send less at once.")
         if self.users is None:
             if not _is_this_machine(scope, headers):
                 return _refused(403, "Only this machine is served; start the server with --users for others.")
@@ -111,6 +103,12 @@ class AccessControl:
         return scope["method"] not in ("GET", "HEAD") and urlsplit(origin).netloc != headers.get("host")
 
 
+def path_of(scope: Scope) -> str:
+    """Returns the path of a request below the one under which the server is reached."""
+    path, root = scope["path"], scope.get("root_path", "").rstrip("/")
+    return path.removeprefix(root) if root and path.startswith(root + "/") else path
+
+
 def token_of(headers: MutableMapping[str, str] | dict[str, str]) -> str | None:
     """Returns the token of a request: of programs in a header, of browsers in a cookie."""
     kind, _, token = headers.get("authorization", "").partition(" ")
@@ -137,21 +135,6 @@ def _is_this_machine(scope: Scope, headers: dict[str, str]) -> bool:
     client, server = scope.get("client"), scope.get("server")
     called = urlsplit(f"//{headers.get('host', '')}").hostname or ""
     return bool(client and server and is_loopback(client[0]) and is_loopback(server[0]) and is_loopback(called))
-
-
-def _limited(receive: Receive, largest: int) -> Receive:
-    """Ends a request that sends more than it may without having said so."""
-    count = 0
-
-    async def limited() -> MutableMapping[str, Any]:
-        nonlocal count
-        message = await receive()
-        count += len(message.get("body", b""))
-        if count > largest:
-            return {"type": "http.disconnect"}
-        return message
-
-    return limited
 
 
 def _refused(status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:

@@ -19,10 +19,12 @@ def _build() -> Any:
     from monailabel.interfaces.utils.app import app_instance
 
     from breastkit.server.application import build_application
+    from breastkit.server.connection_times import time_connections
     from breastkit.server.users import Users
 
     # Addresses of requests name images; what is asked is in the audit log, without names.
     logging.getLogger("uvicorn.access").disabled = True
+    time_connections()
     conf = settings.MONAI_LABEL_APP_CONF
     users = Users(conf["users"]) if conf.get("users") else None
     origins = [one for one in str(conf.get("origins", "")).split(",") if one]

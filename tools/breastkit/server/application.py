@@ -14,13 +14,14 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 
 from breastkit.errors import BreastkitError
-from breastkit.server.access import LARGEST_REQUEST, AccessControl, logging_in
+from breastkit.server.access import AccessControl, logging_in
 from breastkit.server.audit import AUDIT_FOLDER, Audited, AuditLog, Endpoints
 from breastkit.server.dicom_store import store_app
 from breastkit.server.endpoints import choosing, inferring, informing, lending, storing, training
 from breastkit.server.forwarded_dicomweb import forwarding
 from breastkit.server.inference_queue import BusyError
 from breastkit.server.remote_images import RemoteImages
+from breastkit.server.request_limits import BodyLimits, Limits, RateLimits
 from breastkit.server.sessions import Sessions
 from breastkit.server.start_page import starting
 from breastkit.server.study_images import DicomImages, FileImages
@@ -37,7 +38,7 @@ def build_application(
     users: Users | None = None,
     origins: Iterable[str] = (),
     pages: str | Path | None = None,
-    largest_request: int = LARGEST_REQUEST,
+    limits: Limits | None = None,
 ) -> Any:
     """Returns the ASGI application around a MONAI Label app.
 
@@ -46,7 +47,7 @@ def build_application(
         users: those who may log in; None to serve this machine alone.
         origins: addresses of pages, beside our own, that may ask.
         pages: a folder of pages to show under ``/results/``.
-        largest_request: most bytes of one request.
+        limits: of requests; by default those of `Limits`.
     """
     store = app.datastore()
     sessions, audit = Sessions(), AuditLog(store.folder / AUDIT_FOLDER)
@@ -89,8 +90,10 @@ def build_application(
         server.add_middleware(
             CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["authorization", "content-type"]
         )
-    controlled = AccessControl(server, users=users, origins=origins, largest=largest_request)
-    return Audited(controlled, log=audit, endpoints=Endpoints([*templates, *_NOT_DESCRIBED]))
+    limits = limits or Limits()
+    # From the inside: nobody without the right to it has a body read, and who asks too often is not even looked up.
+    controlled = AccessControl(BodyLimits(server, limits=limits), users=users, origins=origins)
+    return Audited(RateLimits(controlled, limits=limits), log=audit, endpoints=Endpoints([*templates, *_NOT_DESCRIBED]))
 
 
 def _answer_with_sentence(request: Request, error: Exception) -> Response:

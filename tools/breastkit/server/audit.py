@@ -25,7 +25,7 @@ from urllib.parse import parse_qsl
 
 from breastkit.atomic import make_folder
 from breastkit.logs import get_logger
-from breastkit.server.access import USER, Receive, Scope, Send
+from breastkit.server.access import USER, Receive, Scope, Send, path_of
 
 AUDIT_FOLDER = ".audit"
 AUDIT_FILE = "requests.jsonl"
@@ -137,8 +137,7 @@ class Audited:
             return
         begun, written = time.perf_counter(), False
         # Mounted applications change the path on its way.
-        path, root = scope["path"], scope.get("root_path", "").rstrip("/")
-        path = path.removeprefix(root) if root and path.startswith(root + "/") else path
+        path = path_of(scope)
 
         def write(status: int | None) -> None:
             nonlocal written

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,14 @@ from scipy import ndimage
 from breastkit.atomic import atomic_path
 from breastkit.errors import BreastkitError
 from breastkit.images import VOLUME_SUFFIXES, check_affine, write_nifti, write_png
+from breastkit.server.decompressed_sizes import BESIDE, BYTES_PER_VOXEL, refuse_growing_volume, refuse_larger
 from breastkit.server.study_images import Grid
 
 SUFFIXES = (".nrrd", *VOLUME_SUFFIXES, ".png")
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_MOST_VOXELS = 600_000_000
+# By how much a label may be finer than its image.
+_TIMES_THE_IMAGE = 8
+_LARGEST_HEADER = 64 * 1024
 # Share of a label that may lie outside of its image: rims of resampled masks.
 _MAY_BE_LOST = 0.01
 # Shares of a voxel by which two grids may differ and still be the same: headers round.
@@ -75,8 +79,9 @@ def read_labels(path: str | Path, grid: Grid, *, name: str) -> np.ndarray:
         raise BreastkitError(f"Labels are {', '.join(SUFFIXES)}; send one of these.")
     try:
         array, affine = _read(path, grid)
-    except BreastkitError:
-        raise
+    except BreastkitError as error:
+        # Whoever sent it does not know by which name it lies here.
+        raise BreastkitError(str(error).replace(str(path), f"The label of '{name}'")) from error
     except Exception as error:  # parsers of what a stranger sent raise whatever they like
         raise BreastkitError(f"The label of '{name}' is damaged or of another format; save it again.") from error
     labels = _checked(array, name)
@@ -92,32 +97,56 @@ def read_labels(path: str | Path, grid: Grid, *, name: str) -> np.ndarray:
 
 def _read(path: Path, grid: Grid) -> tuple[np.ndarray, np.ndarray | None]:
     if path.name.lower().endswith(".png"):
-        from PIL import Image
-
-        with Image.open(path) as picture:
-            if picture.width * picture.height > _MOST_VOXELS or picture.mode not in ("1", "L", "P", "I;16", "I"):
-                raise BreastkitError("A label as PNG is gray, one number a pixel; save it as such.")
-            array = np.asarray(picture).T[:, :, None]
-        # Masks of 0 and 255 are as common as those of 0 and 1.
-        return (array // 255 if set(np.unique(array)) <= {0, 255} else array), None
+        return _read_picture(path, grid), None
     if path.name.lower().endswith(".nrrd"):
-        header = nrrd.read_header(str(path))
-        _refuse_huge(header.get("sizes", []))
-        if header.get("data file") is not None or header.get("datafile") is not None:
-            raise BreastkitError("The label keeps its voxels in another file; save it as one file.")
-        array, header = nrrd.read(str(path))
-        return _volume(array), _nrrd_affine(header, path)
+        return _read_nrrd(path, grid)
     import nibabel
 
+    _refuse_huge(refuse_growing_volume(path), grid)
     image = nibabel.load(path)
-    _refuse_huge(image.shape)
-    check_affine(image.affine, Path(path.name))
+    check_affine(image.affine, path)
     return _volume(np.asanyarray(image.dataobj)), np.asarray(image.affine, dtype=np.float64)
 
 
-def _refuse_huge(sizes: Any) -> None:
-    if int(np.prod([int(size) for size in sizes], dtype=np.int64)) > _MOST_VOXELS:
-        raise BreastkitError("The label has more voxels than any image here; save the one of this image.")
+def _read_picture(path: Path, grid: Grid) -> np.ndarray:
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        _refuse_huge(picture.size, grid)
+        if picture.mode not in ("1", "L", "P", "I;16", "I"):
+            raise BreastkitError("A label as PNG is gray, one number a pixel; save it as such.")
+        array = np.asarray(picture).T[:, :, None]
+    # Masks of 0 and 255 are as common as those of 0 and 1.
+    return array // 255 if set(np.unique(array)) <= {0, 255} else array
+
+
+def _read_nrrd(path: Path, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    with path.open("rb") as file:
+        # nrrd reads on until an empty line, however far that is.
+        if re.search(rb"\r?\n\r?\n", file.read(_LARGEST_HEADER)) is None:
+            raise BreastkitError("The label has no header of NRRD; save it again.")
+        file.seek(0)
+        header = nrrd.read_header(file)
+        _refuse_huge(header["sizes"], grid)
+        if {"data file", "datafile", "line skip", "lineskip", "byte skip", "byteskip"} & set(header):
+            raise BreastkitError("The label keeps its voxels in another file or further on; save it as one file.")
+        if header["encoding"] not in ("raw", "gzip", "gz"):
+            raise BreastkitError(f"The label's encoding is '{header['encoding'][:40]}'; save it as raw or gzip.")
+        if header["encoding"] != "raw":
+            refuse_larger(file.read(), BYTES_PER_VOXEL * _voxels(grid.shape) + BESIDE)
+    array, header = nrrd.read(str(path))
+    return _volume(array), _nrrd_affine(header, path)
+
+
+def _voxels(shape: Any) -> int:
+    # As fractions, which do not overflow.
+    return int(np.prod([int(size) for size in shape], dtype=np.float64))
+
+
+def _refuse_huge(sizes: Any, grid: Grid) -> None:
+    if not 0 < _voxels(sizes) <= _TIMES_THE_IMAGE * _voxels(grid.shape):
+        shown = "x".join(str(int(size)) for size in sizes)[:60]
+        raise BreastkitError(f"The label has {shown} voxels, far from those of its image; save the one of this image.")
 
 
 def _volume(array: np.ndarray) -> np.ndarray:
@@ -144,7 +173,7 @@ def _nrrd_affine(header: dict[str, Any], path: Path) -> np.ndarray:
         affine = _LPS @ affine
     elif space not in ("right-anterior-superior", "ras"):
         raise BreastkitError(f"The label lies in the space '{space[:40]}'; save it in LPS or RAS.")
-    check_affine(affine, Path(path.name))
+    check_affine(affine, path)
     return affine
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from breastkit.errors import BreastkitError
 from breastkit.images import PICTURE_SUFFIXES, VOLUME_SUFFIXES, is_volume, read_header
+from breastkit.server.decompressed_sizes import refuse_growing_volume
 from breastkit.server.study_images import Form, StudyImage
 
 _KEPT_FOR_SECONDS = 3600.0
@@ -110,7 +111,10 @@ def image_of_file(path: Path) -> StudyImage:
     """
     if not path.name.lower().endswith((*VOLUME_SUFFIXES, *PICTURE_SUFFIXES)):
         raise BreastkitError("Images are .nii, .nii.gz, .png, .jpg, .tif and .bmp; send one of these.")
-    read_header(path)
+    if is_volume(path):
+        refuse_growing_volume(path)
+    else:
+        read_header(path)
     return StudyImage("image", Form.VOLUME if is_volume(path) else Form.PICTURE, (path,))
 
 

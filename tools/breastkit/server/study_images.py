@@ -22,6 +22,7 @@ from breastkit.dicom.folder_index import FolderIndex, Instance, tag_of
 from breastkit.dicom.retrieve import metadata_of
 from breastkit.errors import BreastkitError
 from breastkit.images import PICTURE_SUFFIXES, VOLUME_SUFFIXES, read_gray, read_header, stem, write_nifti
+from breastkit.server.decompressed_sizes import refuse_growing_volume
 
 MODALITIES = ("MR", "US", "CT")
 # Pictures lie in the world as ITK, and so 3D Slicer, reads them: one millimetre a pixel, columns to the patient's left.
@@ -302,7 +303,7 @@ def add_image(images: StudyImages, name: str, sent: Path) -> StudyImage:
     if suffix is None:
         raise BreastkitError("Images are .nii, .nii.gz, .png, .jpg, .tif and .bmp; send one of these.")
     try:
-        read_header(sent)
+        refuse_growing_volume(sent) if suffix in VOLUME_SUFFIXES else read_header(sent)
     except BreastkitError as error:
         raise BreastkitError(str(error).replace(str(sent), name)) from error
     with atomic_path(images.added / f"{name}{suffix}") as temporary:
