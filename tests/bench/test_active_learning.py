@@ -58,6 +58,22 @@ def test_the_same_seed_gives_the_same_figures(prepared, tmp_path):
     assert first == second
 
 
+def test_a_run_that_was_stopped_goes_on_with_the_curves_that_are_there(prepared, tmp_path, monkeypatch):
+    options = {"out": str(tmp_path), "seeds": 1, "image_size": 32, "steps": 2, "shares": (0.5, 1.0)}
+    simulate_annotation(str(prepared), strategies=["random"], **options)
+    before = (tmp_path / "active_learning.csv").read_text()
+    made = []
+    simulate = active_learning.simulate
+    monkeypatch.setattr(
+        active_learning, "simulate", lambda *words, **more: made.append(words[1]) or simulate(*words, **more)
+    )
+    simulate_annotation(str(prepared), strategies=["random", "mix"], **options)
+    assert made == ["mix"]
+    assert (tmp_path / "active_learning.csv").read_text().startswith(before)
+    with pytest.raises(BreastkitError, match="other data or options; choose another --out"):
+        simulate_annotation(str(prepared), strategies=["random"], **{**options, "steps": 3})
+
+
 def test_no_case_is_on_both_sides_and_the_test_has_lesions(prepared):
     items = read_cases(prepared).training + read_cases(prepared).validation + read_cases(prepared).test
     items = [{**item, "case": f"group {number // 3}"} for number, item in enumerate(items)]

@@ -7,6 +7,7 @@ what the labels are worth and nothing else.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -256,8 +257,8 @@ def simulate_annotation(
 
     Args:
         data: prepared pictures with masks, for example by 'breastkit data prepare busi'.
-        out: the folder to write active_learning.csv, .png and .json to; after every seed, so that a run that was
-            stopped has them too.
+        out: the folder to write active_learning.csv, .png and .json to. Curves that are finished there are not made
+            again, so a run that was stopped goes on, and seeds may be run side by side before one run joins them.
         seeds: how often to repeat it with another split.
         first_seed: the first of the seeds.
         strategies: which to compare: first, random, uncertainty, diversity, mix.
@@ -277,8 +278,9 @@ def simulate_annotation(
         raise BreastkitError("shares rise from above 0 to 1, for example 0.1,0.3,1; correct the option.")
     cases = read_cases(data)
     items = [item for name in LISTS for item in getattr(cases, name) if "label" in item]
+    settings = {"case_list_hash": cases.hash, "image_size": image_size, "steps": steps, "shares": list(shares)}
+    kept = _KeptCurves(Path(out) / "curves", settings)
     pictures = read_pictures(items, image_size)
-    folder = make_folder(out)
     rounds: list[Round] = []
     tested: dict[int, tuple[str, ...]] = {}
     with progress_bar("Trainings", total=seeds * len(strategies) * len(shares), unit="training") as bar:
@@ -288,14 +290,53 @@ def simulate_annotation(
             # The first and the last round are the same for all strategies.
             same = {"seed": seed, "steps": steps, "shares": shares, "trained": {}, "advance": bar.update}
             for strategy in strategies:
-                rounds += simulate(halves, strategy, **same)
-            facts = {"data": cases.facts.get("name"), "case_list_hash": cases.hash, "pictures": len(items)}
-            settings = {"image_size": image_size, "steps": steps, "seeds": list(tested)}
-            summary = {**facts, **settings, **summarise(rounds, tested)}
-            write_table(folder / TABLE, _rows(rounds))
-            write_json(folder / SUMMARY, summary)
-            _draw(folder / PICTURE, rounds)
-    return "\n".join([*_lines(summary), f"Written: {folder / TABLE}, {PICTURE} and {SUMMARY}"])
+                found = kept.read(seed, strategy)
+                if found:
+                    bar.update(len(found))
+                rounds += found or kept.write(simulate(halves, strategy, **same))
+    told = {"data": cases.facts.get("name"), "pictures": len(items), "seeds": list(tested), **settings}
+    summary = {**told, **summarise(rounds, tested)}
+    write_table(Path(out) / TABLE, _rows(rounds))
+    write_json(Path(out) / SUMMARY, summary)
+    _draw(Path(out) / PICTURE, rounds)
+    return "\n".join([*_lines(summary), f"Written: {Path(out) / TABLE}, {PICTURE} and {SUMMARY}"])
+
+
+class _KeptCurves:
+    """What is done, a file a seed and strategy, so that a run that was stopped goes on.
+
+    Args:
+        folder: made when missing.
+        settings: of the run; curves of other ones are refused.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
+        self.folder, self.settings = make_folder(folder), settings
+
+    def read(self, seed: int, strategy: str) -> list[Round]:
+        """Returns the rounds of a curve, none if it is not there.
+
+        Raises:
+            BreastkitError: if it is there and was made with other settings.
+        """
+        path = self._path(seed, strategy)
+        if not path.is_file():
+            return []
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept["settings"] != self.settings:
+            raise BreastkitError(
+                f"{path} was made with other data or options; choose another --out, or remove {self.folder}."
+            )
+        return [Round(**{**one, "dices": np.array(one["dices"])}) for one in kept["rounds"]]
+
+    def write(self, rounds: list[Round]) -> list[Round]:
+        """Writes a curve and returns it."""
+        told = [{**vars(one), "dices": one.dices.tolist()} for one in rounds]
+        write_json(self._path(rounds[0].seed, rounds[0].strategy), {"settings": self.settings, "rounds": told})
+        return rounds
+
+    def _path(self, seed: int, strategy: str) -> Path:
+        return self.folder / f"{seed}_{strategy}.json"
 
 
 def summarise(rounds: Sequence[Round], cases: Mapping[int, Sequence[str]]) -> dict[str, Any]:
