@@ -2,7 +2,8 @@
 
 The files of the wheel stay as they are. What is corrected: the studies come from our DICOMweb address and not through
 the wheel's proxy; the MONAI Label mode opens ultrasound too; its panel finds the server it came from, at any port and
-under any path; the export of a segmentation goes to the store in use; no font is fetched from the internet.
+under any path, offers the models that read the open image, and has brush, eraser and a button that submits the label;
+the export of a segmentation goes to the store in use; no font is fetched from the internet.
 """
 
 from __future__ import annotations
@@ -39,36 +40,9 @@ class Correction:
     after: str
 
 
-_THIS_SERVER = "window.location.href.split('/ohif')[0] + '/'"
-# The panel writes labels into a volume; where pictures are shown one by one, into each picture's own labels, at the
-# place that the label map's header gives them.
-_LABELS_OF_A_STACK = """(() => {
-        const { imageIds } = esm.segmentation.state.getSegmentation('1').representationData.Labelmap;
-        const { spaceDirections, spaceOrigin } = ret.header;
-        const step = spaceDirections && spaceDirections[2];
-        const ordered = [];
-        imageIds.map(one => dist_esm.cache.getImage(one)).forEach((image, position) => {
-          const plane = dist_esm.metaData.get('imagePlaneModule', image.referencedImageId) || {};
-          const corner = plane.imagePositionPatient;
-          if (imageIds.length === 1 || !corner || !step) {
-            ordered[position] = image;
-            return;
-          }
-          const along = [0, 1, 2].reduce((sum, axis) => sum + (corner[axis] - spaceOrigin[axis]) * step[axis], 0);
-          ordered[Math.round(along / step.reduce((sum, one) => sum + one * one, 0))] = image;
-        });
-        const parts = ordered.map(image => image.voxelManager.getScalarData());
-        return { voxelManager: {
-          getCompleteScalarDataArray: () => Uint8Array.from(parts.flatMap(part => Array.from(part))),
-          setCompleteScalarDataArray: data => {
-            let at = 0;
-            for (const part of parts) {
-              part.set(data.subarray(at, at + part.length));
-              at += part.length;
-            }
-          }
-        } };
-      })()"""
+# What is put into the sources calls what stands in viewer.js, beside this module.
+_ADDITIONS = Path(__file__).with_suffix(".js")
+_THIS_SERVER = "window.breastkit.address()"
 CORRECTIONS = (
     Correction(
         "*.bundle.*.js",
@@ -89,7 +63,36 @@ CORRECTIONS = (
     Correction(
         "*.bundle.*.js",
         "const volumeLoadObject = segmentationService.getLabelmapVolume('1');",
-        f"const volumeLoadObject = segmentationService.getLabelmapVolume('1') || {_LABELS_OF_A_STACK};",
+        "const volumeLoadObject = window.breastkit.asVolume(ret.header);",
+    ),
+    Correction(
+        "*.bundle.*.js",
+        "const ret = SegmentationReader.parseNrrdData(response.data);",
+        "if (!(await window.breastkit.takes(this, response))) {\n        return;\n      }\n"
+        "      const ret = SegmentationReader.parseNrrdData(response.data);",
+    ),
+    Correction(
+        "*.bundle.*.js",
+        "const volumeLoadObject = dist_esm.cache.getVolume('1');",
+        "const volumeLoadObject = window.breastkit.hasLabels(this);",
+    ),
+    Correction(
+        "*.bundle.*.js",
+        "color: this.segmentColor(label)",
+        "color: window.breastkit.colourOf(all_models, label) || this.segmentColor(label)",
+    ),
+    Correction(
+        "*.bundle.*.js",
+        "const models = Object.keys(info.data.models).filter(m => info.data.models[m].type === 'segmentation' || "
+        "info.data.models[m].type === 'vista3d');",
+        "const models = window.breastkit.fitting(info.data.models, this.props.getActiveViewportInfo().displaySet)\n"
+        "      .filter(m => info.data.models[m].type === 'segmentation');",
+    ),
+    Correction(
+        "*.bundle.*.js",
+        'isDataReady && /*#__PURE__*/react.createElement("div", {\n      className: "tabs scrollbar",',
+        "isDataReady && react.createElement(window.breastkit.LabelTools, { react, panel: this }), "
+        'isDataReady && /*#__PURE__*/react.createElement("div", {\n      className: "tabs scrollbar",',
     ),
     Correction(
         "*.bundle.*.js",
@@ -135,6 +138,8 @@ def corrected(path: Path, root: str) -> bytes:
             text = text.replace(one.before, one.after)
     if path.suffix in (".html", ".css"):
         text = _FONTS.sub("", text)
+    if path.suffix == ".html":
+        text = text.replace("<head>", f'<head><script src="{_PUBLISHED_AT}breastkit.js"></script>', 1)
     return (text.replace(_PUBLISHED_AT, f"{root}{_PUBLISHED_AT}") if root else text).encode()
 
 
@@ -197,6 +202,8 @@ def viewing() -> APIRouter:
         headers = {"Cache-Control": "no-cache"}
         if path == "app-config.js":
             return Response(config(root), media_type="text/javascript", headers=headers)
+        if path == "breastkit.js":
+            return FileResponse(_ADDITIONS, media_type="text/javascript", headers=headers)
         found = files.get(path, files["index.html"])
         kind = mimetypes.guess_type(found.name)[0] or "application/octet-stream"
         if found.suffix in _TEXTS:

@@ -1,0 +1,157 @@
+"""Labels from the first mask to the saved file, in OHIF as it runs in a browser."""
+
+import cv2
+import nibabel
+import numpy as np
+import pytest
+import requests
+from tests.server.ohif_page import OhifPage, chromium
+from tests.server.served_app import served
+
+from breastkit.datasets.phantoms.mri import write_mri_phantoms
+from breastkit.datasets.phantoms.us import make_us_phantom
+from breastkit.dicom.read_seg import read_segmentation
+from breastkit.dicom.write_us import write_us_dicom
+from breastkit.metrics.segmentation import dice
+
+TISSUE, LESION = "breast_mri_tissue_segmentation", "breast_us_lesion_segmentation"
+JSON = {"Accept": "application/dicom+json"}
+PICTURE = make_us_phantom(5, 1)
+# A quarter of the pixels: the browser draws in software here.
+GRAY = cv2.resize(PICTURE.image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+MASK = cv2.resize(PICTURE.mask, GRAY.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("viewed")
+    write_mri_phantoms(str(folder / "mri"), cases=1, seed=3, size=64, dicom=True, workers=1)
+    write_us_dicom(folder / "us.dcm", GRAY, spacing=2 * PICTURE.spacing, patient="US_1", uid_seed="viewer")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def truth(studies):
+    """The breasts of the MRI phantom as nibabel reads them, in canonical order."""
+    return nibabel.as_closest_canonical(nibabel.load(next((studies / "mri" / "truth" / "breast").glob("*.nii.gz"))))
+
+
+@pytest.fixture(scope="module")
+def server(studies, tmp_path_factory):
+    with served(studies, conf={"labels": str(tmp_path_factory.mktemp("kept"))}) as (address, _):
+        yield address
+
+
+@pytest.fixture(scope="module")
+def page(server):
+    with chromium() as browser:
+        yield OhifPage(browser, server)
+
+
+def label_of(server, image, folder):
+    answer = requests.get(f"{server}/datastore/label", params={"label": image, "tag": "final"})
+    assert answer.status_code == 200, answer.text
+    (folder / "label.nii.gz").write_bytes(answer.content)
+    return nibabel.load(folder / "label.nii.gz")
+
+
+def series_of(server, modality):
+    objects = requests.get(f"{server}/datastore/?output=all").json()["objects"]
+    found = [one["image"]["info"] for one in objects.values() if one["image"]["info"]["Modality"] == modality]
+    return {one["SeriesDescription"]: one["SeriesInstanceUID"] for one in found}
+
+
+def segmentations_of(server, folder):
+    """Returns the files of the stored segmentations by the series they were drawn on."""
+    for series in requests.get(f"{server}/dicom-web/series?Modality=SEG", headers=JSON).json():
+        study, uid = series["0020000D"]["Value"][0], series["0020000E"]["Value"][0]
+        place = f"{server}/dicom-web/studies/{study}/series/{uid}"
+        (header,) = requests.get(f"{place}/metadata", headers=JSON).json()
+        name = header["00080018"]["Value"][0]
+        stored = requests.get(f"{place}/instances/{name}", headers={"Accept": "application/dicom"})
+        (folder / f"{uid}.dcm").write_bytes(stored.content)
+        yield header["00081115"]["Value"][0]["0020000E"]["Value"][0], folder / f"{uid}.dcm"
+
+
+def test_the_list_shows_both_modalities(page):
+    found = page.list_studies()
+    assert "US" in found["US_1"]
+    assert "MR" in found["PHANTOM_001"]
+
+
+def test_an_ultrasound_lesion_is_outlined_corrected_and_saved(page, server, studies, tmp_path):
+    page.list_studies()
+    page.open_for_labels("US_1")
+    assert page.tab.locator("#monailabelServerURL").input_value() == f"{server}/"
+    page.connect()
+    page.run_model(LESION)
+    seen = page.overlay("lesion", GRAY.shape)
+    assert dice(seen, page.labels()[0] > 0) > 0.97
+    assert dice(seen, MASK) > 0.8
+    # Upside down or mirrored it would fit worse by far.
+    assert max(dice(seen[::-1], MASK), dice(seen[:, ::-1], MASK)) < 0.75
+
+    before = page.labels()
+    page.draw("Brush", (240, 225), (250, 240))
+    drawn = page.labels()
+    assert drawn[0, 225:240, 240:250].any()
+    assert (drawn >= before).all()
+    page.draw("Eraser", (240, 225), (250, 240))
+    assert page.labels().sum() < drawn.sum()
+    page.draw("Brush", (240, 225), (250, 240))
+
+    (image,) = series_of(server, "US").values()
+    answer = page.submit("malignant")
+    assert answer == {"image": image, "label": image, "version": 1, "class": "malignant"}
+    assert requests.get(f"{server}/datastore/").json()["completed"] == 1
+    saved = label_of(server, image, tmp_path)
+    np.testing.assert_array_equal(np.asarray(saved.dataobj).T, page.labels())
+    ((of_series, path),) = segmentations_of(server, tmp_path)
+    assert of_series == image
+    (segment,) = read_segmentation(path, studies / "us.dcm")
+    np.testing.assert_array_equal(segment.mask > 0, page.labels()[0] > 0)
+    assert segment.label == "lesion"
+
+
+def test_the_next_sample_leads_to_the_study_without_a_label(page, server):
+    if requests.get(f"{server}/datastore/").json()["completed"] != 1:
+        pytest.skip("the test before did not save its label")
+    page.tab.get_by_text("Active Learning", exact=True).click()
+    page.tab.locator("select[class=actionInput]").first.wait_for()
+    page.tab.get_by_role("button", name="Next Sample").click()
+    form = page.tab.locator("div.nextSampleForm")
+    form.get_by_text("PHANTOM_001").wait_for()
+    before = page.tab.url
+    form.get_by_role("button", name="OK").click()
+    page.tab.wait_for_url(lambda url: url != before)
+    page.wait_for_image()
+
+
+def test_breasts_in_mri_are_outlined_slice_by_slice_and_saved(page, server, truth, tmp_path):
+    page.list_studies()
+    page.open_for_labels("PHANTOM_001")
+    page.connect()
+    page.run_model(TISSUE)
+    breasts = np.asarray(truth.dataobj) > 0
+    slice_ = int(breasts.sum((0, 1)).argmax())
+    page.show_slice(truth.affine[2, 3] + slice_ * truth.affine[2, 2])
+    # Rows of an axial image go from front to back and columns from right to left: both against the canonical order.
+    expected = breasts[::-1, ::-1, slice_].T
+    seen = page.overlay("breast", expected.shape)
+    assert dice(seen, page.labels()[slice_] > 0) > 0.95
+    assert dice(seen, expected) > 0.6
+    assert dice(seen, expected) > dice(seen[::-1], expected)
+    found = np.stack([dice(one > 0, expected) for one in page.labels()])
+    assert abs(int(found.argmax()) - slice_) <= 2
+
+    answer = page.submit()
+    assert answer["image"] in series_of(server, "MR").values()
+    saved = nibabel.as_closest_canonical(label_of(server, answer["image"], tmp_path))
+    np.testing.assert_array_equal(np.asarray(saved.dataobj)[::-1, ::-1].T, page.labels())
+    stored = dict(segmentations_of(server, tmp_path))
+    assert stored[answer["image"]].is_file()
+    assert requests.get(f"{server}/datastore/").json()["completed"] == len(stored)
+
+
+def test_nothing_failed_in_the_browser_and_nothing_outside_was_asked_for(page):
+    assert page.failures == []
