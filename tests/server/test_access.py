@@ -1,10 +1,14 @@
 """Every attack that MONAI Label's own server is known to fall to, and who may do what."""
 
 import gzip
+import http.client
 import io
 import json
+import re
+import threading
 import tracemalloc
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import nibabel
 import numpy as np
@@ -15,9 +19,10 @@ from tests.server.served_app import served
 from breastkit.cli import main
 from breastkit.errors import BreastkitError
 from breastkit.images import write_png
-from breastkit.server.access import role_for
 from breastkit.server.monailabel_fixes import prepare
 from breastkit.server.request_limits import Limits
+from breastkit.server.saved_labels import SavedLabels
+from breastkit.server.trusted_proxy import TrustedProxy, proxy_of
 from breastkit.server.users import Role, TooManyFailuresError, Users, set_user
 
 prepare()
@@ -233,13 +238,156 @@ def test_a_viewer_looks_and_an_annotator_saves(server, place):
     assert json.loads(info.read_text())["user"] == "anna"
 
 
-def test_roles():
-    assert role_for("GET", "/info/") is Role.VIEWER
-    assert role_for("POST", "/infer/x") is Role.VIEWER
-    assert role_for("PUT", "/datastore/label") is Role.ANNOTATOR
-    assert role_for("POST", "/dicom-web/studies") is Role.ANNOTATOR
-    assert role_for("DELETE", "/datastore/label") is Role.ADMIN
-    assert role_for("POST", "/anything/new") is Role.ADMIN
+def test_two_who_save_the_same_image_at_once_are_both_kept(server, place):
+    write_png(place / "studies" / "both.png", picture())
+    both = {name: token_of(server, name) for name in ("anna", "root")}
+    ready = threading.Barrier(2)
+
+    def save(name):
+        ready.wait(60)
+        area = np.zeros(picture().shape, np.uint8)
+        area[:10, :10] = 1 if name == "anna" else 2
+        label = {"label": ("l.png", png_of(area))}
+        return requests.put(f"{server}/datastore/label?image=both", files=label, headers=both[name])
+
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(5):
+            answers = dict(zip(both, pool.map(save, both), strict=True))
+    assert [one.status_code for one in answers.values()] == [200, 200]
+    versions = {one.version: one for one in SavedLabels(place / "studies" / "labels").versions("both")}
+    assert list(versions) == list(range(1, 11))
+    for name, answer in answers.items():
+        saved = versions[answer.json()["version"]]
+        assert saved.info["user"] == name
+        assert saved.info["voxels"] == {"1" if name == "anna" else "2": 100}
+    # The later one is what everybody gets.
+    info = requests.get(f"{server}/datastore/label/info?label=both", headers=both["anna"]).json()
+    assert info["user"] == versions[10].info["user"]
+
+
+VIEWER, ANNOTATOR, ADMIN, ANYBODY = Role.VIEWER, Role.ANNOTATOR, Role.ADMIN, None
+# What is described to clients must stand here: whoever adds an endpoint says who may use it.
+NEEDED = {
+    "GET /auth/": ANYBODY,
+    "POST /auth/token": ANYBODY,
+    "GET /auth/token/valid": ANYBODY,
+    "GET /login": ANYBODY,
+    "POST /login": ANYBODY,
+    "GET /info/": VIEWER,
+    "POST /infer/{model}": VIEWER,
+    "POST /activelearning/{strategy}": VIEWER,
+    "GET /datastore/": VIEWER,
+    "GET /datastore/image": VIEWER,
+    "GET /datastore/image/info": VIEWER,
+    "GET /datastore/label": VIEWER,
+    "GET /datastore/label/info": VIEWER,
+    "PUT /datastore/": ANNOTATOR,
+    "PUT /datastore/image": ANNOTATOR,
+    "PUT /datastore/label": ANNOTATOR,
+    "PUT /session/": VIEWER,
+    "GET /session/{session_id}": VIEWER,
+    "DELETE /session/{session_id}": VIEWER,
+    "GET /train/": VIEWER,
+    "POST /train/": ANNOTATOR,
+    "POST /train/{model}": ANNOTATOR,
+    "DELETE /train/": ANNOTATOR,
+    "POST /reload/": ADMIN,
+    "PUT /model/{model}": ADMIN,
+    "DELETE /datastore/label": ADMIN,
+}
+
+
+def test_every_endpoint_is_for_whom_it_is_meant(server):
+    headers = {role: token_of(server, name) for role, name in zip(Role, PASSWORDS, strict=True)}
+    described = requests.get(f"{server}/openapi.json", headers=headers[VIEWER]).json()["paths"]
+    found = {f"{method.upper()} {path}" for path, methods in described.items() for method in methods}
+    assert found <= set(NEEDED)
+    for endpoint, needed in NEEDED.items():
+        method, path = endpoint.split()
+        url = server + re.sub(r"{[^}]*}", "none", path)
+        # Without what they need, so that nothing happens behind the door.
+        asked = {role: requests.request(method, url, headers=one).status_code for role, one in headers.items()}
+        asked[None] = requests.request(method, url).status_code
+        if needed is ANYBODY:
+            assert 403 not in asked.values(), endpoint
+        else:
+            assert asked.pop(None) == 401, endpoint
+            assert {role: status == 403 for role, status in asked.items()} == {role: role < needed for role in Role}, (
+                endpoint
+            )
+
+
+@pytest.fixture(scope="module")
+def behind_proxy(place):
+    """Two servers, one whose proxy is this machine and one whose proxy is another."""
+    users = Users(place / "users.json")
+    conf = {"users": "yes", "user_header": "X-Forwarded-User"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("FORWARDED_ALLOW_IPS", raising=False)
+        with pytest.raises(BreastkitError, match="FORWARDED_ALLOW_IPS empty"):
+            proxy_of({**conf, "trusted_proxy": "127.0.0.1"})
+        patch.setenv("FORWARDED_ALLOW_IPS", "")
+        near, far = (proxy_of({**conf, "trusted_proxy": one}) for one in ("127.0.0.1, ::1", "192.0.2.7"))
+        with (
+            served(place / "studies", users=users, proxy=near) as (here, _),
+            served(place / "studies", users=users, proxy=far) as (elsewhere, _),
+        ):
+            yield here, elsewhere
+
+
+def test_the_proxy_names_the_user_and_the_file_the_role(behind_proxy):
+    here, _ = behind_proxy
+    told = requests.get(f"{here}/auth/token/valid", headers={"X-Forwarded-User": "anna"})
+    assert told.json() == {"username": "anna", "role": "annotator"}
+    for name, may in (("eva", False), ("anna", True)):
+        answer = requests.put(f"{here}/datastore/label?image=us", headers={"x-forwarded-user": name})
+        assert (answer.status_code == 403) != may
+    page = requests.get(f"{here}/", headers={"X-Forwarded-User": "eva", "Accept": "text/html"})
+    assert page.status_code == 200
+    # Without a name one logs in as elsewhere.
+    assert requests.get(f"{here}/info/").status_code == 401
+    assert requests.get(f"{here}/info/", headers=token_of(here, "eva")).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["nobody", "", "ANNA", "anna,root", "anna\t root"])
+def test_whom_the_file_does_not_know_is_refused_by_whatever_token(behind_proxy, name):
+    here, _ = behind_proxy
+    headers = {"X-Forwarded-User": name, **token_of(here, "root")}
+    assert requests.get(f"{here}/info/", headers=headers).status_code == 403
+
+
+def test_two_names_are_none(behind_proxy):
+    here, _ = behind_proxy
+    connection = http.client.HTTPConnection(here.removeprefix("http://"))
+    connection.putrequest("GET", "/info/")
+    for name in ("root", "anna"):
+        connection.putheader("X-Forwarded-User", name)
+    connection.endheaders()
+    assert connection.getresponse().status == 403
+
+
+@pytest.mark.parametrize("more", [{}, {"X-Forwarded-For": "192.0.2.7"}, {"Forwarded": "for=192.0.2.7"}])
+def test_from_elsewhere_the_header_says_nothing(behind_proxy, server, more):
+    _, elsewhere = behind_proxy
+    for address in (elsewhere, server):
+        answer = requests.get(f"{address}/info/", headers={"X-Forwarded-User": "root", **more})
+        assert answer.status_code == 401
+
+
+def test_a_proxy_is_said_in_full(place, capsys):
+    users = ["--users", str(place / "users.json")]
+    proxy = ["--user-header", "X-Forwarded-User", "--trusted-proxy", "127.0.0.1"]
+    for words in (proxy, [*users, *proxy[:2]], [*users, *proxy[2:]]):
+        assert main(["serve", "--studies", str(place / "studies"), *words]) == 1
+        assert "give all three" in capsys.readouterr().err
+    for header, address in (
+        ("X User", "127.0.0.1"),
+        ("X-User", "localhost"),
+        ("X-User", "127.0.0.1/8"),
+        ("X-User", ""),
+    ):
+        with pytest.raises(BreastkitError, match="give"):
+            TrustedProxy.of(header, address)
 
 
 def test_guessing_is_slowed(tmp_path):

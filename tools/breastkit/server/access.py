@@ -19,6 +19,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 USER = "breastkit.user"
+NAMED_BY_PROXY = "breastkit.named_by_proxy"
 COOKIE = "breastkit_token"
 LOGIN_PATHS = ("/auth/token", "/login")
 _OPEN_TO_ALL = re.compile(r"/auth/.*|/login|/favicon\.ico")
@@ -28,8 +29,8 @@ _RULES: tuple[tuple[tuple[str, ...], str, Role], ...] = (
     (("POST",), r"/infer/[^/]+|/activelearning/[^/]+", Role.VIEWER),
     (("PUT", "DELETE"), r"/session/[^/]*", Role.VIEWER),
     (("PUT",), r"/datastore/(image|label)?", Role.ANNOTATOR),
-    (("POST",), r"/train/[^/]*|/dicom-web/studies(/[0-9.]+)?", Role.ANNOTATOR),
-    (("DELETE",), r"/train/", Role.ANNOTATOR),
+    (("POST",), r"/(train|scoring)/[^/]*|/dicom-web/studies(/[0-9.]+)?", Role.ANNOTATOR),
+    (("DELETE",), r"/(train|scoring)/", Role.ANNOTATOR),
 )
 
 
@@ -81,7 +82,9 @@ class AccessControl:
             return None
         if _OPEN_TO_ALL.fullmatch(path):
             return None
-        user = self._user(headers)
+        user = self._user(scope, headers)
+        if user is None and NAMED_BY_PROXY in scope:
+            return _refused(403, "You are no user of this server; ask whoever runs it.")
         if user is None:
             if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
                 return RedirectResponse(f"{root}/login", 303)
@@ -92,7 +95,9 @@ class AccessControl:
             return _refused(403, f"This needs the role {needed.name.lower()}; ask whoever runs the server.")
         return None
 
-    def _user(self, headers: dict[str, str]) -> User | None:
+    def _user(self, scope: Scope, headers: dict[str, str]) -> User | None:
+        if NAMED_BY_PROXY in scope and self.users:
+            return self.users.named(scope[NAMED_BY_PROXY])
         token = token_of(headers)
         return self.users.of_token(token) if token and self.users else None
 
@@ -183,8 +188,11 @@ def logging_in(users: Users | None) -> APIRouter:
 
     @router.get("/auth/token/valid")
     def valid(request: Request) -> dict[str, str]:
-        """Tells whether a token is valid."""
-        user = users.of_token(token_of(request.headers) or "") if users else None
+        """Tells whether a token is valid, and who asks."""
+        named = request.scope.get(NAMED_BY_PROXY)
+        user = None
+        if users is not None:
+            user = users.of_token(token_of(request.headers) or "") if named is None else users.named(named)
         if users is not None and user is None:
             raise HTTPException(401, "Log in first.", headers={"WWW-Authenticate": "Bearer"})
         return {"username": user.name if user else "", "role": user.role.name.lower() if user else ""}

@@ -20,6 +20,7 @@ def _build() -> Any:
 
     from breastkit.server.application import build_application
     from breastkit.server.connection_times import time_connections
+    from breastkit.server.trusted_proxy import proxy_of
     from breastkit.server.users import Users
 
     # Addresses of requests name images; what is asked is in the audit log, without names.
@@ -28,7 +29,9 @@ def _build() -> Any:
     conf = settings.MONAI_LABEL_APP_CONF
     users = Users(conf["users"]) if conf.get("users") else None
     origins = [one for one in str(conf.get("origins", "")).split(",") if one]
-    return build_application(app_instance(), users=users, origins=origins, pages=conf.get("pages"))
+    return build_application(
+        app_instance(), users=users, origins=origins, pages=conf.get("pages"), proxy=proxy_of(conf)
+    )
 
 
 try:

@@ -17,7 +17,7 @@ from breastkit.errors import BreastkitError
 from breastkit.server.access import AccessControl, logging_in
 from breastkit.server.audit import AUDIT_FOLDER, Audited, AuditLog, Endpoints
 from breastkit.server.dicom_store import store_app
-from breastkit.server.endpoints import choosing, inferring, informing, lending, storing, training
+from breastkit.server.endpoints import choosing, inferring, informing, lending, scoring, storing, training
 from breastkit.server.forwarded_dicomweb import forwarding
 from breastkit.server.inference_queue import BusyError
 from breastkit.server.remote_images import RemoteImages
@@ -25,6 +25,7 @@ from breastkit.server.request_limits import BodyLimits, Limits, RateLimits
 from breastkit.server.sessions import Sessions
 from breastkit.server.start_page import starting
 from breastkit.server.study_images import DicomImages, FileImages
+from breastkit.server.trusted_proxy import BehindProxy, TrustedProxy
 from breastkit.server.users import Users
 from breastkit.server.viewer import viewing
 
@@ -39,6 +40,7 @@ def build_application(
     origins: Iterable[str] = (),
     pages: str | Path | None = None,
     limits: Limits | None = None,
+    proxy: TrustedProxy | None = None,
 ) -> Any:
     """Returns the ASGI application around a MONAI Label app.
 
@@ -48,6 +50,7 @@ def build_application(
         origins: addresses of pages, beside our own, that may ask.
         pages: a folder of pages to show under ``/results/``.
         limits: of requests; by default those of `Limits`.
+        proxy: says who asks, beside those who log in here.
     """
     store = app.datastore()
     sessions, audit = Sessions(), AuditLog(store.folder / AUDIT_FOLDER)
@@ -66,6 +69,7 @@ def build_application(
         choosing(app),
         lending(sessions),
         training(app),
+        scoring(app),
         logging_in(users),
     ):
         server.include_router(router)
@@ -93,7 +97,9 @@ def build_application(
     limits = limits or Limits()
     # From the inside: nobody without the right to it has a body read, and who asks too often is not even looked up.
     controlled = AccessControl(BodyLimits(server, limits=limits), users=users, origins=origins)
-    return Audited(RateLimits(controlled, limits=limits), log=audit, endpoints=Endpoints([*templates, *_NOT_DESCRIBED]))
+    limited = RateLimits(controlled, limits=limits)
+    audited = Audited(limited, log=audit, endpoints=Endpoints([*templates, *_NOT_DESCRIBED]))
+    return BehindProxy(audited, proxy=proxy) if proxy is not None else audited
 
 
 def _answer_with_sentence(request: Request, error: Exception) -> Response:

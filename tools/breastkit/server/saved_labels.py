@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from breastkit.atomic import make_folder, write_json
+from breastkit.atomic import make_folder, remove_leftovers, write_json
 from breastkit.errors import BreastkitError
 from breastkit.server.label_files import write_labels
 from breastkit.server.study_images import Grid
@@ -27,6 +27,8 @@ FINAL = "final"
 ORIGINAL = "original"
 TAGS = (FINAL, ORIGINAL)
 CLASSES = ("normal", "benign", "malignant")
+# Seconds; what is younger another server may be writing.
+_LEFTOVER_AFTER = 600.0
 _VERSION = re.compile(r"([0-9]{6})\.json")
 
 
@@ -58,6 +60,8 @@ class SavedLabels:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = make_folder(folder)
+        for place in (one for tag in TAGS for one in (self.folder / tag).glob("*/")):
+            remove_leftovers(place, untouched_for=_LEFTOVER_AFTER)
         self._saving = threading.Lock()
 
     def save(

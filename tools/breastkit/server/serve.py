@@ -33,6 +33,8 @@ def serve_studies(
     labels: str | None = None,
     models: str = PROMOTED_FOLDER,
     users: str | None = None,
+    user_header: str | None = None,
+    trusted_proxy: str | None = None,
     origins: str = "",
     pages: str | None = None,
 ) -> None:
@@ -45,6 +47,8 @@ def serve_studies(
         labels: where labels are kept; by default the folder labels in studies, and work/labels for an address.
         models: where weights are kept that were trained on labels and promoted.
         users: a file with users, from 'breastkit users set'; everybody logs in then.
+        user_header: header in which a reverse proxy names the user who logged in there, as X-Forwarded-User.
+        trusted_proxy: address of that proxy, as 127.0.0.1; from elsewhere the header says nothing.
         origins: addresses of other sites whose pages may ask, with commas between.
         pages: a folder of pages to show too, under /results/.
 
@@ -53,10 +57,13 @@ def serve_studies(
     """
     if not is_loopback(host) and users is None:
         raise BreastkitError(f"{host} can be reached by others; give --users, a file from 'breastkit users set'.")
+    if (user_header or trusted_proxy) and not (user_header and trusted_proxy and users):
+        raise BreastkitError("--user-header needs --trusted-proxy, the proxy's address, and --users; give all three.")
     refuse_taken_port(host, port)
     # Asked before MONAI Label is loaded, which takes a while.
     refuse_missing_studies(studies)
     conf = {"labels": labels, "models": models, "users": users, "origins": origins, "pages": pages}
+    conf |= {"user_header": user_header, "trusted_proxy": trusted_proxy}
     _settle(studies, port, {name: value for name, value in conf.items() if value})
     import uvicorn
 
@@ -82,6 +89,9 @@ def _settle(studies: str, port: int, conf: dict[str, str]) -> None:
     """Puts the options where MONAI Label's own command puts them."""
     prepare()
     os.environ["MONAI_LABEL_APP_DIR"] = str(app_folder())
+    if "trusted_proxy" in conf:
+        # Whom to believe is decided by the application, not before by uvicorn.
+        os.environ["FORWARDED_ALLOW_IPS"] = ""
     from monailabel.config import settings
 
     settings.MONAI_LABEL_APP_DIR = str(app_folder())

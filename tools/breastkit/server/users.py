@@ -101,9 +101,11 @@ class Users:
     def of_token(self, token: str) -> User | None:
         """Returns who holds a token, None if nobody does."""
         name, until = self._tokens.get(_digest(token), ("", 0.0))
-        if until < time.monotonic() or name not in self._known:
-            return None
-        return User(name, Role.of(self._known[name]["role"]))
+        return None if until < time.monotonic() else self.named(name)
+
+    def named(self, name: str) -> User | None:
+        """Returns the user of a name, None if nobody has it."""
+        return User(name, Role.of(self._known[name]["role"])) if name in self._known else None
 
     def log_out(self, token: str) -> None:
         """Makes a token void."""
