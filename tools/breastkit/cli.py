@@ -63,6 +63,11 @@ COMMANDS = Group(
                             "slices of dynamic breast MRI with lesion masks and boxes: Duke, MAMA-MIA",
                             "breastkit data prepare duke work/duke_like work/duke",
                         ),
+                        "qin": Verb(
+                            "breastkit.datasets.qin:prepare_qin",
+                            "slices of fast dynamic breast MRI to validate on: QIN Breast DCE-MRI",
+                            "breastkit data prepare qin QIN-Breast-DCE-MRI work/qin",
+                        ),
                         "busi": Verb(
                             "breastkit.datasets.busi:prepare_busi",
                             "case list of BUSI: breast ultrasound, benign, malignant and normal",

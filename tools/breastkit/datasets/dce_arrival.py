@@ -14,8 +14,8 @@ EARLY_S = 90.0
 # Contrast has arrived when the voxels that rise most have this share of their rise.
 _RISEN = 0.2
 _RISING_SHARE = 0.01
-# Every so many voxels of a volume tell enough.
-_STEP = 4
+# So many voxels along each axis tell enough.
+_SAMPLED = 48
 # Phases after the early one, spread evenly over the rest: enough for a curve, little enough for the memory.
 _LATER = 4
 
@@ -45,7 +45,7 @@ def find_arrival(volumes: Sequence[Series], *, early_s: float = EARLY_S) -> Arri
     Raises:
         BreastkitError: if a volume cannot be read.
     """
-    samples = [read_series(one).array[::_STEP, ::_STEP, ::_STEP].astype(np.float32).ravel() for one in volumes]
+    samples = [_sample(read_series(one).array) for one in volumes]
     pre = last_before_rise(np.stack(samples))
     begins = [seconds_between(volumes[0], one) for one in volumes]
     if None in begins:
@@ -54,6 +54,11 @@ def find_arrival(volumes: Sequence[Series], *, early_s: float = EARLY_S) -> Arri
     early = min(after, key=lambda number: abs(begins[number] - begins[pre] - early_s))
     later = np.unique(np.linspace(early, len(volumes) - 1, _LATER + 1).round().astype(int))
     return Arrival(pre, tuple(int(number) for number in later), float(begins[early] - begins[pre]))
+
+
+def _sample(volume: np.ndarray) -> np.ndarray:
+    steps = tuple(slice(None, None, max(1, size // _SAMPLED)) for size in volume.shape)
+    return volume[steps].astype(np.float32).ravel()
 
 
 def last_before_rise(signals: np.ndarray) -> int:

@@ -13,9 +13,10 @@ import numpy as np
 
 from breastkit.atomic import make_folder, write_json
 from breastkit.cases import Item
+from breastkit.datasets.dce_correction import correct_phases
 from breastkit.datasets.dce_phases import DcePhases, lesion_slices, mask_slices, read_phases, slice_boxes
 from breastkit.errors import BreastkitError
-from breastkit.images import read_header, read_volume, same_grid
+from breastkit.images import read_header, read_volume, same_grid, write_nifti
 from breastkit.seeding import generator
 
 # Part of every record: raise it when preparation writes something else under the same options.
@@ -49,12 +50,21 @@ class DceRecipe:
         image_size: side of the squares.
         channels: see `breastkit.datasets.dce_phases.channel_volume`.
         seed: decides which slices without lesion are kept.
+        register: whether phases after contrast are moved onto the one before it.
+        shading: whether the shading of the coils is taken out.
     """
 
     out: Path
     image_size: int
     channels: str
     seed: int
+    register: bool = False
+    shading: bool = False
+
+    @property
+    def corrects(self) -> bool:
+        """Whether phases are prepared otherwise than they were delivered."""
+        return self.register or self.shading
 
     def fingerprint(self, case: DceCase, negatives: float) -> dict[str, Any]:
         """Returns what a prepared patient depends on; when it changes the patient is prepared again."""
@@ -68,6 +78,7 @@ class DceRecipe:
             "channels": self.channels,
             "seed": self.seed,
             "negatives": negatives,
+            **({"register": self.register, "shading": self.shading} if self.corrects else {}),
         }
 
 
@@ -152,6 +163,10 @@ def prepare_dce_case(job: tuple[DceCase, float], *, recipe: DceRecipe) -> Prepar
 
 def _write_case(case: DceCase, negatives: float, recipe: DceRecipe) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     phases = read_phases(case.phases[:2])
+    used = case.phases
+    if recipe.corrects:
+        phases = correct_phases(phases, register=recipe.register, shading=recipe.shading)
+        used = _write_phases(recipe.out / "corrected" / case.name, case.name, phases)
     squares, box = lesion_slices(phases, recipe.image_size, recipe.channels)
     masks = _masks(case, phases, recipe.image_size)
     boxes = [slice_boxes(mask) for mask in masks] if case.mask else _square_boxes(case.boxes, phases, box)
@@ -173,7 +188,7 @@ def _write_case(case: DceCase, negatives: float, recipe: DceRecipe) -> tuple[lis
         pixels = int(np.count_nonzero(masks[number])) if case.mask else _area(boxes[number])
         slices.append({"slice": number, "boxes": boxes[number], "lesion_px": pixels})
     scan = {
-        "phases": [str(path.absolute()) for path in case.phases],
+        "phases": [str(path.absolute()) for path in used],
         "mask": str(case.mask.absolute()) if case.mask else None,
         "boxes": [dict(each) for each in case.boxes],
         "shape": list(phases.shape),
@@ -183,6 +198,15 @@ def _write_case(case: DceCase, negatives: float, recipe: DceRecipe) -> tuple[lis
         "letterbox": {"rows": box.rows, "columns": box.columns, "size": box.size},
     }
     return slices, scan
+
+
+def _write_phases(folder: Path, name: str, phases: DcePhases) -> tuple[Path, ...]:
+    """Writes phases, so that whoever measures on the study's own grid reads what was prepared."""
+    make_folder(folder)
+    return tuple(
+        write_nifti(folder / f"{name}_{number:04d}.nii.gz", phases.restore(array), phases.affine)
+        for number, array in enumerate(phases.arrays)
+    )
 
 
 def _masks(case: DceCase, phases: DcePhases, size: int) -> np.ndarray:

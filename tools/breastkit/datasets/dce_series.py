@@ -83,7 +83,7 @@ def find_phases(
             f"{study} holds neither DICOM series nor NIfTI phases (x_0000.nii.gz, x_0001.nii.gz); give the folder of "
             "one study."
         )
-    return _of_series(study, pre, posts)
+    return phases_among(read_folder(study), study, pre=pre, posts=posts)
 
 
 def numbered_phases(folder: Path) -> tuple[dict[str, list[Path]], list[tuple[Path, str]]]:

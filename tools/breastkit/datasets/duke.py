@@ -51,6 +51,8 @@ def prepare_duke(
     negatives: float = 0.25,
     seed: int = 0,
     official_split: bool = False,
+    register: bool = False,
+    shading: bool = False,
     workers: int | None = None,
 ) -> Path:
     """Writes slices of dynamic breast MRI with masks, boxes, YOLO labels and the case list.
@@ -68,6 +70,8 @@ def prepare_duke(
         negatives: share of slices without lesion that is kept to train on.
         seed: another seed gives another split.
         official_split: patients under test_split in train_test_splits.csv are the test.
+        register: move phases after contrast onto the one before it; the moved phases are kept in OUT/corrected.
+        shading: take out the shading of the coils (N4), likewise.
         workers: processes to work with; all available cores by default.
 
     Returns:
@@ -84,6 +88,7 @@ def prepare_duke(
         "image_size": image_size,
         "channels": channels,
         "negatives": negatives,
+        **({"register": register, "shading": shading} if register or shading else {}),
     }
     previous = previous_patients(out, settings)
     boxes = root / BOXES
@@ -94,7 +99,7 @@ def prepare_duke(
     official = _official_test(root) if official_split else None
     lists = _deal(found, _volumes(found, workers), seed, official, previous)
 
-    recipe = DceRecipe(out, image_size, channels, seed)
+    recipe = DceRecipe(out, image_size, channels, seed, bool(register), bool(shading))
     return write_dce_set(lists, recipe, curation=curation, negatives=negatives, split=settings, workers=workers)
 
 

@@ -24,7 +24,7 @@ from breastkit.images import Image
 _IMAGES = (MRImageStorage, EnhancedMRImageStorage, CTImageStorage, EnhancedCTImageStorage)
 _HEADER_TAGS = [
     "SOPClassUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID", "Modality", "SeriesDescription",
-    "SeriesNumber", "NumberOfFrames", "SeriesTime", "AcquisitionTime",
+    "SeriesNumber", "NumberOfFrames", "SeriesTime", "AcquisitionTime", "StudyDate",
 ]  # fmt: skip
 # Positions are written with few digits; slices further off an even spacing than this share of it are not one volume.
 _SPACING_TOLERANCE = 0.1
@@ -44,6 +44,7 @@ class Series:
         modality: ``MR`` or ``CT``.
         images: number of images (frames, for multi-frame objects).
         time: earliest AcquisitionTime, else SeriesTime, as written (HHMMSS.ffffff); empty when the header has none.
+        date: StudyDate as written (YYYYMMDD); empty when the header has none.
     """
 
     uid: str
@@ -55,6 +56,7 @@ class Series:
     modality: str
     images: int
     time: str
+    date: str = ""
 
     def __str__(self) -> str:
         return f"'{self.description or self.number}' of {self.images} images"
@@ -199,6 +201,7 @@ def _describe(uid: str, members: list[tuple[Path, Dataset]]) -> Series:
         modality=str(first.get("Modality", "")),
         images=sum(int(header.get("NumberOfFrames") or 1) for header in headers),
         time=min(times),
+        date=str(first.get("StudyDate") or ""),
     )
 
 
