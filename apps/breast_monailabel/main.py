@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from lib.infers import BundleInfer
-from lib.strategies import First, Random, Uncertainty
+from lib.scorings import Measure
+from lib.strategies import all_strategies
 from lib.trainers import BundleTraining
 from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
@@ -14,8 +15,9 @@ from monailabel.interfaces.app import MONAILabelApp
 from breastkit.server.inference_queue import InferenceQueue
 from breastkit.server.label_training import LabelTraining
 from breastkit.server.model_list import find_models
+from breastkit.server.scored_images import ScoredImages
+from breastkit.server.scoring import Method, Scoring
 from breastkit.server.study_store import StudyStore, open_store
-from breastkit.server.uncertainty import UncertaintyScores
 from breastkit.training.promotion import PROMOTED_FOLDER, weights_in_use
 
 
@@ -32,11 +34,14 @@ class BreastMonaiLabel(MONAILabelApp):
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         self._promoted = Path(conf.get("models", PROMOTED_FOLDER))
         self.models = find_models(chosen=lambda bundle: weights_in_use(bundle, models=self._promoted))
-        # Pictures are of ultrasound unless they say otherwise, so its models come first.
-        flat = [one for one in self.models.values() if one.task == "segmentation" and one.flat]
-        self.trainers = {one.name: one for one in sorted(flat, key=lambda one: one.modality != "US")}
+        # A chain, and an architecture beside the default one, have no weights that could be promoted.
+        able = [one for one in self.models.values() if one.name == one.folder.name]
+        # What outlines pictures comes first, and of that ultrasound: pictures are that unless they say otherwise.
+        self.trainers = {
+            one.name: one
+            for one in sorted(able, key=lambda one: (not one.flat or one.task != "segmentation", one.modality != "US"))
+        }
         self.queue = InferenceQueue()
-        self.strategies: dict[str, Any] = {"first": First(), "random": Random()}
         # Sessions are the server's own, and nothing is scored unasked.
         settings.MONAI_LABEL_SESSIONS = False
         settings.MONAI_LABEL_AUTO_UPDATE_SCORING = False
@@ -65,11 +70,22 @@ class BreastMonaiLabel(MONAILabelApp):
 
     def init_strategies(self) -> dict[str, Any]:
         """Returns the ways to choose the next image."""
-        if self.trainers:
-            store, model = self.datastore(), next(iter(self.trainers.values()))
-            scores = UncertaintyScores(store.images, model, self.queue, store.folder / ".cache" / "uncertainty.json")
-            self.strategies["uncertainty"] = Uncertainty(scores)
+        store = self.datastore()
+        outlines = (one for one in self.trainers.values() if one.flat and one.task == "segmentation")
+        model = next(outlines, None)
+        path = store.folder / ".cache" / "scores.sqlite"
+        self.scores = None if model is None else ScoredImages(store.images, model, self.queue, path)
+        self.strategies = all_strategies(self.scores)
         return self.strategies
+
+    def init_scoring_methods(self) -> dict[str, Any]:
+        """Returns what can be measured of model and labels."""
+        self.scoring: Scoring | None = None
+        if self.scores is None:
+            return {}
+        store = self.datastore()
+        self.scoring = Scoring(store, self.scores, store.folder / ".cache" / "scoring.json")
+        return {method.value: Measure(method, self.scoring) for method in Method}
 
     def init_batch_infer(self) -> dict[str, Any]:
         """Offers no batches: 'breastkit run' and the bundles' own inference do that."""

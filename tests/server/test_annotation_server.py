@@ -23,7 +23,6 @@ from breastkit.images import read_mask, write_nifti, write_png
 from breastkit.inference.ultrasound import Segmenter
 from breastkit.metrics.segmentation import dice
 from breastkit.server.monailabel_fixes import prepare
-from breastkit.server.uncertainty import uncertainty_of
 from breastkit.training.weights import read_model_json
 
 prepare()
@@ -152,23 +151,6 @@ def test_a_model_of_pictures_refuses_a_volume_with_a_sentence(server):
     answer = requests.post(f"{server[0]}/infer/{LESION}?image=axial", data={"params": "{}"})
     assert answer.status_code == 400
     assert "choose another model" in answer.json()["detail"]
-
-
-def test_the_least_sure_picture_comes_next(client, server):
-    # Nothing is known yet: the first, while the background begins.
-    assert client.next_sample("uncertainty", {})["id"] == "axial"
-    app = server[1]
-    app.strategies["uncertainty"].scores.score_all()
-    known = app.strategies["uncertainty"].scores.known()
-    assert set(known) == {"us"}
-    assert 0 < known["us"] <= 1
-    assert client.next_sample("uncertainty", {})["id"] == "us"
-
-
-def test_how_unsure_an_outline_is():
-    assert uncertainty_of(np.array([0.0, 1.0])) == 0
-    assert uncertainty_of(np.array([0.0, 0.5])) == 1
-    assert uncertainty_of(np.zeros(4)) == 0
 
 
 def test_images_are_downloaded_as_they_are(server, studies):

@@ -1,54 +1,90 @@
-"""Ways to choose the next image to annotate."""
+"""Ways to choose the next image to annotate, as MONAI Label's strategies."""
 
 from __future__ import annotations
 
-import random
+import secrets
 from typing import Any
 
+import numpy as np
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
 
-from breastkit.server.uncertainty import UncertaintyScores
+from breastkit.active_learning import Choice, Pool, choose
+from breastkit.server.scored_images import ScoredImages, pool_of
+
+_SAID = {
+    Choice.FIRST: "The first image without a label",
+    Choice.RANDOM: "Any image without a label",
+    Choice.UNCERTAINTY: "The picture without a label of which the model is least sure",
+    Choice.DIVERSITY: "The picture without a label that is least like all labelled ones",
+    Choice.MIX: "The picture without a label that is unlike the labelled ones and of which the model is not sure",
+}
 
 
-class First(Strategy):
-    """The first image without a label, in the order of the list."""
-
-    def __init__(self) -> None:
-        super().__init__("The first image without a label")
-
-    def __call__(self, request: dict[str, Any], datastore: Datastore) -> str | None:
-        """Returns the identifier of an image, None if all have labels."""
-        return next(iter(datastore.get_unlabeled_images()), None)
-
-
-class Random(Strategy):
-    """Any image without a label."""
-
-    def __init__(self) -> None:
-        super().__init__("Any image without a label")
-
-    def __call__(self, request: dict[str, Any], datastore: Datastore) -> str | None:
-        """Returns the identifier of an image, None if all have labels."""
-        images = datastore.get_unlabeled_images()
-        return random.choice(images) if images else None
-
-
-class Uncertainty(Strategy):
-    """The picture without a label of which the model is least sure; while nothing is known, the first.
+class NextImage(Strategy):
+    """One of the ways to choose.
 
     Args:
-        scores: how unsure it is of each.
+        how: which.
     """
 
-    def __init__(self, scores: UncertaintyScores) -> None:
-        super().__init__("The picture without a label of which the model is least sure")
+    def __init__(self, how: Choice) -> None:
+        super().__init__(_SAID[how])
+        self.how = how
+
+    def __call__(self, request: dict[str, Any], datastore: Datastore) -> str | None:
+        """Returns the identifier of an image, None if all have labels.
+
+        Args:
+            request: ``seed``, with which ``random`` gives the same image again.
+            datastore: images and labels.
+        """
+        images = datastore.get_unlabeled_images()
+        nothing = np.zeros((len(images), 0))
+        pool = Pool(np.zeros(len(images), dtype=bool), nothing, nothing, nothing)
+        seed = request.get("seed")
+        chosen = choose(pool, self.how, seed=secrets.randbits(32) if seed is None else int(seed))
+        return images[chosen[0]] if chosen else None
+
+
+class NextPicture(NextImage):
+    """One of the ways that need to know what the model makes of each picture.
+
+    Pictures that are not scored yet, and volumes, come after those that are, in the order of the list.
+
+    Args:
+        how: which.
+        scores: of the pictures.
+    """
+
+    def __init__(self, how: Choice, scores: ScoredImages) -> None:
+        super().__init__(how)
         self.scores = scores
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> str | None:
         """Returns the identifier of an image, None if all have labels."""
-        images, known = datastore.get_unlabeled_images(), self.scores.known()
-        if any(image not in known for image in images):
+        waiting = datastore.get_unlabeled_images()
+        if not waiting:
+            return None
+        if self.scores.waiting():
             self.scores.score_in_background()
-        # Of equals, and of those not scored yet, the first in the list.
-        return max(images, key=lambda image: known.get(image, -0.5)) if images else None
+        known = self.scores.known()
+        unlabelled = set(waiting)
+        scored = [image for image in datastore.list_images() if image in known]
+        if unlabelled.isdisjoint(scored):
+            return waiting[0]
+        pool = pool_of([known[image] for image in scored], [image not in unlabelled for image in scored])
+        return scored[choose(pool, self.how)[0]]
+
+
+def all_strategies(scores: ScoredImages | None) -> dict[str, Strategy]:
+    """Returns the strategies by name, the default first.
+
+    Args:
+        scores: of the pictures; None where no model outlines any.
+    """
+    found: dict[str, Strategy] = {}
+    if scores is not None:
+        for how in (Choice.MIX, Choice.UNCERTAINTY, Choice.DIVERSITY):
+            found[how.value] = NextPicture(how, scores)
+    return found | {how.value: NextImage(how) for how in (Choice.RANDOM, Choice.FIRST)}

@@ -24,6 +24,7 @@ from breastkit.server.inference_queue import InferenceQueue
 from breastkit.server.label_files import write_labels
 from breastkit.server.model_list import why_not_served
 from breastkit.server.request_values import (
+    ChoosingOptions,
     ImageId,
     InferenceOptions,
     ModelName,
@@ -36,6 +37,7 @@ from breastkit.server.request_values import (
     read_params,
 )
 from breastkit.server.saved_labels import FINAL, ORIGINAL
+from breastkit.server.scoring import Method
 from breastkit.server.served_models import Prediction, ServedModel
 from breastkit.server.sessions import Sessions, image_of_upload, working_folder
 from breastkit.server.study_images import Grid, StudyImage
@@ -281,10 +283,10 @@ def choosing(app: Any) -> APIRouter:
     @router.post("/activelearning/{strategy}")
     def next_sample(strategy: StrategyName, params: JsonBody = None) -> dict[str, Any]:
         """Chooses an image without a label; an empty answer says that all have one."""
-        checked_params(params)
+        options = options_of(ChoosingOptions, checked_params(params))
         if strategy not in app.strategies:
             raise HTTPException(404, "There is no such strategy; /info/ lists them.")
-        image_id = app.strategies[strategy]({}, store)
+        image_id = app.strategies[strategy](options.model_dump(), store)
         if image_id is None:
             return {}
         path = Path(store.get_image_uri(image_id))
@@ -367,5 +369,48 @@ def training(app: Any) -> APIRouter:
     def stop() -> dict[str, Any]:
         """Stops a running training."""
         return app.training.stop()
+
+    return router
+
+
+def scoring(app: Any) -> APIRouter:
+    """Returns the endpoints that measure the model against labels, and what it does not know yet.
+
+    Args:
+        app: the MONAI Label app.
+    """
+    router = APIRouter(prefix="/scoring")
+
+    def start(methods: list[Method]) -> dict[str, Any]:
+        if app.scoring is None:
+            raise HTTPException(404, "Nothing can be scored: there is no model of pictures.")
+        return app.scoring.start(*methods)
+
+    @router.get("/")
+    def state(check_if_running: bool = False) -> dict[str, Any]:
+        """Tells what the latest scoring does."""
+        told = {"status": "NONE"} if app.scoring is None else app.scoring.state()
+        if told["status"] == "NONE" or (check_if_running and told["status"] != "RUNNING"):
+            raise HTTPException(404, "No scoring is running.")
+        return told
+
+    @router.post("/")
+    def score_all(params: JsonBody = None) -> dict[str, Any]:
+        """Starts all methods."""
+        checked_params(params)
+        return start(list(Method))
+
+    @router.post("/{method}")
+    def score(method: Method, params: JsonBody = None) -> dict[str, Any]:
+        """Starts a method."""
+        checked_params(params)
+        return start([method])
+
+    @router.delete("/")
+    def stop() -> dict[str, Any]:
+        """Stops a running scoring."""
+        if app.scoring is None:
+            raise HTTPException(404, "No scoring is running.")
+        return app.scoring.stop()
 
     return router

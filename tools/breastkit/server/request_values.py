@@ -31,6 +31,14 @@ class InferenceOptions(BaseModel):
     save_label: bool = False
 
 
+class ChoosingOptions(BaseModel):
+    """What is read of the parameters of a choice of the next image; viewers send more, which is left aside."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    seed: int | None = Field(default=None, ge=0, le=2**31 - 1)
+
+
 class TrainingOptions(BaseModel):
     """What is read of the parameters of a training."""
 

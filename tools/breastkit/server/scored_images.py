@@ -1,0 +1,157 @@
+"""What a model makes of each picture, to choose the next one: computed in the background, kept with the labels."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from breastkit.active_learning import Pool, deepest_features, uncertainty_of
+from breastkit.atomic import make_folder
+from breastkit.datasets.duplicates import thumbnail
+from breastkit.errors import BreastkitError
+from breastkit.logs import get_logger
+from breastkit.pictures import to_gray8
+from breastkit.server.inference_queue import BusyError, InferenceQueue
+from breastkit.server.served_models import SegmentationModel
+from breastkit.server.study_images import StudyImage, StudyImages, frames_of
+
+_log = get_logger(__name__)
+_TABLE = """CREATE TABLE IF NOT EXISTS scores (
+    weights TEXT, image TEXT, uncertainty REAL, features BLOB, thumbnail BLOB, PRIMARY KEY (weights, image))"""
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a model makes of a picture; of a clip, of the frame it is least sure of.
+
+    Attributes:
+        uncertainty: from 0 to 1.
+        features: of its deepest feature maps.
+        thumbnail: by which near-duplicates are known, from 0 to 255.
+    """
+
+    uncertainty: float
+    features: np.ndarray
+    thumbnail: np.ndarray
+
+
+def score_picture(model: SegmentationModel, gray: np.ndarray) -> Score:
+    """Returns what a model makes of a gray picture."""
+    bundle = model.opened()[0]
+    image = bundle.preprocessing({"image": gray})["image"]
+    _, features = deepest_features(bundle.network, image[None].as_tensor().to(bundle.device))
+    uncertainty = uncertainty_of(model.probability(gray))
+    # A byte a pixel: a store of ten thousand pictures is read in one go to choose the next.
+    small = to_gray8(thumbnail(gray), percentiles=(0, 100))
+    return Score(uncertainty, features[0].cpu().numpy().astype(np.float32), small)
+
+
+def pool_of(scores: Sequence[Score], labelled: Sequence[bool]) -> Pool:
+    """Returns what is known of pictures as the choice of the next one takes it.
+
+    Args:
+        scores: one for each.
+        labelled: whether each has a label.
+    """
+    return Pool(
+        labelled=np.array(labelled, dtype=bool),
+        uncertainty=np.array([one.uncertainty for one in scores]),
+        features=np.stack([one.features for one in scores]),
+        thumbnails=np.stack([one.thumbnail.ravel() for one in scores]),
+    )
+
+
+class ScoredImages:
+    """Scores the pictures of a store, one after the other, while nobody waits.
+
+    Args:
+        images: the images.
+        model: outlines pictures.
+        queue: where inferences take their turn.
+        path: the database in which scores are kept.
+    """
+
+    def __init__(self, images: StudyImages, model: SegmentationModel, queue: InferenceQueue, path: Path) -> None:
+        self.images, self.model, self.queue, self.path = images, model, queue, path
+        make_folder(path.parent)
+        self._scoring: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    def known(self) -> dict[str, Score]:
+        """Returns the scores by image.
+
+        They are of the weights in use; after other weights were promoted, of those before until as many pictures have
+        been scored anew.
+        """
+        weights = self.model.version_of_weights()
+        with self._database() as database:
+            counts = dict(database.execute("SELECT weights, COUNT(features) FROM scores GROUP BY weights").fetchall())
+            chosen = max(counts, key=lambda one: (counts[one], one == weights), default=weights)
+            rows = database.execute(
+                "SELECT image, uncertainty, features, thumbnail FROM scores WHERE weights = ? AND features NOT NULL",
+                (chosen,),
+            ).fetchall()
+        return {
+            image: Score(uncertainty, np.frombuffer(features, np.float32), np.frombuffer(small, np.uint8))
+            for image, uncertainty, features, small in rows
+        }
+
+    def waiting(self) -> list[StudyImage]:
+        """Returns the pictures that were not looked at with the weights in use."""
+        weights = self.model.version_of_weights()
+        with self._database() as database:
+            done = {row[0] for row in database.execute("SELECT image FROM scores WHERE weights = ?", (weights,))}
+        return [image for image in self.images.all().values() if image.form.is_flat and image.id not in done]
+
+    def score_in_background(self) -> None:
+        """Scores what has no score yet, in a thread of its own, unless one is at it."""
+        with self._starting:
+            if self._scoring is None or not self._scoring.is_alive():
+                self._scoring = threading.Thread(target=self.score_all, daemon=True)
+                self._scoring.start()
+
+    def score_all(self) -> None:
+        """Scores what has no score yet; each takes its turn in the queue, so that a viewer waits for one at most."""
+        for image in self.waiting():
+            try:
+                self.queue.run(lambda image=image: self.score(image))
+            except BusyError:
+                return
+        self.forget_other_weights()
+
+    def forget_other_weights(self) -> None:
+        """Removes the scores of weights that are not in use, once every picture is scored with those that are."""
+        weights = self.model.version_of_weights()
+        with self._database() as database:
+            database.execute("DELETE FROM scores WHERE weights != ?", (weights,))
+
+    def score(self, image: StudyImage) -> None:
+        """Scores a picture and keeps the score."""
+        weights = self.model.version_of_weights()
+        try:
+            scores = [score_picture(self.model, gray[window]) for gray, window in frames_of(image)]
+            self._keep(weights, image.id, max(scores, key=lambda one: one.uncertainty))
+        except BreastkitError as error:
+            _log.warning("%s has no score: %s", image.id, error)
+            self._keep(weights, image.id, None)
+
+    def _keep(self, weights: str, image: str, score: Score | None) -> None:
+        """Keeps a score; None says that the picture cannot be read, so that it is not tried over and over."""
+        values: tuple[Any, ...] = (None, None, None)
+        if score is not None:
+            values = (score.uncertainty, score.features.tobytes(), score.thumbnail.tobytes())
+        with self._database() as database:
+            database.execute("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?)", (weights, image, *values))
+
+    @contextmanager
+    def _database(self) -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(self.path, timeout=60)) as connection, connection:
+            connection.execute(_TABLE)
+            yield connection

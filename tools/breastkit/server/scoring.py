@@ -1,0 +1,181 @@
+"""How good the model is and what it does not know yet: its Dice against saved labels, its uncertainty of the rest.
+
+Computed in the background, an image at a time through the queue of inferences, and kept with the labels.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from breastkit.atomic import write_json
+from breastkit.errors import BreastkitError
+from breastkit.logs import get_logger
+from breastkit.metrics.segmentation import dice
+from breastkit.server.inference_queue import BusyError
+from breastkit.server.label_files import read_labels
+from breastkit.server.saved_labels import SavedLabel
+from breastkit.server.scored_images import ScoredImages
+from breastkit.server.study_images import StudyImage
+from breastkit.server.study_store import StudyStore
+
+_log = get_logger(__name__)
+Result = TypeVar("Result")
+# Seconds until it is tried again where too many inferences wait.
+_PATIENCE = 2.0
+
+
+class Method(StrEnum):
+    """What is measured."""
+
+    DICE = "dice"
+    UNCERTAINTY = "uncertainty"
+
+
+class _StoppedError(Exception):
+    """Somebody asked to stop."""
+
+
+class Scoring:
+    """Runs scoring methods one after the other.
+
+    Args:
+        store: images and labels.
+        scores: of the pictures, by the model that is measured.
+        path: the JSON file where results are kept.
+    """
+
+    def __init__(self, store: StudyStore, scores: ScoredImages, path: Path) -> None:
+        self.store, self.scores, self.path = store, scores, path
+        self._changing = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._waiting: list[Method] = []
+        self._state: dict[str, Any] = {"status": "NONE", "method": "", "says": "", "progress": 0.0}
+
+    def results(self) -> dict[str, dict[str, Any]]:
+        """Returns what was found last, by method."""
+        return {name: one["found"] for name, one in self._kept().items()}
+
+    def state(self) -> dict[str, Any]:
+        """Returns what the latest scoring does: NONE, RUNNING, DONE, ERROR or STOPPED, and what it says."""
+        return dict(self._state)
+
+    def start(self, *methods: Method) -> dict[str, Any]:
+        """Starts methods, after those that run already, and returns the state."""
+        with self._changing:
+            self._waiting += [one for one in methods if one not in self._waiting]
+            if self._thread is None or not self._thread.is_alive():
+                self._stopping.clear()
+                self._say("RUNNING", self._waiting[0], "Scoring", 0.0)
+                self._thread = threading.Thread(target=self._run_all, daemon=True)
+                self._thread.start()
+        return self.state()
+
+    def stop(self) -> dict[str, Any]:
+        """Stops what runs and what waits, and returns the state."""
+        with self._changing:
+            self._waiting.clear()
+            self._stopping.set()
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+        return self.state()
+
+    def run(self, method: Method) -> dict[str, Any]:
+        """Runs a method and returns what it found."""
+        return self._dice() if method is Method.DICE else self._uncertainty()
+
+    def _run_all(self) -> None:
+        while True:
+            with self._changing:
+                if not self._waiting:
+                    self._thread = None
+                    return
+                method = self._waiting.pop(0)
+            try:
+                self._say("RUNNING", method, "Scoring", 0.0)
+                self.run(method)
+                self._say("DONE", method, "Done.", 1.0)
+            except _StoppedError:
+                self._say("STOPPED", method, "Stopped.", self._state["progress"])
+            except BreastkitError as error:
+                self._say("ERROR", method, str(error), self._state["progress"])
+            except Exception:  # a viewer that waits must be told
+                _log.exception("Scoring %s failed", method)
+                self._say("ERROR", method, "Scoring failed; the server's log says why.", self._state["progress"])
+
+    def _dice(self) -> dict[str, Any]:
+        """Compares the model's outline of every labelled picture with its label."""
+        weights = self.scores.model.version_of_weights()
+        before = self._kept().get(Method.DICE, {})
+        cases = before.get("cases", {}) if before.get("weights") == weights else {}
+        labelled = [(image, saved) for image in self._pictures() if (saved := self.store.labels.current(image.id))]
+        found = {}
+        for image, saved in self._each(labelled):
+            known = cases.get(image.id)
+            if known is not None and known["version"] == saved.version:
+                found[image.id] = known
+                continue
+            try:
+                reached = self._in_turn(lambda image=image, saved=saved: self._dice_of(image, saved))
+            except BreastkitError as error:
+                _log.warning("%s has no Dice: %s", image.id, error)
+                continue
+            found[image.id] = {"version": saved.version, "dice": reached}
+        mean = float(np.mean([one["dice"] for one in found.values()])) if found else None
+        return self._keep(Method.DICE, weights, {"dice": mean, "images": len(found)}, cases=found)
+
+    def _dice_of(self, image: StudyImage, saved: SavedLabel) -> float:
+        prediction = self.scores.model.predict(image, self.store.images.file_of)
+        labels = read_labels(saved.path, self.store.images.grid_of(image), name=image.id)
+        return dice(prediction.labels > 0, labels > 0)
+
+    def _uncertainty(self) -> dict[str, Any]:
+        """Has every picture scored and takes the mean over those without a label."""
+        weights = self.scores.model.version_of_weights()
+        for image in self._each(self.scores.waiting()):
+            self._in_turn(lambda image=image: self.scores.score(image))
+        self.scores.forget_other_weights()
+        known, done = self.scores.known(), set(self.store.get_labeled_images())
+        values = [score.uncertainty for image, score in known.items() if image not in done]
+        mean = float(np.mean(values)) if values else None
+        return self._keep(Method.UNCERTAINTY, weights, {"uncertainty": mean, "images": len(values)})
+
+    def _pictures(self) -> list[StudyImage]:
+        return [image for image in self.store.images.all().values() if image.form.is_flat]
+
+    def _each(self, items: list[Result]) -> Any:
+        """Yields items while the state says how far it is."""
+        for number, item in enumerate(items):
+            self._state = {**self._state, "progress": number / len(items)}
+            if self._stopping.is_set():
+                raise _StoppedError
+            yield item
+
+    def _in_turn(self, function: Callable[[], Result]) -> Result:
+        """Runs a function when it is its turn; viewers come first, so it waits where many do."""
+        while not self._stopping.is_set():
+            try:
+                return self.scores.queue.run(function)
+            except BusyError:
+                self._stopping.wait(_PATIENCE)
+        raise _StoppedError
+
+    def _kept(self) -> dict[str, Any]:
+        return json.loads(self.path.read_text(encoding="utf-8")) if self.path.is_file() else {}
+
+    def _keep(self, method: Method, weights: str, found: dict[str, Any], **more: Any) -> dict[str, Any]:
+        found = {**found, "computed": datetime.now(UTC).isoformat(timespec="seconds")}
+        write_json(self.path, {**self._kept(), method.value: {"weights": weights, "found": found, **more}})
+        return found
+
+    def _say(self, status: str, method: str, says: str, progress: float) -> None:
+        self._state = {"status": status, "method": str(method), "says": says, "progress": progress}
