@@ -12,18 +12,32 @@ from tests.server.served_app import served
 
 from breastkit.datasets.phantoms.us import make_us_phantom
 from breastkit.images import write_png
-from breastkit.server.label_training import assign_split
+from breastkit.server.label_training import Stratum, assign_split
 
 MODEL = "breast_us_lesion_segmentation"
 _PATIENCE = 540
 
 
+def alike(names, kind="picture"):
+    return {name: Stratum(kind) for name in names}
+
+
 def test_the_split_keeps_what_it_has_and_mixes_new_ones_in():
-    first = assign_split({}, ["a", "b", "c"])
+    first = assign_split({}, alike("abc"))
     assert first == {"a": "training", "b": "validation", "c": "training"}
-    later = assign_split(first, ["z", "b", "a", "y", "x", "w"])
+    later = assign_split(first, alike("zbcayxw"))
     assert {name: later[name] for name in first} == first
     assert [name for name, one in later.items() if one == "validation"] == ["b", "w"]
+
+
+def test_every_class_and_every_kind_gets_into_both_lists():
+    strata = {f"{name}{number}": Stratum("picture", name) for number in range(2) for name in ("benign", "malignant")}
+    split = assign_split({}, strata | alike(("m", "n"), "volume lesion"))
+    # Two pictures are enough to begin, of whatever class.
+    assert split == {
+        "benign0": "training", "malignant0": "validation", "benign1": "validation", "malignant1": "training",
+        "m": "training", "n": "validation",
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +92,7 @@ def test_one_round_of_the_loop(server, phantoms):
     split = json.loads((folder / "studies" / "labels" / "split.json").read_text())
     assert split == {"us_1": "training", "us_2": "validation", "us_3": "training"}
     compared = json.loads((folder / "studies" / "labels" / ".training" / "000001" / "comparison.json").read_text())
-    promoted = compared["dice"]["candidate"] >= compared["dice"]["current"]
+    promoted = compared["reached"]["candidate"] >= compared["reached"]["current"]
     assert promoted == state["says"].startswith("Promoted")
     used = app.models[MODEL].weights()[0]
     assert used.is_relative_to(folder / "models") == promoted

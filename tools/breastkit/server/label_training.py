@@ -12,99 +12,133 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from breastkit.atomic import make_folder, write_json
-from breastkit.cases import write_cases
-from breastkit.errors import BreastkitError
-from breastkit.images import read_mask, write_png
+from breastkit.cases import CaseList, read_cases, write_cases
+from breastkit.errors import BreastkitError, sentence_of
 from breastkit.logs import get_logger, log_to_stderr
-from breastkit.metrics.segmentation import dice
+from breastkit.server.label_uses import LabelUse, base_name, use_of
 from breastkit.server.request_values import TrainingOptions
-from breastkit.server.saved_labels import CLASSES
-from breastkit.server.served_models import SegmentationModel
-from breastkit.server.study_images import frames_of
+from breastkit.server.study_images import Form, StudyImage
+from breastkit.server.study_phases import phases_beside
 from breastkit.server.study_store import StudyStore
 from breastkit.training.promotion import promote, weights_in_use
 from breastkit.training.weights import read_model_json
 
 _log = get_logger(__name__)
-# Of the groups, every fifth validates, the second one first: two labelled images are enough to begin.
-_VALIDATES_EVERY, _VALIDATES_FIRST = 5, 1
-_STATE = "training.json"
+# So many groups train for each one that validates.
+_TRAIN_FOR_ONE = 4
+_STATE, _COLLECTED = "training.json", "collected.json"
 
 
-def assign_split(known: dict[str, str], groups: list[str]) -> dict[str, str]:
+@dataclass(frozen=True)
+class Stratum:
+    """What is alike among groups of labelled images, so that every list gets some of it.
+
+    Attributes:
+        kind: what the labels are of: ``picture``, or ``volume`` with the names of the labels.
+        of_class: set by the annotator, empty where none is.
+    """
+
+    kind: str
+    of_class: str = ""
+
+
+def assign_split(known: dict[str, str], strata: dict[str, Stratum]) -> dict[str, str]:
     """Returns the list of every group, ``training`` or ``validation``; known ones stay, new ones join at the end.
+
+    Of every stratum the second group validates, and one more each time five more have come; where nothing of a kind
+    validates yet, the next one does whatever its class.
 
     Args:
         known: what was assigned before, in that order.
-        groups: those with labels.
+        strata: of the groups with labels.
     """
     result = dict(known)
-    for group in groups:
-        if group not in result:
-            result[group] = "validation" if len(result) % _VALIDATES_EVERY == _VALIDATES_FIRST else "training"
+    for group, stratum in strata.items():
+        if group in result:
+            continue
+        others = [(strata[other], where) for other, where in result.items() if other in strata]
+        alike = [where for other, where in others if other == stratum]
+        of_kind = [where for other, where in others if other.kind == stratum.kind]
+        enough = _TRAIN_FOR_ONE * alike.count("validation") >= alike.count("training")
+        first = bool(of_kind) and "validation" not in of_kind
+        result[group] = "validation" if first or not enough else "training"
     return result
 
 
-def prepare_labels(store: StudyStore, folder: Path) -> Path:
-    """Writes the labelled pictures of a store as a case list with the store's own split, and returns its folder.
+def keep_split(store: StudyStore) -> tuple[dict[str, str], dict[str, str]]:
+    """Assigns all labelled images that have no list yet, and keeps that with the labels.
+
+    One split serves every bundle, so that a patient who validates one of them trains no other.
 
     Args:
         store: images and labels.
+
+    Returns:
+        The list of every group, and the group of every labelled image.
+    """
+    there = store.images.all()
+    labelled = [there[name] for name in store.labels.labelled() if name in there]
+    groups = {image.id: group_of(image) for image in labelled}
+    kinds: dict[str, set[str]] = {}
+    classes: dict[str, str] = {}
+    for image in labelled:
+        saved, group = store.labels.current(image.id), groups[image.id]
+        names = () if image.form.is_flat else map(base_name, saved.info["labels"])
+        kinds.setdefault(group, set()).update(("picture",) if image.form.is_flat else ("volume", *names))
+        classes[group] = classes.get(group) or saved.info["class"] or ""
+    path = store.folder / "split.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    split = assign_split(known, {group: Stratum(" ".join(sorted(kinds[group])), classes[group]) for group in kinds})
+    if split != known:
+        write_json(path, split)
+    return split, groups
+
+
+def group_of(image: StudyImage) -> str:
+    """Returns what stays on one side of the split: the patient, the study of a numbered phase, or the image."""
+    if image.form is Form.VOLUME:
+        with suppress(BreastkitError):
+            return phases_beside(image).name
+    return str(image.info.get("PatientID") or image.id)
+
+
+def collect_labels(store: StudyStore, use: LabelUse, folder: Path) -> Path:
+    """Writes what a bundle learns from, by the store's own split, and returns the file that lists it.
+
+    Args:
+        store: images and labels.
+        use: how the bundle uses labels.
         folder: to write to.
 
     Raises:
         BreastkitError: if there are too few labels.
     """
-    images = [image for image in map(store.image, store.labels.labelled()) if image.form.is_flat]
-    split_file = store.folder / "split.json"
-    known = json.loads(split_file.read_text(encoding="utf-8")) if split_file.is_file() else {}
-    group_of = {image.id: str(image.info.get("PatientID") or image.id) for image in images}
-    split = assign_split(known, [group_of[image.id] for image in images])
-    if split != known:
-        write_json(split_file, split)
+    split, groups = keep_split(store)
+    there = store.images.all()
     lists: dict[str, list[dict[str, Any]]] = {"training": [], "validation": []}
-    for image in images:
-        saved = store.labels.current(image.id)
-        labels = _labels_of(saved.path)
-        for number, (gray, _) in enumerate(frames_of(image)):
-            name = f"{len(lists['training']) + len(lists['validation']):06d}"
-            picture = write_png(folder / "images" / f"{name}.png", gray)
-            mask = write_png(folder / "labels" / f"{name}.png", (labels[:, :, number].T > 0).astype(np.uint8) * 255)
-            item = {"image": str(picture), "label": str(mask), "case": group_of[image.id]}
-            if saved.info["class"]:
-                item["class"] = saved.info["class"]
-            lists[split[group_of[image.id]]].append(item)
-    if not lists["training"] or not lists["validation"]:
-        raise BreastkitError("Training needs labels of at least two pictures of different patients; save more first.")
-    write_cases(folder, lists, facts={"name": "labels", "classes": list(CLASSES)})
-    return folder
+    for number, (name, group) in enumerate(groups.items()):
+        saved = store.labels.current(name)
+        if saved is None or not use.takes(there[name], saved):
+            continue
+        items = use.collect(store, store.image(name), saved, make_folder(folder / "images") / f"{number:06d}")
+        lists[split[group]] += [{**item, "case": group} for item in items]
+    if not use.is_enough(lists):
+        raise BreastkitError(f"Training needs {use.needs}; save more first.")
+    return write_json(folder / _COLLECTED, lists)
 
 
-def _labels_of(path: Path) -> np.ndarray:
-    if path.suffix == ".png":
-        import cv2
-
-        return cv2.imread(str(path), cv2.IMREAD_UNCHANGED).T[:, :, None]
-    import nibabel
-
-    return np.asarray(nibabel.load(path).dataobj)
-
-
-def mean_dice(model: SegmentationModel, cases: list[dict[str, Any]]) -> float:
-    """Returns the mean Dice of a model over the items of a case list."""
-    from breastkit.server.sessions import image_of_file
-
-    reached = []
-    for item in cases:
-        prediction = model.predict(image_of_file(Path(item["image"])), lambda image: image.files[0])
-        reached.append(dice(prediction.labels[:, :, 0].T > 0, read_mask(item["label"]) > 0))
-    return float(np.mean(reached))
+def finish_cases(use: LabelUse, folder: Path) -> CaseList:
+    """Returns the case list of what was collected, written beside it."""
+    collected = json.loads((folder / _COLLECTED).read_text(encoding="utf-8"))
+    lists = {name: use.finish(items, folder) for name, items in collected.items()}
+    write_cases(folder, lists, facts=use.facts())
+    return read_cases(folder)
 
 
 def train_candidate(bundle: str | Path, folder: str | Path, models: str | Path, options: TrainingOptions) -> str:
@@ -112,7 +146,7 @@ def train_candidate(bundle: str | Path, folder: str | Path, models: str | Path, 
 
     Args:
         bundle: its folder.
-        folder: with ``cases``; the run and the comparison are written beside it.
+        folder: with what was collected in ``cases``; the run and the comparison are written beside it.
         models: where promoted versions are kept.
         options: of the training.
 
@@ -122,30 +156,47 @@ def train_candidate(bundle: str | Path, folder: str | Path, models: str | Path, 
     Raises:
         BreastkitError: if the training fails.
     """
-    from breastkit.cases import read_cases
-
     bundle, folder = Path(bundle), Path(folder)
+    use = use_of(bundle)
+    cases = finish_cases(use, folder / "cases")
     current = weights_in_use(bundle, models=models)
-    facts = read_model_json(current)
-    words = ["--bundle_root", str(bundle), "--dataset_dir", str(folder / "cases"), "--output_dir", str(folder / "run")]
-    words += ["--architecture", str(facts["architecture"]), "--image_size", str(facts["image_size"])]
-    words += ["--max_epochs", str(options.max_epochs), "--batch_size", str(options.batch_size)]
-    words += ["--learning_rate", str(options.learning_rate), "--pretrained", str(current), "--num_workers", "0"]
-    command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(bundle / "configs" / "train.json")]
-    result = subprocess.run([*command, *words], stderr=subprocess.PIPE, text=True)
-    if result.returncode:
-        raise BreastkitError(f"The training failed: {(result.stderr.strip() or 'it said nothing').splitlines()[-1]}")
-    cases = read_cases(folder / "cases").validation
-    reached = {
-        name: mean_dice(SegmentationModel(bundle, lambda _, path=path: path), cases)
-        for name, path in (("current", current), ("candidate", folder / "run" / "model.pt"))
-    }
-    write_json(folder / "comparison.json", {"validation_cases": len(cases), "dice": reached})
-    told = f"Dice {reached['candidate']:.3f} instead of {reached['current']:.3f} on {len(cases)} validation pictures"
-    if reached["candidate"] < reached["current"]:
+    _train(bundle, folder, current, options)
+    candidate = folder / "run" / "model.pt"
+    use.settle(candidate.parent, current, cases)
+    reached = {"current": use.score(current, cases), "candidate": use.score(candidate, cases)}
+    figures = {"measure": use.measure, "reached": reached, "validation_cases": use.count(cases)}
+    write_json(folder / "comparison.json", figures)
+    told = (
+        f"{use.measure} {reached['candidate']:.3f} instead of {reached['current']:.3f} on "
+        f"{figures['validation_cases']} {use.unit}"
+    )
+    # A figure that is none, because nothing could be measured, promotes nothing.
+    if not reached["candidate"] >= reached["current"]:
         return f"Not promoted: {told}."
-    number = promote(bundle, folder / "run", figures={"dice": reached, "validation_cases": len(cases)}, models=models)
+    number = promote(bundle, folder / "run", figures=figures, models=models)
     return f"Promoted as version {number}: {told}."
+
+
+def _train(bundle: Path, folder: Path, current: Path, options: TrainingOptions) -> None:
+    """Runs the bundle's own training in this process, so that nothing goes on without it when it is killed."""
+    from monai.bundle import run
+
+    facts = read_model_json(current)
+    try:
+        run(
+            config_file=str(bundle / "configs" / "train.json"),
+            bundle_root=str(bundle),
+            dataset_dir=str(folder / "cases"),
+            output_dir=str(folder / "run"),
+            architecture=str(facts["architecture"]),
+            image_size=facts["image_size"],
+            pretrained=str(current),
+            num_workers=0,
+            **options.model_dump(),
+        )
+    except Exception as error:  # MONAI wraps whatever a config raises
+        said = sentence_of(error) or f"{type(error).__name__}: {error}"
+        raise BreastkitError(f"The training failed: {said}") from error
 
 
 class LabelTraining:
@@ -171,7 +222,7 @@ class LabelTraining:
         number = max((int(path.name) for path in self.folder.glob("[0-9]*")), default=0) + 1
         job = make_folder(self.folder / f"{number:06d}")
         try:
-            prepare_labels(self.store, job / "cases")
+            collect_labels(self.store, use_of(bundle), job / "cases")
         except BreastkitError:
             shutil.rmtree(job)
             raise

@@ -146,11 +146,8 @@ class SegmentationModel(ServedModel):
     """
 
     def __init__(self, folder: Path, chosen: Chosen, architecture: str | None = None) -> None:
-        metadata = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
-        names = metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
-        labels = {str(name).lower(): int(number) for number, name in names.items() if name != "background"}
-        name = name_of(folder, architecture)
-        super().__init__(name, folder, task="segmentation", labels=labels, flat=_reads_pictures(folder))
+        name, labels = name_of(folder, architecture), label_numbers(folder)
+        super().__init__(name, folder, task="segmentation", labels=labels, flat=reads_pictures(folder))
         self._own = own_weights(folder, architecture)
         self._chosen = chosen
 
@@ -244,7 +241,15 @@ def own_weights(folder: Path, architecture: str | None) -> Path | None:
     return None if architecture is None else folder / "models" / architecture / "model.pt"
 
 
-def _reads_pictures(folder: Path) -> bool:
+def label_numbers(folder: Path) -> dict[str, int]:
+    """Returns the numbers of the labels of a segmentation bundle, by name."""
+    metadata = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    names = metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
+    return {str(name).lower(): int(number) for number, name in names.items() if name != "background"}
+
+
+def reads_pictures(folder: Path) -> bool:
+    """Returns whether a segmentation bundle reads pictures, not volumes."""
     config = json.loads((folder / "configs" / "inference.json").read_text(encoding="utf-8"))
     first = config["preprocessing"]["transforms"][0]["_target_"]
     return first == "breastkit.transforms.LoadPictured"

@@ -30,8 +30,20 @@ def weights_in_use(bundle: str | Path, *, models: str | Path = PROMOTED_FOLDER) 
         models: where promoted versions are kept.
     """
     bundle = Path(bundle)
-    number = _current(Path(models) / bundle.name)
-    return _weights(bundle, Path(models), number)
+    return version_weights(bundle, _current(Path(models) / bundle.name), models=models)
+
+
+def version_weights(bundle: str | Path, number: int, *, models: str | Path = PROMOTED_FOLDER) -> Path:
+    """Returns the weights of a version of a bundle, 0 for what it ships.
+
+    Args:
+        bundle: its folder.
+        number: of the version.
+        models: where promoted versions are kept.
+    """
+    bundle = Path(bundle)
+    folder = Path(models) / bundle.name / f"{number:06d}" if number else bundle / "models"
+    return folder / "model.pt"
 
 
 def promote(
@@ -83,7 +95,7 @@ def rollback(name: str, *, models: str = PROMOTED_FOLDER) -> str:
     record = json.loads((place / f"{number:06d}" / "promotion.json").read_text(encoding="utf-8"))
     before = int(record["before"])
     # Asked before it is said: a version whose files are gone is no use.
-    read_model_json(_weights(Path(bundle_folder(name)), Path(models), before))
+    read_model_json(version_weights(bundle_folder(name), before, models=models))
     write_json(place / _CURRENT, {"version": before})
     return f"{name} runs with {_named(before)} again; version {number} is kept."
 
@@ -100,7 +112,7 @@ def list_models(*, models: str = PROMOTED_FOLDER) -> str:
         place = Path(models) / bundle.name
         current = _current(place)
         for number in (0, *_versions(place)):
-            facts = read_model_json(_weights(bundle, Path(models), number))
+            facts = read_model_json(version_weights(bundle, number, models=models))
             mark = "*" if number == current else " "
             lines.append(f"{mark} {bundle.name}  {_named(number)}  {facts['architecture']}  {facts['sha256'][:12]}")
     return "\n".join(lines) or "No bundle has weights in this checkout."
@@ -108,11 +120,6 @@ def list_models(*, models: str = PROMOTED_FOLDER) -> str:
 
 def _named(number: int) -> str:
     return f"version {number}" if number else "the shipped weights"
-
-
-def _weights(bundle: Path, models: Path, number: int) -> Path:
-    folder = models / bundle.name / f"{number:06d}" if number else bundle / "models"
-    return folder / "model.pt"
 
 
 def _versions(place: Path) -> list[int]:
