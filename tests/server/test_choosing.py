@@ -1,6 +1,7 @@
 """Which picture comes next, and how good the model is: asked of a real server as viewers ask."""
 
 import json
+import shutil
 import threading
 import time
 
@@ -21,6 +22,7 @@ from breastkit.server.users import Role
 prepare()
 from monailabel.client import MONAILabelClient  # noqa: E402
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SIZE = (120, 150)
 PATIENCE = 300
 
@@ -209,3 +211,27 @@ def test_annotators_start_and_stop_and_viewers_look():
         ("DELETE", "/scoring/", Role.ANNOTATOR),
     ):
         assert role_for(method, path) is role
+
+
+def test_the_start_page_tells_of_labels(server):
+    page = requests.get(f"{server[0]}/").text
+    assert "3 of 6" in page
+    assert "Dice of the model against labels of pictures" in page
+    assert "Mean uncertainty of pictures without a label" in page
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; 'apt-get install chromium' brings it")
+def test_the_start_page_measures_at_a_press(server):
+    from playwright.sync_api import sync_playwright
+
+    address, app = server
+    app.scoring.path.unlink()
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=1000 * PATIENCE)
+        page = browser.new_page()
+        page.set_default_timeout(1000 * PATIENCE)
+        page.goto(f"{address}/")
+        page.get_by_role("button", name="Measure model and labels").press("Enter")
+        page.get_by_text("Mean uncertainty of pictures without a label").wait_for()
+        browser.close()
+    assert set(app.scoring.results()) == {"dice", "uncertainty"}

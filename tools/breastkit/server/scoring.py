@@ -94,23 +94,31 @@ class Scoring:
         return self._dice() if method is Method.DICE else self._uncertainty()
 
     def _run_all(self) -> None:
-        while True:
-            with self._changing:
-                if not self._waiting:
-                    self._thread = None
-                    return
-                method = self._waiting.pop(0)
+        while (method := self._next()) is not None:
             try:
                 self._say("RUNNING", method, "Scoring", 0.0)
                 self.run(method)
-                self._say("DONE", method, "Done.", 1.0)
+                status, says = "DONE", "Done."
             except _StoppedError:
-                self._say("STOPPED", method, "Stopped.", self._state["progress"])
+                status, says = "STOPPED", "Stopped."
             except BreastkitError as error:
-                self._say("ERROR", method, str(error), self._state["progress"])
+                status, says = "ERROR", str(error)
             except Exception:  # a viewer that waits must be told
                 _log.exception("Scoring %s failed", method)
-                self._say("ERROR", method, "Scoring failed; the server's log says why.", self._state["progress"])
+                status, says = "ERROR", "Scoring failed; the server's log says why."
+            self._finish(method, status, says)
+
+    def _next(self) -> Method | None:
+        with self._changing:
+            return self._waiting.pop(0) if self._waiting else None
+
+    def _finish(self, method: Method, status: str, says: str) -> None:
+        """Tells how a method ended, unless another one follows: who waits for the end waits for all."""
+        with self._changing:
+            if not self._waiting or status != "DONE":
+                self._waiting.clear()
+                self._thread = None
+                self._say(status, method, says, 1.0 if status == "DONE" else self._state["progress"])
 
     def _dice(self) -> dict[str, Any]:
         """Compares the model's outline of every labelled picture with its label."""

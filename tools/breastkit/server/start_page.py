@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from breastkit.report.page import render
+from breastkit.server.saved_labels import CLASSES
+from breastkit.server.scoring import Method
 from breastkit.server.study_store import StudyStore
 
 _SHOWN = 200
@@ -39,7 +43,7 @@ def starting(app: Any, *, dicom: bool, pages: bool) -> APIRouter:
             }
             for image in images[:_SHOWN]
         ]
-        training = app.training.state()
+        training, told = app.training.state(), app.info()
         return render(
             "annotation.html",
             root=root,
@@ -48,13 +52,38 @@ def starting(app: Any, *, dicom: bool, pages: bool) -> APIRouter:
             pages=pages,
             total=len(images),
             completed=len(labelled),
-            models=list(app.info()["models"].items()),
+            models=list(told["models"].items()),
+            labels=_told_of_labels(store, len(labelled), len(images), told["scoring"]),
+            scoring=app.scoring.state() if app.scoring is not None else None,
             training=f"{training['model']}: {training['says']}" if training["model"] else "",
             images=shown,
             more=max(0, len(images) - _SHOWN),
         )
 
     return router
+
+
+def _told_of_labels(
+    store: StudyStore, labelled: int, total: int, scoring: Mapping[str, Mapping[str, Any]]
+) -> list[tuple[str, str]]:
+    """Returns what is known of the labels and of the model they train, each with its name."""
+    found = [("Labelled so far", f"{labelled} of {total}")]
+    classes = Counter(
+        saved.info["class"]
+        for image in store.labels.labelled()
+        if (saved := store.labels.current(image)) is not None and saved.info["class"]
+    )
+    if classes:
+        counts = ", ".join(f"{classes[name]} {name}" for name in CLASSES if classes[name])
+        found.append(("Classes that annotators set", counts))
+    for method, what in (
+        (Method.DICE, "Dice of the model against labels of pictures"),
+        (Method.UNCERTAINTY, "Mean uncertainty of pictures without a label"),
+    ):
+        measured = scoring.get(method, {})
+        if measured.get(method) is not None:
+            found.append((what, f"{measured[method]:.3f} ({measured['images']}, {measured['computed'][:10]})"))
+    return found
 
 
 def _name(image: Any) -> str:
