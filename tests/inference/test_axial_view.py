@@ -56,3 +56,13 @@ def test_masks_are_drawn_in_their_colours():
     assert (outlined[4, 4] == 255).all()
     filled = view.picture(6, filled=[("mask", PREDICTION)])
     assert (filled[4, 4] != 255).any()
+
+
+def test_a_window_around_a_mask_stays_inside_the_picture():
+    masks = {name: np.zeros((40, 60, 4)) for name in ("corner", "large", "none")}
+    masks["corner"][:3, :3, 1] = masks["large"][5:35, 10:50, 1] = 1
+    view = AxialView(np.arange(40 * 60 * 4.0).reshape(40, 60, 4), AFFINE, masks)
+    assert view.around("corner", 1, least_mm=20) == (slice(0, 20), slice(0, 20))
+    assert view.around("large", 1, least_mm=20) == (slice(0, 60), slice(0, 40))
+    assert view.around("none", 1, least_mm=20) == (slice(None), slice(None))
+    assert view.picture(1)[view.around("corner", 1, least_mm=20)].shape == (20, 20, 3)

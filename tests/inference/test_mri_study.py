@@ -137,3 +137,17 @@ def test_regions_of_a_study_without_lesion_are_none(study):
     data = LoadStudyd("image", image_size=64)({"image": files, "name": "x"})
     data["label"] = torch.zeros(1, *mask.shape)
     assert FindRegionsd(boxes="true")(data)["regions"].shape == (0, 4)
+
+
+def test_the_detector_that_ships_is_run_where_that_is_asked_for(tmp_path):
+    phases, _ = tiny_study(3)
+    files = [
+        str(write_nifti(tmp_path / f"x_{number:04d}.nii.gz", phase, AFFINE)) for number, phase in enumerate(phases)
+    ]
+    found = []
+    for boxes in ("detect", None):
+        data = LoadStudyd("image", image_size=64)({"image": files, "name": "x"})
+        found.append(FindRegionsd(boxes=boxes)(data)["regions"])
+    np.testing.assert_array_equal(*found)
+    # Whatever it finds here: slice, top, left and side.
+    assert found[0].shape[1] == 4

@@ -140,8 +140,6 @@ def _convert(visit: _Visit, *, out: Path, masks: dict[str, Path] | None) -> DceC
         found = phases_among(visit.contents, visit.folder)
         phases = read_phases(found.all[:2])
         mask = _segmented(source, found.all[:2]) if masks is None else _onto(source[0], phases)
-        if not mask.any():
-            raise BreastkitError(f"{source[0]} marks nothing; leave the study out or fetch the mask again.")
         make_folder(folder)
         for path, array in zip(files, phases.arrays, strict=False):
             write_nifti(path, phases.restore(array), phases.affine)

@@ -66,6 +66,25 @@ class AxialView:
                 picture = draw(picture, self._square(mask, cv2.INTER_NEAREST), colour)
         return picture
 
+    def around(self, name: str, k: int, *, least_mm: float) -> tuple[slice, slice]:
+        """Returns rows and columns of a slice's picture around a mask: a square twice its extent, inside the picture.
+
+        Args:
+            name: of the mask; of an empty one the whole picture is returned.
+            k: the slice.
+            least_mm: side of the square at least.
+        """
+        mask = self._square((self.masks[name][:, :, k].T > 0).astype(np.uint8), cv2.INTER_NEAREST)
+        if not mask.any():
+            return slice(None), slice(None)
+        edges = [(int(inside.min()), int(inside.max()) + 1) for inside in np.nonzero(mask)]
+        side = max(round(least_mm / self._spacing[:2].min()), *(2 * (high - low) for low, high in edges))
+        window = []
+        for (low, high), size in zip(edges, mask.shape, strict=True):
+            start = min(max((low + high - side) // 2, 0), max(size - side, 0))
+            window.append(slice(start, min(start + side, size)))
+        return tuple(window)
+
     def _square(self, image: np.ndarray, interpolation: int) -> np.ndarray:
         columns, rows = self._spacing[:2] / self._spacing[:2].min()
         if max(columns, rows) < 1.01:

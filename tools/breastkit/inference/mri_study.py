@@ -29,7 +29,7 @@ from breastkit.transforms.crop_to_box import region_around, whole
 from breastkit.transforms.letterbox import Letterbox
 from breastkit.transforms.letterbox_slices import unletterbox
 
-TRUE_BOXES = "true"
+TRUE_BOXES, DETECT = "true", "detect"
 _BOUNDS = ("col_min", "col_max", "row_min", "row_max", "slice_min", "slice_max")
 
 
@@ -108,7 +108,7 @@ class FindRegionsd(Transform):
 
     Args:
         boxes: ``true`` takes the boxes of the true lesions, of evaluation; a folder or file those that a detector wrote
-            (``x_boxes.json``); None runs the detection bundle.
+            (``x_boxes.json``); ``detect`` or None runs the detection bundle.
         detection: False looks at whole slices instead.
         margin: around a box, as a share of its longer side.
         most: how many lesions a study may have; those with the highest scores are taken.
@@ -142,7 +142,7 @@ class FindRegionsd(Transform):
         if str(self.boxes) == TRUE_BOXES:
             masks = mask_slices(phases.axial(np.asarray(data["label"][0])), size)
             return [(number, box) for number, mask in enumerate(masks) for box in slice_boxes(mask)]
-        if self.boxes is None:
+        if self.boxes is None or str(self.boxes) == DETECT:
             self.detector = self.detector or LesionDetector()
             found = self.detector(phases)
         else:

@@ -17,6 +17,8 @@ from breastkit.metrics.lesion_masks import lesion_rows, patient_metrics, slice_r
 from breastkit.pictures import PREDICTION, TRUTH, grid
 from breastkit.report.evaluation_report import EvaluationReport
 
+# Outlines are looked at from this near: a lesion is a few voxels of a whole slice.
+_CLOSE_MM = 60.0
 _OF_SLICES = ("dice", "iou", "precision", "recall")
 
 
@@ -28,8 +30,9 @@ class LesionEvaluation(EvaluationReport):
     slices: ``slice_…`` are means over the slices with a lesion, ``all_slices_dice`` the mean over all of them, which an
     empty slice enters with 1 where nothing was found, ``empty_slices_false_share`` how many of those without a lesion
     got a mask. Besides ``lesions.csv``, ``slices.csv``, ``summary.json`` (means with 95 % intervals over patients),
-    ``index.html`` with the worst patients first, and ``pictures`` of the slice with the most true lesion. The batch
-    must hold ``case`` and the ``scan``, the output the mask ``pred`` and the ``label`` on the scan's grid.
+    ``index.html`` with the worst patients first, and ``pictures`` of the slice with the most true lesion, as a whole
+    and close by. The batch must hold ``case`` and the ``scan``, the output the mask ``pred`` and the ``label`` on the
+    scan's grid.
 
     Args:
         folder: the folder to write to.
@@ -113,8 +116,9 @@ def _mean(values: list[float]) -> float:
 
 
 def _drawn(view: AxialView) -> np.ndarray:
-    """Returns the slice with the most true lesion: as it is, with the truth, the prediction, and both."""
+    """Returns the slice with the most true lesion: as a whole, and around the lesion truth, prediction and both."""
     number = view.largest("truth")
+    window = view.around("truth", number, least_mm=_CLOSE_MM)
     truth, found = ("truth", TRUTH), ("prediction", PREDICTION)
-    tiles = [view.picture(number, outlined) for outlined in ([], [truth], [found], [truth, found])]
-    return grid([tiles], tile=400, column_titles=["image", "truth", "prediction", "overlay"])
+    close = [view.picture(number, outlined)[window] for outlined in ([truth], [found], [truth, found])]
+    return grid([[view.picture(number), *close]], tile=400, column_titles=["image", "truth", "prediction", "overlay"])
