@@ -38,6 +38,7 @@ class RemoteImages(StudyImages):
         self._session = session or requests.Session()
         self._listed: tuple[float, dict[str, StudyImage]] = (0.0, {})
         self._fetching = threading.Lock()
+        self._referred: dict[str, set[str]] = {}
 
     def all(self) -> dict[str, StudyImage]:
         """Returns the series by SeriesInstanceUID; a list is used for some seconds.
@@ -47,7 +48,10 @@ class RemoteImages(StudyImages):
         """
         when, listed = self._listed
         if time.monotonic() - when > _LISTED_FOR_SECONDS or not when:
-            listed = {image.id: image for modality in MODALITIES for image in self._of(modality)}
+            found = [image for modality in MODALITIES for image in self._of(modality)]
+            # Services answer in an order of their own.
+            found.sort(key=lambda image: (str(image.info["PatientID"]), image.id))
+            listed = {image.id: image for image in found}
             self._listed = (time.monotonic(), listed)
         return listed
 
@@ -60,10 +64,15 @@ class RemoteImages(StudyImages):
         found = set()
         for item in self._ask(lambda client: client.search_for_series(search_filters={"Modality": "SEG"})):
             study, series = _value(item, "StudyInstanceUID"), _value(item, "SeriesInstanceUID")
-            headers = self._ask(lambda client, a=study, b=series: client.retrieve_series_metadata(a, b))
-            for part in headers[0].get("00081115", {}).get("Value", []) if headers else []:
-                found.add(_value(part, "SeriesInstanceUID"))
+            if series not in self._referred:
+                self._referred[series] = self._referred_to(study, series)
+            found |= self._referred[series]
         return found
+
+    def _referred_to(self, study: str, series: str) -> set[str]:
+        headers = self._ask(lambda client: client.retrieve_series_metadata(study, series))
+        parts = headers[0].get("00081115", {}).get("Value", []) if headers else []
+        return {_value(part, "SeriesInstanceUID") for part in parts}
 
     def store(self, path: str | Path) -> None:
         """Stores a DICOM file at the service.
@@ -99,6 +108,8 @@ class RemoteImages(StudyImages):
             if not folder.is_dir():
                 study = str(image.info["StudyInstanceUID"])
                 objects = self._ask(lambda client: client.retrieve_series(study, image.id))
+                # As viewers show them, whatever order they come in.
+                objects.sort(key=lambda one: int(one.get("InstanceNumber") or 0))
                 with atomic_folder(folder) as temporary:
                     for number, one in enumerate(objects):
                         one.save_as(temporary / f"{number:05d}.dcm", enforce_file_format=True)
