@@ -23,13 +23,15 @@ from breastkit.server.served_models import SegmentationModel
 from breastkit.server.study_images import StudyImage, StudyImages, frames_of
 
 _log = get_logger(__name__)
+# Of a clip, evenly spread: neighbours hardly differ, and viewers wait meanwhile.
+_FRAMES = 8
 _TABLE = """CREATE TABLE IF NOT EXISTS scores (
     weights TEXT, image TEXT, uncertainty REAL, features BLOB, thumbnail BLOB, PRIMARY KEY (weights, image))"""
 
 
 @dataclass(frozen=True)
 class Score:
-    """What a model makes of a picture; of a clip, of the frame it is least sure of.
+    """What a model makes of a picture; of a clip, of the frame it is least sure of among some.
 
     Attributes:
         uncertainty: from 0 to 1.
@@ -136,7 +138,10 @@ class ScoredImages:
         """Scores a picture and keeps the score."""
         weights = self.model.version_of_weights()
         try:
-            scores = [score_picture(self.model, gray[window]) for gray, window in frames_of(image)]
+            frames = frames_of(image)
+            chosen = np.unique(np.linspace(0, len(frames) - 1, _FRAMES).round().astype(int))
+            pictures = [gray[window] for gray, window in (frames[number] for number in chosen)]
+            scores = [score_picture(self.model, one) for one in pictures]
             self._keep(weights, image.id, max(scores, key=lambda one: one.uncertainty))
         except BreastkitError as error:
             _log.warning("%s has no score: %s", image.id, error)

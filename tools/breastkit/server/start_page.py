@@ -82,7 +82,8 @@ def _told_of_labels(
     ):
         measured = scoring.get(method, {})
         if measured.get(method) is not None:
-            found.append((what, f"{measured[method]:.3f} ({measured['images']}, {measured['computed'][:10]})"))
+            count, day = measured["images"], measured["computed"][:10]
+            found.append((what, f"{measured[method]:.3f} over {count} pictures, measured {day}"))
     return found
 
 
