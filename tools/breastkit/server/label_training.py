@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +28,13 @@ from breastkit.server.request_values import TrainingOptions
 from breastkit.server.study_images import Form, StudyImage
 from breastkit.server.study_phases import phases_beside
 from breastkit.server.study_store import StudyStore
-from breastkit.training.promotion import promote, weights_in_use
+from breastkit.training.promotion import promote, version_in_use, version_of_training, weights_in_use
 from breastkit.training.weights import read_model_json
 
 _log = get_logger(__name__)
 # So many groups train for each one that validates.
 _TRAIN_FOR_ONE = 4
+_ENDS_WITHIN = 30.0
 _STATE, _COLLECTED = "training.json", "collected.json"
 
 
@@ -141,7 +144,9 @@ def finish_cases(use: LabelUse, folder: Path) -> CaseList:
     return read_cases(folder)
 
 
-def train_candidate(bundle: str | Path, folder: str | Path, models: str | Path, options: TrainingOptions) -> str:
+def train_candidate(
+    bundle: str | Path, folder: str | Path, models: str | Path, options: TrainingOptions, *, training: str = ""
+) -> str:
     """Trains on a prepared folder from the weights in use, compares on its validation list, promotes if not worse.
 
     Args:
@@ -149,6 +154,7 @@ def train_candidate(bundle: str | Path, folder: str | Path, models: str | Path, 
         folder: with what was collected in ``cases``; the run and the comparison are written beside it.
         models: where promoted versions are kept.
         options: of the training.
+        training: what to call it in the record of the version it makes.
 
     Returns:
         What came out, as a sentence.
@@ -173,7 +179,7 @@ def train_candidate(bundle: str | Path, folder: str | Path, models: str | Path, 
     # A figure that is none, because nothing could be measured, promotes nothing.
     if not reached["candidate"] >= reached["current"]:
         return f"Not promoted: {told}."
-    number = promote(bundle, folder / "run", figures=figures, models=models)
+    number = promote(bundle, folder / "run", figures={**figures, "training": training}, models=models)
     return f"Promoted as version {number}: {told}."
 
 
@@ -226,12 +232,17 @@ class LabelTraining:
         except BreastkitError:
             shutil.rmtree(job)
             raise
-        settings = {"bundle": str(bundle), "models": str(self.models.resolve()), "options": options.model_dump()}
+        settings = {
+            "bundle": str(bundle),
+            "models": str(self.models.resolve()),
+            "options": options.model_dump(),
+            "training": secrets.token_hex(16),
+        }
         write_json(job / "job.json", settings)
         with (job / "log.txt").open("wb") as log:
             command = [sys.executable, "-m", "breastkit.server.label_training", str(job)]
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-        write_json(job / _STATE, {"pid": process.pid, "started": _start_of(process.pid), "model": bundle.name})
+        _note_process(job, process.pid, bundle)
         return self.state()
 
     def state(self) -> dict[str, Any]:
@@ -244,20 +255,37 @@ class LabelTraining:
         if (job / "result.json").is_file():
             result = json.loads((job / "result.json").read_text(encoding="utf-8"))
             return {**result, "model": known["model"], "progress": 1.0}
-        running = _start_of(known["pid"]) == known["started"] is not None
-        told = "Training" if running else "It ended without a word; look at its log."
-        status = "RUNNING" if running else "STOPPED"
-        return {"status": status, "model": known["model"], "says": told, "progress": _progress(job)}
+        if _start_of(known["pid"]) == known["started"] is not None:
+            return {"status": "RUNNING", "model": known["model"], "says": "Training", "progress": _progress(job)}
+        return {**_left_by(job), "model": known["model"], "progress": _progress(job)}
 
     def stop(self) -> dict[str, Any]:
         """Stops a running training and returns the state."""
         jobs = sorted(self.folder.glob("[0-9]*/training.json"))
         if self.state()["status"] == "RUNNING":
             known = json.loads(jobs[-1].read_text(encoding="utf-8"))
-            write_json(jobs[-1].with_name("result.json"), {"status": "STOPPED", "says": "Stopped."})
-            # The training itself is a process of the same group.
-            os.killpg(known["pid"], signal.SIGTERM)
+            os.killpg(known["pid"], signal.SIGKILL)
+            end = time.monotonic() + _ENDS_WITHIN
+            while _start_of(known["pid"]) == known["started"] and time.monotonic() < end:
+                time.sleep(0.02)
         return self.state()
+
+
+def _note_process(job: Path, pid: int, bundle: Path) -> None:
+    """Notes which process a training is; both it and the server do, so that it is known if either is killed."""
+    write_json(job / _STATE, {"pid": pid, "started": _start_of(pid), "model": bundle.name})
+
+
+def _left_by(job: Path) -> dict[str, str]:
+    """Returns what a training that was killed has come to: it may have made a version before it could say so."""
+    settings = json.loads((job / "job.json").read_text(encoding="utf-8"))
+    bundle, models = settings["bundle"], settings["models"]
+    version = version_of_training(settings.get("training", ""), bundle, models=models)
+    if not version:
+        return {"status": "STOPPED", "says": "Stopped before it was done; the weights in use are those of before."}
+    if version == version_in_use(bundle, models=models):
+        return {"status": "DONE", "says": f"Promoted as version {version}."}
+    return {"status": "STOPPED", "says": f"Stopped; version {version} is kept and not in use."}
 
 
 def _progress(job: Path) -> float:
@@ -285,12 +313,17 @@ def main(words: list[str]) -> None:
     job = Path(words[0])
     settings = json.loads((job / "job.json").read_text(encoding="utf-8"))
     options = TrainingOptions.model_validate(settings["options"])
+    _note_process(job, os.getpid(), Path(settings["bundle"]))
     try:
-        says = train_candidate(settings["bundle"], job, settings["models"], options)
+        says = train_candidate(settings["bundle"], job, settings["models"], options, training=settings["training"])
         write_json(job / "result.json", {"status": "DONE", "says": says})
     except BreastkitError as error:
         says = str(error)
         write_json(job / "result.json", {"status": "ERROR", "says": says})
+    except Exception:
+        # Whatever else goes wrong: whoever pressed the button is told, whoever looks at the log sees why.
+        write_json(job / "result.json", {"status": "ERROR", "says": "The training failed; look at its log."})
+        raise
     _log.info("%s", says)
 
 

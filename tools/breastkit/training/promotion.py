@@ -13,13 +13,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from breastkit.atomic import atomic_folder, write_json
+from breastkit.atomic import atomic_folder, make_folder, remove_leftovers, write_json
 from breastkit.bundles import bundle_folder
 from breastkit.errors import BreastkitError
 from breastkit.training.weights import load_weights, read_model_json
 
 PROMOTED_FOLDER = "work/models"
 _CURRENT = "current.json"
+_COPIES_WITHIN = 600.0
 
 
 def weights_in_use(bundle: str | Path, *, models: str | Path = PROMOTED_FOLDER) -> Path:
@@ -65,6 +66,8 @@ def promote(
     """
     candidate, place = Path(candidate), Path(models) / Path(bundle).name
     load_weights(candidate)
+    # What a process that was killed while it copied has left; another one that copies now is not done within that time.
+    remove_leftovers(make_folder(place), untouched_for=_COPIES_WITHIN)
     number = max(_versions(place), default=0) + 1
     with atomic_folder(place / f"{number:06d}") as temporary:
         for name in ("model.pt", "model.json"):
@@ -73,6 +76,32 @@ def promote(
         write_json(temporary / "promotion.json", {"promoted": promoted, "before": _current(place), **figures})
     write_json(place / _CURRENT, {"version": number})
     return number
+
+
+def version_in_use(bundle: str | Path, *, models: str | Path = PROMOTED_FOLDER) -> int:
+    """Returns the number of the version a bundle runs with, 0 for what it ships.
+
+    Args:
+        bundle: its folder.
+        models: where promoted versions are kept.
+    """
+    return _current(Path(models) / Path(bundle).name)
+
+
+def version_of_training(training: str, bundle: str | Path, *, models: str | Path = PROMOTED_FOLDER) -> int:
+    """Returns the number of the version that a training made, 0 if it made none.
+
+    Args:
+        training: what `promote` was told under ``training``.
+        bundle: its folder.
+        models: where promoted versions are kept.
+    """
+    place = Path(models) / Path(bundle).name
+    for number in reversed(_versions(place)) if training else ():
+        record = json.loads((place / f"{number:06d}" / "promotion.json").read_text(encoding="utf-8"))
+        if record.get("training") == training:
+            return number
+    return 0
 
 
 def rollback(name: str, *, models: str = PROMOTED_FOLDER) -> str:
