@@ -14,7 +14,7 @@ export PYTHON TORCH_INDEX
 export MPLCONFIGDIR ?= $(CURDIR)/.venv/.matplotlib
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help demo serve test test-all lint bench environment FORCE
+.PHONY: help demo serve test test-all lint bench soak environment FORCE
 help:
 	@echo "make demo      make phantom studies, run the pipelines on them, serve them to annotate"
 	@echo "make serve     serve the demo's studies and results on http://127.0.0.1:8000 again"
@@ -22,6 +22,7 @@ help:
 	@echo "make test-all  the tests with the slow ones and those that need an accelerator"
 	@echo "make lint      style, import directions, what configs may name"
 	@echo "make bench     benchmarks, as ratios within one run"
+	@echo "make soak      20 clients on the annotation server for five minutes: no error, no growing memory"
 
 demo: $(READY)
 	@$(BREASTKIT) demo $(if $(filter 0,$(SERVE)),--no-serve)
@@ -42,6 +43,9 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BREASTKIT) bench
+
+soak: $(READY)
+	$(BREASTKIT) bench soak
 
 environment: $(READY)
 

@@ -186,6 +186,11 @@ COMMANDS = Group(
                     "simulate annotation: Dice against number of labels for every way to choose the next image",
                     "breastkit bench active-learning --data work/busi",
                 ),
+                "soak": Verb(
+                    "breastkit.bench.soak:soak_server",
+                    "have many clients use the annotation server for minutes: answers, times, memory",
+                    "breastkit bench soak --seconds 300 --clients 20",
+                ),
             },
             otherwise=Verb(
                 "breastkit.bench.run:run_benchmarks",

@@ -113,16 +113,12 @@ class SavedLabels:
 
     def current(self, image: str, tag: str = FINAL) -> SavedLabel | None:
         """Returns the latest version, None if there is no label."""
-        versions = self.versions(image, tag)
-        return versions[-1] if versions else None
+        files = list(_files(self._folder(image, tag)))
+        return _read(image, tag, *files[-1]) if files else None
 
     def versions(self, image: str, tag: str = FINAL) -> list[SavedLabel]:
         """Returns all versions, the oldest first."""
-        found = []
-        for number, path in _files(self._folder(image, tag)):
-            info = json.loads(path.read_text(encoding="utf-8"))
-            found.append(SavedLabel(image, tag, number, path.with_name(str(info["name"])), info))
-        return found
+        return [_read(image, tag, number, path) for number, path in _files(self._folder(image, tag))]
 
     def labelled(self, tag: str = FINAL) -> list[str]:
         """Returns the images that have a label."""
@@ -138,6 +134,11 @@ class SavedLabels:
             raise BreastkitError(f"'{tag[:40]}' is no tag of a label; use one of {', '.join(TAGS)}.")
         # Nothing in a quoted name can leave the folder; a name of points alone could.
         return self.folder / tag / quote(image, safe=" ()").replace(".", "%2E")
+
+
+def _read(image: str, tag: str, version: int, path: Path) -> SavedLabel:
+    info = json.loads(path.read_text(encoding="utf-8"))
+    return SavedLabel(image, tag, version, path.with_name(str(info["name"])), info)
 
 
 def _files(folder: Path) -> Iterator[tuple[int, Path]]:
