@@ -4,6 +4,7 @@ import gzip
 import http.client
 import io
 import json
+import pickle
 import re
 import threading
 import tracemalloc
@@ -14,34 +15,27 @@ import nibabel
 import numpy as np
 import pytest
 import requests
+from starlette.testclient import TestClient
+from tests.server.attacks import ATTACKS, MODEL, picture, png_of, send
 from tests.server.served_app import served
 
 from breastkit.cli import main
 from breastkit.errors import BreastkitError
 from breastkit.images import write_png
+from breastkit.server.application import build_application
 from breastkit.server.monailabel_fixes import prepare
 from breastkit.server.request_limits import Limits
 from breastkit.server.saved_labels import SavedLabels
+from breastkit.server.serve import app_folder
 from breastkit.server.trusted_proxy import TrustedProxy, proxy_of
 from breastkit.server.users import Role, TooManyFailuresError, Users, set_user
 
 prepare()
 from monailabel.client import MONAILabelClient  # noqa: E402
 
-MODEL = "breast_us_lesion_segmentation"
 LARGEST = 2**20
 PASSWORDS = {"eva": "only looking", "anna": "draws lesions", "root": "runs the place"}
 ROLES = {"eva": "viewer", "anna": "annotator", "root": "admin"}
-
-
-def picture():
-    return np.random.default_rng(0).integers(0, 255, (40, 60), dtype=np.uint8)
-
-
-def png_of(array):
-    import cv2
-
-    return cv2.imencode(".png", array)[1].tobytes()
 
 
 @pytest.fixture(scope="module")
@@ -79,38 +73,49 @@ def nothing_is_written(place):
     assert files_in(place) == before
 
 
-ATTACKS = {
-    "expression in a training": ("POST", f"/train/{MODEL}", {"json": {"max_epochs": "$__import__('os').system('id')"}}),
-    "expression in an inference": ("POST", f"/infer/{MODEL}?image=us", {"data": {"params": '{"a": {"b": ["$1+1"]}}'}}),
-    "reference in a next sample": ("POST", "/activelearning/first", {"json": {"a": "@network"}}),
-    "image stored elsewhere": ("PUT", "/datastore/image?image=../x", {"files": {"file": ("x.png", png_of(picture()))}}),
-    "image's own name elsewhere": ("PUT", "/datastore/image", {"files": {"file": ("../../x y.sh.png", b"")}}),
-    "label's tag elsewhere": ("PUT", "/datastore/label?image=us&tag=../../x", {"files": {"label": ("l.png", b"")}}),
-    "label of another image": ("PUT", "/datastore/label?image=../secret", {"files": {"label": ("l.png", b"")}}),
-    "any bytes as a label": ("PUT", "/datastore/label?image=us", {"files": {"label": ("l.nii.gz", b"<html>oops")}}),
-    "a program as a label": ("PUT", "/datastore/label?image=us", {"files": {"label": ("l.sh", b"#!/bin/sh")}}),
-    "any file as an image": ("POST", f"/infer/{MODEL}?image=/etc/passwd", {"data": {"params": "{}"}}),
-    "any file downloaded": ("GET", "/datastore/image?image=..%2Fsecret.png", {}),
-    "weights by a path": ("POST", "/infer/..%2F..%2Fetc?image=us", {"data": {"params": "{}"}}),
-    "the PACS's own interface": ("GET", "/proxy/dicom/../system", {}),
-    "the PACS beside DICOMweb": ("GET", "/dicom-web/../system", {}),
-    "weights overwritten": ("PUT", f"/model/{MODEL}", {"files": {"file": ("model.pt", b"x")}}),
-    "app reloaded": ("POST", "/reload", {}),
-    "nested too deeply": ("POST", f"/infer/{MODEL}?image=us", {"data": {"params": "[" * 50_000}}),
-}
-
-
 @pytest.mark.parametrize("attack", ATTACKS)
 @pytest.mark.usefixtures("nothing_is_written")
 def test_attack_fails(open_server, attack):
-    method, path, options = ATTACKS[attack]
-    request = requests.Request(method, open_server, **options).prepare()
-    # As it stands: requests would tidy the points away.
-    request.url = open_server + path
-    answer = requests.Session().send(request)
+    answer = send(attack, open_server)
     assert answer.status_code in (400, 404, 405, 422), answer.text
     assert "uid=" not in answer.text
     assert "root:" not in answer.text
+
+
+class Program:
+    """Runs when it is unpickled, as in a file that says it holds weights."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return exec, (f"open({str(self.marker)!r}, 'w').close()",)
+
+
+def test_weights_that_a_request_names_are_not_read(open_server, place, tmp_path):
+    marker, weights = tmp_path / "ran", tmp_path / "model.pt"
+    weights.write_bytes(pickle.dumps(Program(marker)))
+    told = {name: str(weights) for name in ("model_filename", "model_path", "ckpt_path", "pretrained")}
+    url = f"{open_server}/infer/{MODEL}?image=us&output=json"
+    mine = requests.post(url, data={"params": json.dumps(told)})
+    assert mine.status_code == 200, mine.text
+    assert mine.json() == requests.post(url).json()
+    assert requests.post(f"{open_server}/train/{MODEL}", json=told).status_code == 400
+    assert not marker.exists()
+    # It would have run.
+    pickle.loads(weights.read_bytes())
+    assert marker.exists()
+
+
+@pytest.mark.parametrize("client", ["203.0.113.5", "10.0.0.2", "fe80::1"])
+def test_from_another_machine_nobody_is_served_without_users(place, client):
+    prepare()
+    from monailabel.interfaces.utils.app import app_instance
+
+    app = app_instance(app_dir=str(app_folder()), studies=str(place / "studies"), conf={})
+    # As uvicorn tells of a connection from there; this machine has no second one to connect from.
+    asking = TestClient(build_application(app), base_url="http://127.0.0.1", client=(client, 50_000))
+    assert asking.get("/info/").status_code == 403
 
 
 @pytest.mark.usefixtures("nothing_is_written")
@@ -291,6 +296,10 @@ NEEDED = {
     "POST /train/": ANNOTATOR,
     "POST /train/{model}": ANNOTATOR,
     "DELETE /train/": ANNOTATOR,
+    "GET /scoring/": VIEWER,
+    "POST /scoring/": ANNOTATOR,
+    "POST /scoring/{method}": ANNOTATOR,
+    "DELETE /scoring/": ANNOTATOR,
     "POST /reload/": ADMIN,
     "PUT /model/{model}": ADMIN,
     "DELETE /datastore/label": ADMIN,

@@ -13,11 +13,9 @@ from tests.server.served_app import served
 
 from breastkit.datasets.phantoms.us import make_us_phantom
 from breastkit.images import write_nifti, write_png
-from breastkit.server.access import role_for
 from breastkit.server.monailabel_fixes import prepare
 from breastkit.server.scored_images import ScoredImages
 from breastkit.server.scoring import Scoring
-from breastkit.server.users import Role
 
 prepare()
 from monailabel.client import MONAILabelClient  # noqa: E402
@@ -201,16 +199,6 @@ def test_a_scoring_that_waits_for_its_turn_is_stopped(server, monkeypatch):
 
 def test_methods_that_are_none_are_refused(server):
     assert requests.post(f"{server[0]}/scoring/accuracy", json={}).status_code == 422
-
-
-def test_annotators_start_and_stop_and_viewers_look():
-    for method, path, role in (
-        ("GET", "/scoring/", Role.VIEWER),
-        ("POST", "/scoring/", Role.ANNOTATOR),
-        ("POST", "/scoring/dice", Role.ANNOTATOR),
-        ("DELETE", "/scoring/", Role.ANNOTATOR),
-    ):
-        assert role_for(method, path) is role
 
 
 def test_the_start_page_tells_of_labels(server):
