@@ -208,9 +208,10 @@ def logging_in(users: Users | None) -> APIRouter:
         found = token_for(request, username, password)
         if found is None:
             return HTMLResponse(_LOGIN.replace("PROBLEM", "<p role='alert'>Name or password is wrong.</p>"), 401)
-        answer = RedirectResponse(f"{request.scope.get('root_path', '').rstrip('/')}/", 303)
+        home = f"{request.scope.get('root_path', '').rstrip('/')}/"
+        answer = RedirectResponse(home, 303)
         secure = request.url.scheme == "https"
-        answer.set_cookie(COOKIE, found, httponly=True, samesite="strict", secure=secure, max_age=12 * 3600)
+        answer.set_cookie(COOKIE, found, path=home, httponly=True, samesite="strict", secure=secure, max_age=12 * 3600)
         return answer
 
     return router

@@ -30,7 +30,12 @@ def _build() -> Any:
     users = Users(conf["users"]) if conf.get("users") else None
     origins = [one for one in str(conf.get("origins", "")).split(",") if one]
     return build_application(
-        app_instance(), users=users, origins=origins, pages=conf.get("pages"), proxy=proxy_of(conf)
+        app_instance(),
+        users=users,
+        origins=origins,
+        pages=conf.get("pages"),
+        proxy=proxy_of(conf),
+        root_path=conf.get("root_path", ""),
     )
 
 

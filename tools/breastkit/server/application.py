@@ -22,6 +22,7 @@ from breastkit.server.forwarded_dicomweb import forwarding
 from breastkit.server.inference_queue import BusyError
 from breastkit.server.remote_images import RemoteImages
 from breastkit.server.request_limits import BodyLimits, Limits, RateLimits
+from breastkit.server.root_path import UnderPath
 from breastkit.server.sessions import Sessions
 from breastkit.server.start_page import starting
 from breastkit.server.study_images import DicomImages, FileImages
@@ -41,6 +42,7 @@ def build_application(
     pages: str | Path | None = None,
     limits: Limits | None = None,
     proxy: TrustedProxy | None = None,
+    root_path: str = "",
 ) -> Any:
     """Returns the ASGI application around a MONAI Label app.
 
@@ -51,6 +53,7 @@ def build_application(
         pages: a folder of pages to show under ``/results/``.
         limits: of requests; by default those of `Limits`.
         proxy: says who asks, beside those who log in here.
+        root_path: where a reverse proxy shows the server, as ``/breast``; empty for the top.
     """
     store = app.datastore()
     sessions, audit = Sessions(), AuditLog(store.folder / AUDIT_FOLDER)
@@ -99,7 +102,8 @@ def build_application(
     controlled = AccessControl(BodyLimits(server, limits=limits), users=users, origins=origins)
     limited = RateLimits(controlled, limits=limits)
     audited = Audited(limited, log=audit, endpoints=Endpoints([*templates, *_NOT_DESCRIBED]))
-    return BehindProxy(audited, proxy=proxy) if proxy is not None else audited
+    believing = BehindProxy(audited, proxy=proxy) if proxy is not None else audited
+    return UnderPath(believing, root=root_path) if root_path else believing
 
 
 def _answer_with_sentence(request: Request, error: Exception) -> Response:

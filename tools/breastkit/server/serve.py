@@ -13,6 +13,7 @@ from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
 from breastkit.server.access import is_loopback
 from breastkit.server.monailabel_fixes import prepare
+from breastkit.server.root_path import check_root_path
 from breastkit.server.study_images import refuse_missing_studies
 from breastkit.server.ultrasound_page import refuse_taken_port
 from breastkit.training.promotion import PROMOTED_FOLDER
@@ -35,6 +36,7 @@ def serve_studies(
     users: str | None = None,
     user_header: str | None = None,
     trusted_proxy: str | None = None,
+    root_path: str | None = None,
     origins: str = "",
     pages: str | None = None,
 ) -> None:
@@ -49,6 +51,7 @@ def serve_studies(
         users: a file with users, from 'breastkit users set'; everybody logs in then.
         user_header: header in which a reverse proxy names the user who logged in there, as X-Forwarded-User.
         trusted_proxy: address of that proxy, as 127.0.0.1; from elsewhere the header says nothing.
+        root_path: where a reverse proxy shows the server, as /breast.
         origins: addresses of other sites whose pages may ask, with commas between.
         pages: a folder of pages to show too, under /results/.
 
@@ -59,11 +62,13 @@ def serve_studies(
         raise BreastkitError(f"{host} can be reached by others; give --users, a file from 'breastkit users set'.")
     if (user_header or trusted_proxy) and not (user_header and trusted_proxy and users):
         raise BreastkitError("--user-header needs --trusted-proxy, the proxy's address, and --users; give all three.")
+    if root_path:
+        check_root_path(root_path)
     refuse_taken_port(host, port)
     # Asked before MONAI Label is loaded, which takes a while.
     refuse_missing_studies(studies)
     conf = {"labels": labels, "models": models, "users": users, "origins": origins, "pages": pages}
-    conf |= {"user_header": user_header, "trusted_proxy": trusted_proxy}
+    conf |= {"user_header": user_header, "trusted_proxy": trusted_proxy, "root_path": root_path}
     _settle(studies, port, {name: value for name, value in conf.items() if value})
     import uvicorn
 
