@@ -247,7 +247,7 @@ def simulate_annotation(
     first_seed: int = 0,
     strategies: Sequence[Strategy] = STRATEGIES,
     image_size: int = 64,
-    steps: int = 400,
+    steps: int = 600,
     shares: Sequence[float] = SHARES,
 ) -> str:
     """Simulates annotation on labelled pictures: Dice of lesions against number of labels, for each strategy.
@@ -277,7 +277,9 @@ def simulate_annotation(
     if list(shares) != sorted(set(shares)) or not 0 < shares[0] <= shares[-1] == 1:
         raise BreastkitError("shares rise from above 0 to 1, for example 0.1,0.3,1; correct the option.")
     cases = read_cases(data)
-    items = [item for name in LISTS for item in getattr(cases, name) if "label" in item]
+    # By name, so that it does not matter how the set was split before.
+    labelled = [item for name in LISTS for item in getattr(cases, name) if "label" in item]
+    items = sorted(labelled, key=lambda item: str(item["image"]))
     settings = {"case_list_hash": cases.hash, "image_size": image_size, "steps": steps, "shares": list(shares)}
     kept = _KeptCurves(Path(out) / "curves", settings)
     pictures = read_pictures(items, image_size)
