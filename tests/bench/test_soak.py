@@ -28,10 +28,10 @@ def test_only_a_503_that_says_when_to_come_back_is_no_error():
 
 
 def test_growth_is_told_from_a_warm_up():
-    steady = Soak(memory=[100.0 + 40 * number for number in range(20)] + [900.0, 905.0] * 40)
+    steady = Soak(memory=[100.0 + 20 * number for number in range(40)] + [900.0, 905.0] * 30)
     assert abs(steady.growth) < 0.01
     assert abs(steady.slope) < 1
-    growing = Soak(memory=[900.0 + number for number in range(100)])
+    growing = Soak(memory=[400.0 + number for number in range(100)])
     assert growing.growth > 0.05
     assert growing.slope == pytest.approx(60)
 
