@@ -4,10 +4,13 @@ import json
 import nibabel
 import numpy as np
 import pytest
+from scipy import ndimage
 from tests.bundles.tiny import AFFINE, tiny_studies, tiny_study
 
 from breastkit.errors import BreastkitError
+from breastkit.images import write_nifti
 from breastkit.inference.mri_chain import COLUMNS, run_mri
+from breastkit.metrics.segmentation import dice
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +72,24 @@ def test_what_cannot_be_read_leaves_nothing_behind(study, tmp_path):
         with pytest.raises(BreastkitError, match=words):
             run_mri(str(place), out=str(tmp_path / "out"), **options)
         assert not (tmp_path / "out").exists()
+
+
+def test_a_phase_that_moved_can_be_moved_back(study, tmp_path):
+    folder, mask = study
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    pre, post = (nibabel.load(path) for path in sorted(folder.iterdir())[:2])
+    body = ndimage.gaussian_filter(np.random.default_rng(0).normal(0, 1, mask.shape), 1.5) * 400
+    for number, (image, shift) in enumerate(((pre, 0), (post, 4))):
+        array = np.asarray(image.dataobj) + body
+        array = ndimage.shift(array, (shift, 0, 0), order=1, mode="nearest")
+        write_nifti(moved / f"x_{number:04d}.nii.gz", array.astype(np.float32), AFFINE)
+    boxes = tmp_path / "x_boxes.json"
+    boxes.write_text(json.dumps({"shape": mask.shape, "lesions": [{"score": 0.7, **box_of(mask)}]}))
+    overlap = {}
+    for register in (False, True):
+        out = tmp_path / f"out {register}"
+        run_mri(str(moved), out=str(out), boxes=str(boxes), register=register)
+        found = np.asarray(nibabel.load(out / "lesions.nii.gz").dataobj) == 1
+        overlap[register] = dice(found, mask)
+    assert overlap[True] > overlap[False] + 0.1

@@ -17,6 +17,7 @@ from monai.transforms import Compose
 from tqdm import tqdm
 
 from breastkit.atomic import make_folder, write_json, write_text
+from breastkit.datasets.dce_correction import correct_phases
 from breastkit.datasets.dce_phases import DcePhases, read_phases
 from breastkit.datasets.dce_series import StudyPhases, find_phases
 from breastkit.errors import BreastkitError
@@ -62,6 +63,8 @@ def run_mri(
     most: int = 4,
     segmenter: str | None = None,
     detector: str | None = None,
+    register: bool = False,
+    shading: bool = False,
 ) -> Path:
     """Outlines breasts and lesions in one dynamic breast MRI study and measures the lesions.
 
@@ -77,6 +80,8 @@ def run_mri(
         most: so many candidates at most are outlined.
         segmenter: weights of the lesion segmenter; those of the bundle by default, here and below.
         detector: weights of the lesion detector.
+        register: move phases after contrast onto the one before it, where the patient moved.
+        shading: take out the shading of the coils (N4).
 
     Returns:
         The table of lesions.
@@ -91,7 +96,7 @@ def run_mri(
     # Missing weights stop the run before minutes of reading.
     outliner = OpenedBundle(SEGMENTER, weights=segmenter)
     detect = None if boxes else LesionDetector(detector)
-    phases = read_phases(found.all)
+    phases = correct_phases(read_phases(found.all), register=register, shading=shading)
     breast = outline_breasts(phases)
     candidates = detect(phases) if detect else read_lesions(boxes, phases.shape)
     lesions = outline_lesions(candidates_in_breast(candidates, breast)[:most], phases, outliner)
