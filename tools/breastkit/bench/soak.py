@@ -95,7 +95,7 @@ def soak_server(*, seconds: int = 300, clients: int = 20, out: str = "work/soak"
         A table of what was asked and how it was answered, and the server's memory.
 
     Raises:
-        BreastkitError: if an answer was neither 200 nor a 503 that says when to come back, or memory grew in a long soak.
+        BreastkitError: if an answer was neither 200 nor a 503 that says when to come back, or memory grew.
     """
     if seconds < 10 or clients < 1:
         raise UsageError("A soak takes at least 10 seconds and one client; give --seconds and --clients so.")
