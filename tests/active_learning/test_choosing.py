@@ -52,12 +52,12 @@ def test_no_channel_outweighs_the_others():
     assert choose(images, Choice.DIVERSITY) == [1]
 
 
-def test_the_mix_takes_the_farthest_of_the_less_sure_half():
-    # The last is far but sure, the second unsure but beside a labelled image, the fourth rather both.
+def test_the_mix_takes_the_farthest_and_leaves_the_surest_quarter_for_last():
+    # The last is farthest, but the model is surest of it.
     images = pool([0, 1, 1.5, 8, 9], uncertainty=[0, 0.9, 0.3, 0.8, 0.1], labelled=[0])
     assert choose(images, Choice.UNCERTAINTY) == [1]
     assert choose(images, Choice.DIVERSITY) == [4]
-    assert choose(images, Choice.MIX, 4) == [3, 1, 4, 2]
+    assert choose(images, Choice.MIX, 4) == [3, 2, 1, 4]
 
 
 @pytest.mark.parametrize("how", BY_MERIT)

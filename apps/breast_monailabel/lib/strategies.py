@@ -17,7 +17,7 @@ _SAID = {
     Choice.RANDOM: "Any image without a label",
     Choice.UNCERTAINTY: "The picture without a label of which the model is least sure",
     Choice.DIVERSITY: "The picture without a label that is least like all labelled ones",
-    Choice.MIX: "Of the half of pictures of which the model is less sure, the one that is least like all labelled ones",
+    Choice.MIX: "As diversity, but without the quarter of pictures of which the model is surest",
 }
 
 
