@@ -29,6 +29,7 @@ prepare()
 from monailabel.client import MONAILabelClient  # noqa: E402
 
 CHAIN, DETECTOR, SEGMENTER = "breast_mri_lesions", "breast_mri_lesion_detection", "breast_mri_lesion_segmentation"
+TISSUE = "breast_mri_tissue_segmentation"
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -170,8 +171,19 @@ def test_what_cannot_be_read_is_said(server):
     assert "no such model" in refusal(address, "nothing", "own_0000")
 
 
+def test_each_can_be_trained_but_the_chain_and_says_what_it_needs(server):
+    address = server[0]
+    trainers = requests.get(f"{address}/info/").json()["trainers"]
+    needs = {DETECTOR: "at least two studies", SEGMENTER: "at least two studies", TISSUE: "at least two volumes"}
+    assert set(needs) <= set(trainers)
+    assert CHAIN not in trainers
+    for model, words in needs.items():
+        answer = requests.post(f"{address}/train/{model}", json={})
+        assert (answer.status_code, words in answer.json()["detail"]) == (400, True), answer.text
+
+
 def test_an_architecture_appears_where_its_weights_are(tmp_path):
-    for name in (SEGMENTER, DETECTOR, "breast_mri_tissue_segmentation"):
+    for name in (SEGMENTER, DETECTOR, TISSUE):
         shutil.copytree(bundle_folder(name), tmp_path / name)
     before = find_models(tmp_path)
     # Any weights do: nothing is loaded to list a model.
