@@ -3,9 +3,12 @@
 import io
 import json
 import logging
+import subprocess
+import sys
 
 import cv2
 import numpy as np
+import pydicom
 import pytest
 import requests
 from tests.server.served_app import served
@@ -103,6 +106,23 @@ def test_series_are_told_by_their_code(tmp_path):
     assert found[1]["image"] == found[2]["image"]
     assert PATIENT not in json.dumps(found)
     assert image not in json.dumps(found)
+
+
+def test_what_pydicom_says_of_a_header_is_not_logged(tmp_path):
+    odd = tmp_path / "odd.dcm"
+    phantom = make_us_phantom(5, 1)
+    write_us_dicom(odd, phantom.image, spacing=phantom.spacing, patient=PATIENT, uid_seed="odd")
+    dataset = pydicom.dcmread(odd)
+    with pydicom.config.disable_value_validation():
+        dataset.FrameOfReferenceUID = PATIENT
+        dataset.save_as(odd)
+    reads = f"import pydicom; pydicom.dcmread({str(odd)!r}).FrameOfReferenceUID"
+    told = []
+    for before in ("", "from breastkit.server.audit import keep_names_out_of_logs; keep_names_out_of_logs(); "):
+        program = f"import logging; logging.basicConfig(); {before}{reads}"
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        told.append(PATIENT in done.stderr)
+    assert told == [True, False]
 
 
 def test_only_its_owner_reads_it_and_full_files_are_kept(tmp_path):

@@ -5,7 +5,6 @@ That command has put its options into MONAI Label's settings before it imports t
 
 from __future__ import annotations
 
-import logging
 import sys
 from typing import Any
 
@@ -19,12 +18,12 @@ def _build() -> Any:
     from monailabel.interfaces.utils.app import app_instance
 
     from breastkit.server.application import build_application
+    from breastkit.server.audit import keep_names_out_of_logs
     from breastkit.server.connection_times import time_connections
     from breastkit.server.trusted_proxy import proxy_of
     from breastkit.server.users import Users
 
-    # Addresses of requests name images; what is asked is in the audit log, without names.
-    logging.getLogger("uvicorn.access").disabled = True
+    keep_names_out_of_logs()
     time_connections()
     conf = settings.MONAI_LABEL_APP_CONF
     users = Users(conf["users"]) if conf.get("users") else None

@@ -16,6 +16,7 @@ import os
 import re
 import secrets
 import time
+import warnings
 from collections.abc import Iterable, MutableMapping
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
@@ -39,6 +40,14 @@ _IMAGE_PARAMETERS = ("image", "label")
 _IMAGE_PARTS = ("series", "study")
 
 _log = get_logger(__name__)
+
+
+def keep_names_out_of_logs() -> None:
+    """Has this process log neither addresses of requests, which name images, nor values of DICOM headers."""
+    logging.getLogger("uvicorn.access").disabled = True
+    # pydicom tells the whole of a value that is not as the standard has it, in both ways; it sets its own level.
+    logging.getLogger("pydicom").disabled = True
+    warnings.filterwarnings("ignore", module=r"pydicom\.")
 
 
 class Endpoints:
