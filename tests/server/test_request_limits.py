@@ -59,10 +59,12 @@ def connected(address):
 
 def test_who_asks_too_often_is_asked_to_wait():
     with listening(application(Limits(requests_per_minute=30))) as address:
-        answers = [requests.get(f"{address}/quick") for _ in range(40)]
-    statuses = [one.status_code for one in answers]
-    assert statuses[:30] == [200] * 30
-    assert statuses[-1] == 429
+        answers = [requests.get(f"{address}/quick")]
+        # On a slow machine some more are allowed meanwhile.
+        while answers[-1].status_code == 200 and len(answers) < 500:
+            answers.append(requests.get(f"{address}/quick"))
+    assert len(answers) > 30
+    assert answers[-1].status_code == 429
     assert 1 <= int(answers[-1].headers["Retry-After"]) <= 2
 
 
@@ -126,10 +128,10 @@ def test_a_body_may_take_as_long_as_its_size_allows():
     def slowly():
         for part in parts:
             yield part
-            time.sleep(0.75 * SOON)
+            time.sleep(SOON)
 
-    # Each part allows a second more.
-    limits = Limits(seconds_to_send=SOON, slowest=2**15)
+    # All parts together take longer than one may; each allows two seconds more.
+    limits = Limits(seconds_to_send=3 * SOON, slowest=2**15)
     with listening(application(limits)) as address:
         answer = requests.post(f"{address}/count", data=slowly())
     assert (answer.status_code, answer.json()) == (200, 4 * 2**16)
