@@ -43,7 +43,8 @@ class OhifPage:
         self.address = address
         self.tab = browser.new_page(viewport={"width": 1280, "height": 800})
         self.tab.set_default_timeout(PATIENCE)
-        self.failures = []
+        self.failures, self.asked = [], []
+        self.tab.on("request", lambda request: self.asked.append(request.url))
         self.tab.on("pageerror", lambda error: self.failures.append(str(error)))
         # The one question a browser cannot answer beforehand: leave this study for the next one?
         self.tab.on("dialog", lambda dialog: dialog.accept())

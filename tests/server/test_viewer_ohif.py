@@ -153,5 +153,19 @@ def test_breasts_in_mri_are_outlined_slice_by_slice_and_saved(page, server, trut
     assert requests.get(f"{server}/datastore/").json()["completed"] == len(stored)
 
 
-def test_nothing_failed_in_the_browser_and_nothing_outside_was_asked_for(page):
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_start_page_fits_and_is_reached_by_keyboard(page, server, width):
+    page.tab.set_viewport_size({"width": width, "height": 800})
+    page.tab.goto(f"{server}/")
+    assert page.tab.evaluate("document.documentElement.scrollWidth") <= width
+    reached = set()
+    for _ in range(20):
+        page.tab.keyboard.press("Tab")
+        reached.add(page.tab.evaluate("document.activeElement.innerText.trim().split('\\n')[0]"))
+    assert {"Skip to the content", "Viewer (OHIF)", "US_1 Breast ultrasound phantom"} <= reached
+
+
+def test_nothing_failed_in_the_browser_and_nothing_outside_was_asked_for(page, server):
     assert page.failures == []
+    assert page.asked
+    assert [url for url in page.asked if not url.startswith((f"{server}/", "data:", "blob:"))] == []

@@ -50,6 +50,7 @@ def starting(app: Any, *, dicom: bool, pages: bool) -> APIRouter:
             address=str(request.base_url),
             dicom=dicom,
             pages=pages,
+            beside={name: app.conf.get(name, "") for name in ("page", "mlflow")},
             total=len(images),
             completed=len(labelled),
             models=list(told["models"].items()),
