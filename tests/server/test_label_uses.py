@@ -134,6 +134,28 @@ def test_a_lesion_on_a_single_phase_says_what_is_missing(store, tmp_path):
         collect_labels(other, use_of(bundle_folder(DETECTOR)), tmp_path / "cases")
 
 
+def test_one_label_that_cannot_be_used_does_not_stop_the_others(store, tmp_path):
+    other = open_store(str(store.images.folder), labels=tmp_path / "labels")
+    for number in range(2):
+        save(other, f"case{number}_0001", tiny_study(number + 1, size=SIZE)[1], {"lesion": 1})
+    save(other, "breast0", breast_scan(0)[1], {"lesion": 1})
+    _, cases = collected(other, DETECTOR, tmp_path / "cases")
+    assert len(cases.facts["scans"]) == 2
+
+
+def test_studies_that_cannot_be_prepared_are_left_out_until_too_few_are_left(store, tmp_path):
+    use = use_of(bundle_folder(DETECTOR))
+    collect_labels(store, use, tmp_path)
+    listed = json.loads((tmp_path / "collected.json").read_text())
+    (tmp_path / "damaged.nii.gz").write_bytes(b"no NIfTI")
+    for item in listed["training"][:1] + listed["validation"]:
+        item["image"][1] = str(tmp_path / "damaged.nii.gz")
+    (tmp_path / "collected.json").write_text(json.dumps(listed))
+    with pytest.raises(BreastkitError, match="too little can be used"):
+        finish_cases(use, tmp_path)
+    assert len(use.facts()["scans"]) == 1
+
+
 @pytest.mark.parametrize(
     ("bundle", "measure"),
     [

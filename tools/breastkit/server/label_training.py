@@ -125,21 +125,35 @@ def collect_labels(store: StudyStore, use: LabelUse, folder: Path) -> Path:
     split, groups = keep_split(store)
     there = store.images.all()
     lists: dict[str, list[dict[str, Any]]] = {"training": [], "validation": []}
+    left_out: list[str] = []
     for number, (name, group) in enumerate(groups.items()):
         saved = store.labels.current(name)
         if saved is None or not use.takes(there[name], saved):
             continue
-        items = use.collect(store, store.image(name), saved, make_folder(folder / "images") / f"{number:06d}")
+        try:
+            items = use.collect(store, store.image(name), saved, make_folder(folder / "images") / f"{number:06d}")
+        except BreastkitError as error:
+            # One image that cannot be read any more does not stop the others.
+            _log.warning("The label of %s trains nothing: %s", name, error)
+            left_out.append(str(error).rstrip("."))
+            continue
         lists[split[group]] += [{**item, "case": group} for item in items]
     if not use.is_enough(lists):
-        raise BreastkitError(f"Training needs {use.needs}; save more first.")
+        why = f" ({left_out[0]})" if left_out else ""
+        raise BreastkitError(f"Training needs {use.needs}; save more first{why}.")
     return write_json(folder / _COLLECTED, lists)
 
 
 def finish_cases(use: LabelUse, folder: Path) -> CaseList:
-    """Returns the case list of what was collected, written beside it."""
+    """Returns the case list of what was collected, written beside it.
+
+    Raises:
+        BreastkitError: if too little of it can be used.
+    """
     collected = json.loads((folder / _COLLECTED).read_text(encoding="utf-8"))
     lists = {name: use.finish(items, folder) for name, items in collected.items()}
+    if not use.is_enough(lists):
+        raise BreastkitError(f"Training needs {use.needs}; of what was saved too little can be used, as the log says.")
     write_cases(folder, lists, facts=use.facts())
     return read_cases(folder)
 

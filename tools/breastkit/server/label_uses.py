@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,13 +17,13 @@ from breastkit.datasets.dce_case import DceCase, DceRecipe, prepare_dce_case
 from breastkit.datasets.dce_phases import DEFAULT_CHANNELS, read_phases
 from breastkit.datasets.lesion_regions import studies_of
 from breastkit.dicom import Series
-from breastkit.errors import BreastkitError
 from breastkit.images import read_gray, read_mask, read_volume, write_nifti, write_png
 from breastkit.inference.mri_chain import SEGMENTER as LESION_SEGMENTER
 from breastkit.inference.mri_detection import BUNDLE as LESION_DETECTOR
 from breastkit.inference.mri_detection import LesionDetector
 from breastkit.inference.opened_bundle import OpenedBundle
 from breastkit.inference.ultrasound import CLASSIFIER, SEGMENTER, LesionClassifier, Segmenter
+from breastkit.logs import get_logger
 from breastkit.metrics.classification import auc
 from breastkit.metrics.froc import CaseFindings, sensitivity_at
 from breastkit.metrics.segmentation import dice
@@ -35,6 +36,7 @@ from breastkit.server.study_store import StudyStore
 from breastkit.training.promotion import version_weights
 from breastkit.training.weights import add_facts, read_model_json
 
+_log = get_logger(__name__)
 # Overlap of boxes from which on a lesion counts as found, and false candidates a study that are let through: as the
 # detection bundle's evaluation has them.
 _HIT, _FALSE_A_STUDY = 0.1, 1.0
@@ -233,6 +235,7 @@ class StudyBoxes(LabelUse):
     def __init__(self, bundle: Path) -> None:
         super().__init__(bundle)
         self._scans: dict[str, Any] = {}
+        self._numbers = itertools.count()
 
     def takes(self, image: StudyImage, saved: SavedLabel) -> bool:
         """Returns whether the image is a volume and a label is called lesion, benign or malignant."""
@@ -253,11 +256,12 @@ class StudyBoxes(LabelUse):
         finished: list[Item] = []
         recipe = DceRecipe(folder.absolute(), self._slice_size(), DEFAULT_CHANNELS, 0)
         for phases, item in by_study.items():
-            name = f"study_{len(self._scans):04d}"
+            name = f"study_{next(self._numbers):04d}"
             case = DceCase(name, tuple(map(Path, phases)), write_mask(item, folder / "studies"))
             prepared = prepare_dce_case((case, _NEGATIVES), recipe=recipe)
             if prepared.problem:
-                raise BreastkitError(prepared.problem)
+                _log.warning("A study is left out: %s", prepared.problem)
+                continue
             self._scans[name] = prepared.scan
             finished += prepared.items(recipe.out)
         return finished
