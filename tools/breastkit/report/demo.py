@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import signal
 import socket
@@ -32,6 +33,7 @@ DETECTOR_BUNDLE = "breast_mri_lesion_detection"
 OUTLINER_BUNDLE = "breast_mri_lesion_segmentation"
 MRI_STUDY = "case_001"
 _RECORD = ".made_with.json"
+_TRACKED = "mlruns.db"
 _SLICES = 6
 _log = get_logger(__name__)
 
@@ -65,6 +67,7 @@ def run_demo(out: str = "work/demo", *, seed: int = 1, serve: bool | None = None
     }
     studies = _made_once(folder / "studies", {"seed": seed}, partial(_make_studies, seed=seed))
     results["mri_lesions"] = _find_mri_lesions(folder / "mri_lesions", studies / "mri", seed)
+    _track_evaluation(folder / "mlflow", ultrasound, seed)
     page = _write_page(folder, mri, ultrasound, results, seed)
     _log.info("The page: %s", page.resolve().as_uri())
     if serve if serve is not None else sys.stdin.isatty() and sys.stdout.isatty():
@@ -89,7 +92,8 @@ def check_pages(folder: str | Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    words = [f"--{name}={value}" for name, value in _server_options(Path(folder)).items()]
+    options = _server_options(Path(folder))
+    words = [f"--{name}={value}" for name, value in options.items()]
     command = [sys.executable, "-m", "breastkit.cli", "serve", f"--port={port}", *words]
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True)
@@ -100,32 +104,45 @@ def check_pages(folder: str | Path) -> None:
                 raise BreastkitError(f"The annotation server did not start: {last}")
             for page in _PAGES:
                 _open_page(f"http://127.0.0.1:{port}{page}")
+            beside = _BESIDE.findall(_open_page(f"http://127.0.0.1:{port}/"))
+            if len(beside) != len({"mlflow", "ultrasound"} & set(options)):
+                raise BreastkitError(f"The start page of {folder} does not lead to all pages beside it.")
+            for address in beside:
+                _open_page(address)
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(60)
             process.stdout.close()
-    _log.info("The annotation server answers: %s.", ", ".join(_PAGES))
+    _log.info(
+        "The annotation server answers: %s.", ", ".join([*_PAGES, *(sorted({"mlflow", "ultrasound"} & set(options)))])
+    )
 
 
+_BESIDE = re.compile(r'href="(http://127\.0\.0\.1:\d+/)"')
 _PAGES = ("/", "/info/", "/ohif/", "/dicom-web/studies", "/results/")
 
 
-def _open_page(address: str) -> None:
+def _open_page(address: str) -> str:
     try:
         with urllib.request.urlopen(address, timeout=60) as answer:
-            answer.read()
+            return answer.read().decode(errors="replace")
     except OSError as error:
         raise BreastkitError(f"{address} does not answer ({error}); look at the annotation server's log.") from error
 
 
-def _server_options(folder: Path) -> dict[str, str]:
+def _server_options(folder: Path) -> dict[str, Any]:
     """Returns what the annotation server is started with, over a demonstration."""
-    return {
+    options: dict[str, Any] = {
         "studies": str(folder / "studies"),
         "labels": str(folder / "labels"),
         "models": str(folder / "models"),
         "pages": str(folder),
     }
+    if (folder / "mlflow" / _TRACKED).is_file():
+        options["mlflow"] = str(folder / "mlflow" / _TRACKED)
+    if (folder / "diagnosis").is_dir():
+        options["ultrasound"] = True
+    return options
 
 
 def _make_studies(folder: Path, *, seed: int) -> None:
@@ -203,6 +220,29 @@ def _find_mri_lesions(folder: Path, studies: Path, seed: int) -> Path | None:
     return _made_once(folder, {"seed": seed, **weights}, partial(_run_mri_chain, study=studies / MRI_STUDY))
 
 
+def _track_evaluation(folder: Path, ultrasound: Path, seed: int) -> None:
+    """Evaluates the ultrasound segmenter on the phantoms, tracked in MLflow, whose interface then has a run to show."""
+    from breastkit.datasets.busi import prepare_busi
+
+    settings, record = {"seed": seed, "weights": _shipped(ULTRASOUND_BUNDLE)}, folder / _RECORD
+    if not settings["weights"] or (record.is_file() and json.loads(record.read_text(encoding="utf-8")) == settings):
+        return
+    # Tracked files are known by their whole path, so that the folder is not made under another name first.
+    if folder.is_dir():
+        shutil.rmtree(folder)
+    make_folder(folder)
+    prepare_busi(ultrasound, folder / "cases", test_only=True)
+    bundle = Path(bundle_folder(ULTRASOUND_BUNDLE))
+    words = ["monai.bundle", "run", "--config_file", str(bundle / "configs" / "evaluate.json")]
+    words += ["--bundle_root", str(bundle), "--dataset_dir", str(folder / "cases")]
+    words += ["--ckpt_path", str(bundle / "models" / "model.pt"), "--output_dir", str(folder / "run")]
+    words += ["--tracking", str(bundle.parents[1] / "mlflow" / "tracking_evaluate.json"), "--run_name", "phantoms"]
+    words += ["--tracking_uri", f"sqlite:///{(folder / _TRACKED).resolve()}"]
+    _log.info("Evaluating %s on the phantoms, tracked in MLflow.", bundle.name)
+    _run_quietly(bundle.name, words)
+    write_json(record, settings)
+
+
 def _shipped(name: str) -> str | None:
     """Returns the hash of the weights a bundle ships with."""
     facts = Path(bundle_folder(name)) / "models" / "model.json"
@@ -263,6 +303,7 @@ _FILES = (
     ("mri", "the phantom studies: scans in inference/scans and train/scans, masks, truth"),
     ("ultrasound", "the phantom images with their masks, in the layout of BUSI"),
     ("pictures", "the same images without masks, in one folder"),
+    ("mlflow", "an evaluation of the ultrasound segmenter on them, tracked in MLflow"),
 )
 _WRITTEN = (
     ("tissue", "what the tissue bundle wrote: masks, pictures, features.csv"),

@@ -6,12 +6,15 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
 from breastkit.server.access import is_loopback
+from breastkit.server.companions import Companion, mlflow_interface, ultrasound_page
 from breastkit.server.monailabel_fixes import prepare
 from breastkit.server.root_path import check_root_path
 from breastkit.server.study_images import refuse_missing_studies
@@ -39,6 +42,8 @@ def serve_studies(
     root_path: str | None = None,
     origins: str = "",
     pages: str | None = None,
+    mlflow: str | None = None,
+    ultrasound: bool = False,
 ) -> None:
     """Serves studies to OHIF, 3D Slicer and scripts, with the bundles behind, until Ctrl-C.
 
@@ -54,6 +59,8 @@ def serve_studies(
         root_path: where a reverse proxy shows the server, as /breast.
         origins: addresses of other sites whose pages may ask, with commas between.
         pages: a folder of pages to show too, under /results/.
+        mlflow: SQLite file of tracked runs, such as runs/mlruns.db; MLflow's interface is started beside.
+        ultrasound: start the page that reads ultrasound pictures beside, as 'breastkit page' does.
 
     Raises:
         BreastkitError: if there are no studies, the port is taken, or others could reach a server without users.
@@ -69,23 +76,40 @@ def serve_studies(
     refuse_missing_studies(studies)
     conf = {"labels": labels, "models": models, "users": users, "origins": origins, "pages": pages}
     conf |= {"user_header": user_header, "trusted_proxy": trusted_proxy, "root_path": root_path}
-    _settle(studies, port, {name: value for name, value in conf.items() if value})
+    asked = {"mlflow": mlflow_interface(mlflow) if mlflow else None, "page": ultrasound_page() if ultrasound else None}
+    with ExitStack() as stack:
+        beside = {name: stack.enter_context(one) for name, one in asked.items() if one is not None}
+        conf |= {name: companion.address for name, companion in beside.items()}
+        _settle(studies, port, {name: value for name, value in conf.items() if value})
+        _serve(host, port, list(beside.values()))
+
+
+def _serve(host: str, port: int, beside: Sequence[Companion]) -> None:
     import uvicorn
 
     _log.info("Loading MONAI Label and the bundles.")
     from breastkit.server.app import app
 
     config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False)
-    server = uvicorn.Server(config)
-    told = threading.Thread(target=_tell_when_ready, args=(server, f"http://{host}:{port}/"), daemon=True)
+    server, failures = uvicorn.Server(config), []
+    address = f"http://{host}:{port}/"
+    told = threading.Thread(target=_tell_when_ready, args=(server, address, beside, failures), daemon=True)
     told.start()
     server.run()
+    if failures:
+        raise failures[0]
 
 
-def _tell_when_ready(server: Any, address: str) -> None:
+def _tell_when_ready(server: Any, address: str, beside: Sequence[Companion], failures: list[BreastkitError]) -> None:
     while not server.started and not server.should_exit:
         time.sleep(0.05)
-    if server.started:
+    try:
+        for companion in beside:
+            companion.wait()
+    except BreastkitError as error:
+        failures.append(error)
+        server.should_exit = True
+    if not server.should_exit:
         sys.stdout.write(f"Ready: {address}\n")
         sys.stdout.flush()
 

@@ -1,0 +1,55 @@
+"""Servers beside the annotation server, as processes of their own."""
+
+import time
+import urllib.request
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from breastkit.errors import BreastkitError
+from breastkit.server.companions import Companion, mlflow_interface
+
+
+def alive(group):
+    """Returns the processes of a group, those left out that ended and wait for their parent to notice."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, its_group, *_ = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(its_group) == group and state not in "ZX":
+            found.append(path.parent.name)
+    return found
+
+
+def test_mlflow_shows_the_runs_and_leaves_nothing_running(tmp_path):
+    store = tmp_path / "tracked runs" / "mlruns.db"
+    store.parent.mkdir()
+    client = mlflow.MlflowClient(f"sqlite:///{store}")
+    experiment = client.create_experiment("phantoms", artifact_location=str(tmp_path / "artifacts"))
+    client.set_terminated(client.create_run(experiment, run_name="first").info.run_id)
+    with mlflow_interface(store) as interface:
+        interface.wait()
+        with urllib.request.urlopen(interface.address, timeout=60) as page:
+            assert b"MLflow" in page.read()
+        told = f"{interface.address}api/2.0/mlflow/experiments/get-by-name?experiment_name=phantoms"
+        with urllib.request.urlopen(told, timeout=60) as answer:
+            assert "phantoms" in answer.read().decode()
+        group = interface._process.pid
+        assert alive(group)
+    end = time.monotonic() + 60
+    while alive(group) and time.monotonic() < end:
+        time.sleep(0.2)
+    assert not alive(group)
+
+
+def test_what_does_not_start_is_a_sentence(tmp_path):
+    with (
+        Companion("The calendar", "calendar", ["{port}", "no month"]) as companion,
+        pytest.raises(BreastkitError, match="The calendar did not start: "),
+    ):
+        companion.wait()
+    with pytest.raises(BreastkitError, match="track a run first"):
+        mlflow_interface(tmp_path / "mlruns.db")
