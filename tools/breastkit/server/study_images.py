@@ -222,7 +222,9 @@ def _series_image(instances: list[Instance]) -> StudyImage:
         "SeriesDescription": _text(first, "SeriesDescription"),
     }
     form = Form.FRAMES if modality == "US" else Form.SERIES
-    return StudyImage(first.series, form, tuple(sorted(one.path for one in instances)), info)
+    # As viewers order them; where a header does not tell, by name.
+    ordered = sorted(instances, key=lambda one: (int(_text(one, "InstanceNumber") or 0), str(one.path)))
+    return StudyImage(first.series, form, tuple(one.path for one in ordered), info)
 
 
 def _text(instance: Instance, keyword: str) -> str:
