@@ -204,7 +204,7 @@ def test_methods_that_are_none_are_refused(server):
 def test_the_start_page_tells_of_labels(server):
     page = requests.get(f"{server[0]}/").text
     assert "3 of 6" in page
-    assert "<td>segmentation</td>" in page
+    assert ">segmentation</td>" in page
     assert "Dice of the model against labels of pictures" in page
     assert "Mean uncertainty of pictures without a label" in page
 
