@@ -20,7 +20,7 @@ _SHIFT_MM, _TURN_DEGREES, _SHADING = 6.0, 2.0, 0.4
 
 
 def correction_gain(
-    *, cases: int = 20, seed: int = 0, shape: tuple[int, int, int] = SHAPE, workers: int | None = None
+    *, cases: int = 10, seed: int = 0, shape: tuple[int, int, int] = SHAPE, workers: int | None = None
 ) -> dict[str, Interval]:
     """Tells what is left of planted motion and shading.
 
@@ -74,7 +74,7 @@ def _planted_field(shape: tuple[int, ...], random: np.random.Generator) -> np.nd
 
 def main() -> str:
     """Runs the benchmark and returns its lines."""
-    cases = 20
+    cases = 10
     figures = correction_gain(cases=cases)
     told = "; ".join(f"{name} {interval.text()}" for name, interval in figures.items())
     return f"correction: {cases} phantoms, mean (95 % interval): {told}"
