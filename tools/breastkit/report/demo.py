@@ -118,7 +118,7 @@ def check_pages(folder: str | Path) -> None:
     )
 
 
-_BESIDE = re.compile(r'href="(http://127\.0\.0\.1:\d+/)"')
+_BESIDE = re.compile(r'href="(http://127\.0\.0\.1:\d+/)(?:#[^"]*)?"')
 _PAGES = ("/", "/info/", "/ohif/", "/dicom-web/studies", "/results/")
 
 
