@@ -116,6 +116,14 @@ def test_page_with_lesions_of_dynamic_mri(phantoms, tmp_path):
     assert "<code>mri_lesions</code>" in text
 
 
+def test_a_folder_of_someone_else_is_not_taken_for_tracked_runs(phantoms, tmp_path):
+    (tmp_path / "tracked").mkdir()
+    (tmp_path / "tracked" / "mine.txt").write_text("mine")
+    with pytest.raises(BreastkitError, match="is not empty"):
+        demo._track_evaluation(tmp_path / "tracked", phantoms / "ultrasound", 3)
+    assert (tmp_path / "tracked" / "mine.txt").exists()
+
+
 def test_no_weights_no_run(phantoms, tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "bundle_folder", lambda name: str(tmp_path / name))
     assert demo._run_where_weights_ship(tmp_path / "tissue", demo.TISSUE_BUNDLE, phantoms / "mri", 3) is None

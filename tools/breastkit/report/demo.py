@@ -67,7 +67,7 @@ def run_demo(out: str = "work/demo", *, seed: int = 1, serve: bool | None = None
     }
     studies = _made_once(folder / "studies", {"seed": seed}, partial(_make_studies, seed=seed))
     results["mri_lesions"] = _find_mri_lesions(folder / "mri_lesions", studies / "mri", seed)
-    _track_evaluation(folder / "mlflow", ultrasound, seed)
+    _track_evaluation(folder / "tracked", ultrasound, seed)
     page = _write_page(folder, mri, ultrasound, results, seed)
     _log.info("The page: %s", page.resolve().as_uri())
     if serve if serve is not None else sys.stdin.isatty() and sys.stdout.isatty():
@@ -138,8 +138,8 @@ def _server_options(folder: Path) -> dict[str, Any]:
         "models": str(folder / "models"),
         "pages": str(folder),
     }
-    if (folder / "mlflow" / _TRACKED).is_file():
-        options["mlflow"] = str(folder / "mlflow" / _TRACKED)
+    if (folder / "tracked" / _TRACKED).is_file():
+        options["mlflow"] = str(folder / "tracked" / _TRACKED)
     if (folder / "diagnosis").is_dir():
         options["ultrasound"] = True
     return options
@@ -228,9 +228,13 @@ def _track_evaluation(folder: Path, ultrasound: Path, seed: int) -> None:
     if not settings["weights"] or (record.is_file() and json.loads(record.read_text(encoding="utf-8")) == settings):
         return
     # Tracked files are known by their whole path, so that the folder is not made under another name first.
-    if folder.is_dir():
+    if record.is_file():
         shutil.rmtree(folder)
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise BreastkitError(f"{folder} is not empty and not of a demonstration; choose another folder with --out.")
     make_folder(folder)
+    # What is broken off is ours to replace too.
+    write_json(record, {})
     prepare_busi(ultrasound, folder / "cases", test_only=True)
     bundle = Path(bundle_folder(ULTRASOUND_BUNDLE))
     words = ["monai.bundle", "run", "--config_file", str(bundle / "configs" / "evaluate.json")]
@@ -303,7 +307,7 @@ _FILES = (
     ("mri", "the phantom studies: scans in inference/scans and train/scans, masks, truth"),
     ("ultrasound", "the phantom images with their masks, in the layout of BUSI"),
     ("pictures", "the same images without masks, in one folder"),
-    ("mlflow", "an evaluation of the ultrasound segmenter on them, tracked in MLflow"),
+    ("tracked", "an evaluation of the ultrasound segmenter on them, tracked in MLflow"),
 )
 _WRITTEN = (
     ("tissue", "what the tissue bundle wrote: masks, pictures, features.csv"),
