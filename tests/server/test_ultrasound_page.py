@@ -112,6 +112,11 @@ def upload(tab, path):
     tab.locator(":is(.bk-reading, .bk-problem):not([data-before])").first.wait_for()
 
 
+def compare_with(tab, name):
+    tab.get_by_label("Compare with: outline by").click()
+    tab.get_by_role("option", name=name).click()
+
+
 def numbers(tab):
     rows = tab.locator(".bk-reading").first.locator("table tr").all()
     texts = [row.locator("th, td.bk-figure").all_inner_texts() for row in rows]
@@ -164,16 +169,12 @@ def test_the_slider_fades_the_overlay(page, png):
 def test_two_models_side_by_side_and_one_again(page, png):
     upload(page, png)
 
-    def compare_with(name):
-        page.get_by_label("Compare with: outline by").click()
-        page.get_by_role("option", name=name).click()
-
-    compare_with("light")
+    compare_with(page, "light")
     page.locator(".bk-reading").nth(1).wait_for()
     left, right = (page.locator(".bk-reading").nth(n).bounding_box() for n in (0, 1))
     assert right["x"] >= left["x"] + left["width"]
     assert abs(right["y"] - left["y"]) < 2
-    compare_with("none")
+    compare_with(page, "none")
     page.locator(".bk-reading").nth(1).wait_for(state="detached")
 
 
@@ -202,6 +203,18 @@ def test_a_picture_that_comes_while_another_is_read_is_read_too(page, tmp_path):
     page.locator("#results", has_text="first.png").wait_for()
     page.set_input_files("input[type=file]", str(second))
     page.locator(".bk-reading", has_text="second.png").wait_for()
+
+
+def test_what_is_said_of_a_newer_file_stays_when_a_reading_asked_for_before_ends(page, png, tmp_path):
+    upload(page, png)
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(png.read_bytes()[:200])
+    compare_with(page, "light")
+    page.set_input_files("input[type=file]", str(cut))
+    page.get_by_role("alert").wait_for()
+    page.wait_for_timeout(3000)
+    assert page.get_by_role("alert").inner_text().startswith("cut.png is damaged")
+    compare_with(page, "none")
 
 
 def test_the_frame_of_a_clip_can_be_chosen(page, tmp_path):

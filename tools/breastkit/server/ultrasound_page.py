@@ -243,19 +243,22 @@ def build_page(models: Models) -> Any:
             return readings_html(models, kept[0], kept[min(int(number), len(kept) - 1)], names)
 
         chosen = [frames, frame, *first, *second]
+        # One after the other, in the order they were asked for: what an earlier reading says never comes after, and in
+        # place of, what is said of a newer file.
+        in_turn = {"api_name": False, "concurrency_id": "reading", "concurrency_limit": 1}
         # A picture that comes while the one before is still being read is taken, and read after it.
         taken = upload.upload(
-            _take(gradio), upload, [upload, frames, frame, results], api_name=False, trigger_mode="multiple"
+            _take(gradio), upload, [upload, frames, frame, results], trigger_mode="multiple", **in_turn
         )
-        taken.then(show, chosen, results, api_name=False, trigger_mode="always_last")
+        taken.then(show, chosen, results, trigger_mode="always_last", **in_turn)
         gradio.on(
             [each.input for each in (frame, *first, *second)],
             show,
             chosen,
             results,
-            api_name=False,
             # Of the many values a slider passes on its way only the last is read.
             trigger_mode="always_last",
+            **in_turn,
         )
         page.load(fn=None, js=_ACCESSIBLE)
     return page
