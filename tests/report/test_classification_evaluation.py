@@ -101,6 +101,7 @@ def test_without_a_rule_what_is_chosen_is_judged_by_other_cases(tmp_path):
     assert len(rows) == 200
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_single_class_is_evaluated_without_areas(tmp_path):
     handler = ClassificationEvaluation(tmp_path, classes=CLASSES, rule=RULE, facts={"masks": "none"})
     engine = decollating_engine()

@@ -13,6 +13,7 @@ from breastkit.metrics.decision_curve import net_benefit, shifted_prevalence
 from breastkit.report.page import SERIES, figure
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _SIZE = (4.6, 3.8)
@@ -27,7 +28,7 @@ def roc_curves(probabilities: np.ndarray, truth: Sequence[str], classes: Sequenc
         axes.plot(wrong, found, color=colour, label=f"{name}, area {area:.3f}")
     axes.plot([0, 1], [0, 1], color="#b8c0ca", linestyle=":")
     axes.set(xlabel="false alarms among the others", ylabel="recall", xlim=(0, 1), ylim=(0, 1.01))
-    axes.legend(frameon=False, loc="lower right")
+    _name_curves(axes, "lower right")
     return drawing
 
 
@@ -38,7 +39,7 @@ def precision_recall_curves(probabilities: np.ndarray, truth: Sequence[str], cla
         precision, recall, _ = precision_recall_curve(is_class, scores)
         axes.plot(recall, precision, color=colour, label=name)
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.01))
-    axes.legend(frameon=False, loc="lower left")
+    _name_curves(axes, "lower left")
     return drawing
 
 
@@ -83,6 +84,13 @@ def decision_curve(probability: np.ndarray, is_class: np.ndarray, *, prevalence:
     axes.set_ylim(-0.05, prevalence * 1.1)
     axes.legend(frameon=False)
     return drawing
+
+
+def _name_curves(axes: Axes, place: str) -> None:
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, loc=place)
+    else:
+        axes.text(0.5, 0.5, "pictures of one class alone", ha="center", va="center", color="#5b6470")
 
 
 def _told_apart(probabilities: np.ndarray, truth: Sequence[str], classes: Sequence[str]):
