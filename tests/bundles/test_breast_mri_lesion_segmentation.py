@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from monai.bundle import run
+from monai.bundle import ConfigParser, run
 from tests.bundles.contract import BundleContract
 from tests.bundles.tiny import tiny_studies
 from torch.utils.flop_counter import FlopCounterMode
@@ -84,6 +84,19 @@ class TestBreastMriLesionSegmentation(BundleContract):
         with pytest.raises((SystemExit, RuntimeError)) as raised:
             run(config_file=self.config("inference"), bundle_root=str(self.root), **options)
         assert "boxes of a scan of shape" in str(raised.value) + str(raised.value.__cause__)
+
+
+@pytest.mark.parametrize(("detection", "pixels"), [("true", 900), ("false", 20)])
+def test_marking_nothing_is_no_way_out(detection, pixels):
+    """Lesions fill boxes and are specks in whole slices: three of four networks once stayed at marking nothing there."""
+    config = ConfigParser()
+    config.read_config(str(NETWORKS.with_name("train.json")))
+    config["detection"] = detection
+    loss = config.get_parsed_content("loss")
+    truth = torch.zeros(1, 1, 128, 128)
+    truth.view(-1)[:pixels] = 1
+    surely = torch.full_like(truth, -12.0)
+    assert loss(surely, truth) - loss(torch.where(truth > 0, 12.0, surely), truth) > 0.9
 
 
 def test_every_architecture_is_compact_and_has_a_reference():
