@@ -48,6 +48,18 @@ def test_slices_with_gaps_between_them_stay_where_they_are(tmp_path):
     np.testing.assert_array_equal(only(read_segmentation(path, folder)).mask, mask)
 
 
+def test_slices_far_apart_are_thin_where_no_header_tells_their_distance(tmp_path):
+    folder = write_scan(tmp_path / "s", affine_of(AXIAL))
+    mask = an_l(slices=(0, 7))
+    mask[:, :, [0, *range(2, 6)]] = 0
+
+    def forget(dataset):
+        del dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SpacingBetweenSlices
+
+    path = edit(write_mask(tmp_path / "seg.dcm", folder, mask), forget)
+    np.testing.assert_array_equal(only(read_segmentation(path, folder)).mask, mask)
+
+
 def reverse_frames(dataset):
     pixels = dataset.pixel_array[::-1]
     dataset.PerFrameFunctionalGroupsSequence = list(dataset.PerFrameFunctionalGroupsSequence)[::-1]

@@ -63,14 +63,17 @@ class OhifPage:
         self.tab.get_by_text("MONAI Label", exact=True).first.click()
         self.wait_for_image()
 
+    def open_for_segments(self, patient):
+        """Opens a study of the list in the viewer's own mode Segmentation and waits for its image."""
+        self.tab.get_by_text(patient, exact=True).first.click()
+        self.tab.get_by_text("Segmentation", exact=True).first.click()
+        self.tab.get_by_text("Add Segmentation", exact=True).wait_for()
+        self.tab.wait_for_function(_AN_IMAGE_IS_DRAWN)
+
     def wait_for_image(self):
-        """Waits until an image is drawn."""
+        """Waits until the panel of the mode MONAI Label is there and an image is drawn."""
         self.tab.locator("#monailabelServerURL").wait_for()
-        self.tab.wait_for_function(
-            "() => { const all = window.cornerstone ? cornerstone.getEnabledElements() : [];"
-            " return all.length && all[0].viewport.getCurrentImageId && all[0].viewport.getCurrentImageId()"
-            " && all[0].viewport.getImageData(); }"
-        )
+        self.tab.wait_for_function(_AN_IMAGE_IS_DRAWN)
 
     def connect(self):
         """Presses the arrow beside the server's address."""
@@ -88,13 +91,40 @@ class OhifPage:
     def draw(self, tool, corner, other):
         """Draws with Brush or Eraser from one pixel of the image to another."""
         self.tab.get_by_role("button", name=tool, exact=True).click()
+        self._drag(corner, other)
+        self.tab.get_by_role("button", name=tool, exact=True).click()
+
+    def add_segmentation(self):
+        """Makes an empty segmentation of the image, in the mode Segmentation."""
+        self.tab.get_by_text("Add Segmentation", exact=True).click()
+        self.tab.wait_for_function("() => cornerstoneTools.segmentation.state.getSegmentations().length === 1")
+        self.tab.get_by_text("Segment 1", exact=True).wait_for()
+
+    def draw_segment(self, corner, other):
+        """Draws with the brush of the mode Segmentation from one pixel of the image to another."""
+        self.tab.locator("[data-cy=Brush]").click()
+        self._drag(corner, other)
+
+    def export_segmentation(self, description):
+        """Exports the segmentation to the store as the mode Segmentation does, and returns what the store answers."""
+        chosen = self.tab.get_by_role("combobox").filter(has_text="Segmentation 1")
+        chosen.locator("xpath=preceding-sibling::button[@aria-haspopup='menu']").click()
+        self.tab.get_by_role("menuitem", name="Export & Download").click()
+        self.tab.get_by_role("menuitem", name="Export DICOM SEG").click()
+        self.tab.locator("input[data-cy^=input]").fill(description)
+        with self.tab.expect_response(lambda answer: answer.request.method == "POST") as answer:
+            self.tab.get_by_role("button", name="Save", exact=True).click()
+        assert answer.value.status == 200, answer.value.text()
+        self.tab.get_by_text(description, exact=True).first.wait_for()
+        return answer.value.json()
+
+    def _drag(self, corner, other):
         to_canvas, box = self._to_canvas(), self._canvas().bounding_box()
         (x, y), (u, v) = ((to_canvas @ (*pixel, 1)) + (box["x"], box["y"]) for pixel in (corner, other))
         self.tab.mouse.move(x, y)
         self.tab.mouse.down()
         self.tab.mouse.move(u, v, steps=8)
         self.tab.mouse.up()
-        self.tab.get_by_role("button", name=tool, exact=True).click()
 
     def submit(self, of_class=""):
         """Saves the label and returns what the server answers."""
@@ -112,6 +142,14 @@ class OhifPage:
         return np.stack(
             [np.frombuffer(one["labels"].encode("latin-1"), np.uint8).reshape(one["rows"], -1) for one in slices]
         )
+
+    def heights(self):
+        """Returns where the slices of the image lie (z), from the feet up."""
+        found = self.tab.evaluate(
+            f"() => {_VIEWPORT}.getImageIds().map("
+            "id => cornerstone.metaData.get('imagePlaneModule', id).imagePositionPatient[2])"
+        )
+        return sorted(found)
 
     def show_slice(self, height):
         """Turns to the slice at a height (z) of the patient."""
@@ -166,9 +204,14 @@ class OhifPage:
         return np.column_stack([right - origin, down - origin, origin])
 
 
+_AN_IMAGE_IS_DRAWN = """() => {
+    const all = window.cornerstone ? cornerstone.getEnabledElements() : [];
+    return all.length && all[0].viewport.getCurrentImageId && all[0].viewport.getCurrentImageId()
+        && all[0].viewport.getImageData();
+}"""
 # Labels as the viewer holds them, slice by slice; as text, which passes to Python much faster than numbers do.
 _LABELS = """() => {
-    const map = cornerstoneTools.segmentation.state.getSegmentation('1').representationData.Labelmap;
+    const map = cornerstoneTools.segmentation.state.getSegmentations()[0].representationData.Labelmap;
     return map.imageIds.map(id => {
         const image = cornerstone.cache.getImage(id);
         const plane = cornerstone.metaData.get('imagePlaneModule', image.referencedImageId) || {};

@@ -6,14 +6,12 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
-import cv2
 import pytest
 import requests
 from tests.server.ohif_page import OhifPage, chromium
 from tests.server.served_app import served
+from tests.server.viewed_studies import GRAY, JSON, LESION, MASK, write_picture
 
-from breastkit.datasets.phantoms.us import make_us_phantom
-from breastkit.dicom.write_us import write_us_dicom
 from breastkit.errors import BreastkitError
 from breastkit.metrics.segmentation import dice
 from breastkit.server.root_path import check_root_path
@@ -21,11 +19,6 @@ from breastkit.server.users import Users, set_user
 
 ROOT = "/imaging/breast"
 PASSWORD = "draws lesions"
-JSON = {"Accept": "application/dicom+json"}
-LESION = "breast_us_lesion_segmentation"
-PICTURE = make_us_phantom(5, 1)
-GRAY = cv2.resize(PICTURE.image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-MASK = cv2.resize(PICTURE.mask, GRAY.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
 
 
 @contextmanager
@@ -77,8 +70,7 @@ def proxied(target, *, strips):
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shown")
     (folder / "studies").mkdir()
-    path = folder / "studies" / "us.dcm"
-    write_us_dicom(path, GRAY, spacing=2 * PICTURE.spacing, patient="US_1", uid_seed="proxy")
+    write_picture(folder / "studies" / "us.dcm")
     set_user(str(folder / "users.json"), "anna", role="annotator", password=PASSWORD)
     users = Users(folder / "users.json")
     with served(folder / "studies", users=users, root_path=f"{ROOT}/") as (address, _):

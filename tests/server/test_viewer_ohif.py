@@ -1,33 +1,23 @@
 """Labels from the first mask to the saved file, in OHIF as it runs in a browser."""
 
-import cv2
 import nibabel
 import numpy as np
 import pytest
 import requests
 from tests.server.ohif_page import OhifPage, chromium
 from tests.server.served_app import served
+from tests.server.viewed_studies import GRAY, JSON, LESION, MASK, TISSUE, write_studies
 
-from breastkit.datasets.phantoms.mri import write_mri_phantoms
-from breastkit.datasets.phantoms.us import make_us_phantom
+from breastkit.dicom import list_series
 from breastkit.dicom.read_seg import read_segmentation
-from breastkit.dicom.write_us import write_us_dicom
 from breastkit.metrics.segmentation import dice
 
-TISSUE, LESION = "breast_mri_tissue_segmentation", "breast_us_lesion_segmentation"
-JSON = {"Accept": "application/dicom+json"}
-PICTURE = make_us_phantom(5, 1)
-# A quarter of the pixels: the browser draws in software here.
-GRAY = cv2.resize(PICTURE.image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-MASK = cv2.resize(PICTURE.mask, GRAY.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
+SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 
 
 @pytest.fixture(scope="module")
 def studies(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("viewed")
-    write_mri_phantoms(str(folder / "mri"), cases=1, seed=3, size=64, dicom=True, workers=1)
-    write_us_dicom(folder / "us.dcm", GRAY, spacing=2 * PICTURE.spacing, patient="US_1", uid_seed="viewer")
-    return folder
+    return write_studies(tmp_path_factory.mktemp("viewed"))
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +36,11 @@ def server(studies, tmp_path_factory):
 def page(server):
     with chromium() as browser:
         yield OhifPage(browser, server)
+
+
+def mri_series(studies):
+    """Returns the series of the MRI study by their identifier."""
+    return {one.uid: one for one in list_series(studies / "mri" / "case_001")}
 
 
 def label_of(server, image, folder):
@@ -127,7 +122,7 @@ def test_the_next_sample_leads_to_the_study_without_a_label(page, server):
     page.wait_for_image()
 
 
-def test_breasts_in_mri_are_outlined_slice_by_slice_and_saved(page, server, truth, tmp_path):
+def test_breasts_in_mri_are_outlined_slice_by_slice_and_saved(page, server, studies, truth, tmp_path):
     page.list_studies()
     page.open_for_labels("PHANTOM_001")
     page.connect()
@@ -149,8 +144,39 @@ def test_breasts_in_mri_are_outlined_slice_by_slice_and_saved(page, server, trut
     saved = nibabel.as_closest_canonical(label_of(server, answer["image"], tmp_path))
     np.testing.assert_array_equal(np.asarray(saved.dataobj)[::-1, ::-1].T, page.labels())
     stored = dict(segmentations_of(server, tmp_path))
-    assert stored[answer["image"]].is_file()
+    (segment,) = read_segmentation(stored[answer["image"]], mri_series(studies)[answer["image"]])
+    np.testing.assert_array_equal(segment.mask.T > 0, page.labels() > 0)
+    assert segment.label == "breast"
     assert requests.get(f"{server}/datastore/").json()["completed"] == len(stored)
+
+
+def test_what_is_drawn_in_the_segmentation_mode_is_exported_to_the_store(page, server, studies, tmp_path):
+    before = {path for _, path in segmentations_of(server, tmp_path)}
+    page.list_studies()
+    page.open_for_segments("PHANTOM_001")
+    page.add_segmentation()
+    # Apart and in other places, so that slices in the wrong order would be seen.
+    heights = page.heights()
+    for height, (column, row) in ((heights[4], (16, 20)), (heights[15], (40, 28))):
+        page.show_slice(height)
+        page.draw_segment((column, row), (column + 6, row + 9))
+    drawn = page.labels() > 0
+    assert np.flatnonzero(drawn.any((1, 2))).tolist() == [4, 15]
+    answer = page.export_segmentation("Drawn by hand")
+    (stored,) = answer["00081199"]["Value"]
+    (uid,) = stored["00081155"]["Value"]
+    assert stored["00081150"]["Value"] == [SEGMENTATION_STORAGE]
+
+    (listed,) = requests.get(f"{server}/dicom-web/instances?SOPInstanceUID={uid}", headers=JSON).json()
+    assert (listed["00080060"]["Value"], listed["00080016"]["Value"]) == (["SEG"], [SEGMENTATION_STORAGE])
+    ((image, path),) = [item for item in segmentations_of(server, tmp_path) if item[1] not in before]
+    (segment,) = read_segmentation(path, mri_series(studies)[image])
+    np.testing.assert_array_equal(segment.mask.T > 0, drawn)
+    assert segment.label == "Segment 1"
+    places = [listed["00081190"]["Value"][0].partition("/instances/")[0]]
+    places.append(f"{places[0].rpartition('/')[0]}/{image}")
+    headers = [requests.get(f"{place}/metadata", headers=JSON).json()[0] for place in places]
+    assert headers[0]["00200052"] == headers[1]["00200052"]
 
 
 @pytest.mark.parametrize("width", [390, 1280])

@@ -1,6 +1,5 @@
 """The annotation server over Orthanc: images from there, labels back to there, seen in OHIF."""
 
-import cv2
 import nrrd
 import numpy as np
 import pytest
@@ -8,11 +7,9 @@ import requests
 from tests.server.ohif_page import OhifPage, chromium
 from tests.server.orthanc_process import orthanc_process, upload
 from tests.server.served_app import served
+from tests.server.viewed_studies import GRAY, JSON, LESION, MASK, TISSUE, write_studies
 
-from breastkit.datasets.phantoms.mri import write_mri_phantoms
-from breastkit.datasets.phantoms.us import make_us_phantom
 from breastkit.dicom.read_seg import read_segmentation
-from breastkit.dicom.write_us import write_us_dicom
 from breastkit.inference.ultrasound import Segmenter
 from breastkit.metrics.segmentation import dice
 from breastkit.server.label_files import write_labels
@@ -22,19 +19,10 @@ from breastkit.server.study_images import PICTURE_AFFINE
 prepare()
 from monailabel.client import MONAILabelClient  # noqa: E402
 
-TISSUE, LESION = "breast_mri_tissue_segmentation", "breast_us_lesion_segmentation"
-JSON = {"Accept": "application/dicom+json"}
-PICTURE = make_us_phantom(5, 1)
-GRAY = cv2.resize(PICTURE.image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-MASK = cv2.resize(PICTURE.mask, GRAY.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
-
 
 @pytest.fixture(scope="module")
 def studies(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sent")
-    write_mri_phantoms(str(folder / "mri"), cases=1, seed=3, size=64, dicom=True, workers=1)
-    write_us_dicom(folder / "us.dcm", GRAY, spacing=2 * PICTURE.spacing, patient="US_1", uid_seed="orthanc")
-    return folder
+    return write_studies(tmp_path_factory.mktemp("sent"))
 
 
 @pytest.fixture(scope="module")

@@ -284,12 +284,12 @@ def _step(heights: np.ndarray, measures: Dataset, normal: np.ndarray, lps: np.nd
     of_source = float(np.linalg.norm(lps[:3, int(np.argmax(along))]))
     stated = float(measures.get("SpacingBetweenSlices") or 0)
     smallest = float(gaps.min()) if gaps.size else of_source
-    fitting = [step for step in (stated, of_source, smallest) if step > 0 and _are_multiples(gaps, step)]
-    if not fitting:
+    known = [step for step in (stated, of_source) if step > 0 and _are_multiples(gaps, step)]
+    if not known and not _are_multiples(gaps, smallest):
         raise BreastkitError(f"{path} holds unevenly spaced slices; {_EXPORT_AGAIN}.")
     # Neighbours that touch tell more than a header; where none do, there are empty slices between them.
-    touching = [step for step in fitting[:2] if abs(step - smallest) < _SPACING_TOLERANCE * smallest]
-    return (touching or fitting)[0]
+    touching = [step for step in known if abs(step - smallest) < _SPACING_TOLERANCE * smallest]
+    return (touching or known or [smallest])[0]
 
 
 def _are_multiples(gaps: np.ndarray, step: float) -> bool:

@@ -30,6 +30,9 @@
   const minus = (one, other) => Array.from(one, (value, axis) => value - other[axis]);
   const dot = (one, other) => Array.from(one).reduce((sum, value, axis) => sum + value * other[axis], 0);
 
+  const normalOf = ({ rowCosines: x, columnCosines: y }) =>
+    [x[1] * y[2] - x[2] * y[1], x[2] * y[0] - x[0] * y[2], x[0] * y[1] - x[1] * y[0]];
+
   // Labels of an image that is shown picture by picture, one array a picture, in the order they are shown.
   const slicesOfLabels = () => {
     const { imageIds } = labelmap();
@@ -64,7 +67,7 @@
       return { origin: [0, 0, 0], directions: [[1, 0, 0], [0, 1, 0], [0, 0, 1]] };
     }
     const [x, y] = [plane.rowCosines, plane.columnCosines];
-    const normal = [x[1] * y[2] - x[2] * y[1], x[2] * y[0] - x[0] * y[2], x[0] * y[1] - x[1] * y[0]];
+    const normal = normalOf(plane);
     const last = slices[slices.length - 1].corner;
     const step = slices.length > 1
       ? scaled(minus(last, corner), 1 / (slices.length - 1))
@@ -226,6 +229,16 @@
     colourOf: (models, label) => {
       const colour = Object.values(models).map(one => (one.label_colors || {})[label]).find(Boolean);
       return colour && [...colour, 255];
+    },
+
+    // Slices of labels as the export of a segmentation numbers them: from the far end of the image's normal, in
+    // whatever order they are shown. Otherwise it mirrors what is drawn.
+    asExported: slices => {
+      const planes = new Map(slices.map(one =>
+        [one, window.cornerstone.metaData.get('imagePlaneModule', one.referencedImageId)]));
+      const normal = normalOf(planes.get(slices[0]));
+      const height = one => dot(planes.get(one).imagePositionPatient, normal);
+      return [...slices].sort((one, other) => height(other) - height(one));
     },
 
     // Models that read the kind of image that is open.

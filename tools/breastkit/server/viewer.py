@@ -3,7 +3,8 @@
 The files of the wheel stay as they are. What is corrected: the studies come from our DICOMweb address and not through
 the wheel's proxy; the MONAI Label mode opens ultrasound too; its panel finds the server it came from, at any port and
 under any path, offers the models that read the open image, and has brush, eraser and a button that submits the label;
-the export of a segmentation goes to the store in use; no font is fetched from the internet.
+the export of a segmentation goes to the store in use, with every slice where it was drawn; no font is fetched from the
+internet.
 """
 
 from __future__ import annotations
@@ -93,6 +94,12 @@ CORRECTIONS = (
         'isDataReady && /*#__PURE__*/react.createElement("div", {\n      className: "tabs scrollbar",',
         "isDataReady && react.createElement(window.breastkit.LabelTools, { react, panel: this }), "
         'isDataReady && /*#__PURE__*/react.createElement("div", {\n      className: "tabs scrollbar",',
+    ),
+    Correction(
+        "*.bundle.*.js",
+        "const segImages = imageIds.map(imageId => esm.cache.getImage(imageId));\n      const referencedImages",
+        "const segImages = window.breastkit.asExported(imageIds.map(imageId => esm.cache.getImage(imageId)));\n"
+        "      const referencedImages",
     ),
     Correction(
         "*.bundle.*.js",
