@@ -88,7 +88,7 @@ class TestBreastMriLesionSegmentation(BundleContract):
 
 @pytest.mark.parametrize(("detection", "pixels"), [("true", 900), ("false", 20)])
 def test_marking_nothing_is_no_way_out(detection, pixels):
-    """Lesions fill boxes and are specks in whole slices: three of four networks once stayed at marking nothing there."""
+    """Lesions fill boxes and are specks in whole slices, where three of four networks once stayed at nothing."""
     config = ConfigParser()
     config.read_config(str(NETWORKS.with_name("train.json")))
     config["detection"] = detection

@@ -83,6 +83,18 @@ class TestBreastUsLesionClassification(BundleContract):
         assert facts["temperature"] > 0
         assert facts["samples"] == 5
 
+    def test_runs_are_averaged_and_a_rule_chosen_for_the_mean(self, data, trained, tmp_path):
+        """Of a run and itself the mean is the run, and so is the rule."""
+        options = {**self.options, "dataset_dir": str(data), "output_dir": str(tmp_path / "mean")}
+        options["averaged_runs"] = [str(trained), str(trained)]
+        run("average_of_runs", config_file=self.config("train"), bundle_root=str(self.root), **options)
+        mean, one = read_model_json(tmp_path / "mean"), read_model_json(trained)
+        assert mean["averaged"] == [trained.name, trained.name]
+        assert mean["sha256"] == one["sha256"]
+        assert mean["temperature"] == one["temperature"]
+        assert (tmp_path / "mean/opinions.npz").is_file()
+        assert json.loads((tmp_path / "mean/run.json").read_text())["state"] == "finished"
+
     def test_a_fold_knows_what_it_has_not_seen(self, data, tmp_path):
         out = self.train(data, tmp_path / "run", epochs=1, fold=1)
         expected = [f"training_{number}" for number in range(1, 17, 2)]

@@ -1,6 +1,7 @@
 """What ignite and MONAI lack for training: runs that go on, best weights, threshold search, several processes."""
 
 from breastkit.training.autocast_inferer import AutocastInferer
+from breastkit.training.averaged_runs import average_runs
 from breastkit.training.batch_dice import BatchDiceLoss
 from breastkit.training.best_weights import BestWeights
 from breastkit.training.case_dice import CaseDice
@@ -45,6 +46,7 @@ __all__ = [
     "WeightAverage",
     "WeightsLoader",
     "add_facts",
+    "average_runs",
     "case_list_hash",
     "choose_rule",
     "is_main",

@@ -42,6 +42,17 @@ def case_list_hash(dataset_dir: str | Path, *lists: Sequence[Mapping[str, Any]])
     return hashlib.sha256(json.dumps(names).encode()).hexdigest()
 
 
+def refuse_unfinished(run: str | Path) -> None:
+    """Makes sure that a folder holds a finished run.
+
+    Raises:
+        BreastkitError: if not.
+    """
+    state = Path(run) / FILE_NAME
+    if not state.is_file() or json.loads(state.read_text(encoding="utf-8")).get("state") != "finished":
+        raise BreastkitError(f"{run} holds no finished run; finish it with its train command first.")
+
+
 class RunFolder:
     """A run's output folder; ``run.json`` in it says what the run is and how far it has come.
 

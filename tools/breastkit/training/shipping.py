@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from breastkit.errors import BreastkitError
 from breastkit.training.clean_up_search import TABLE as CLEAN_UPS
 from breastkit.training.clean_up_search import best_clean_up
 from breastkit.training.decision_search import OPINIONS, rule_over
-from breastkit.training.run_folder import FILE_NAME as RUN_FILE
+from breastkit.training.run_folder import refuse_unfinished
 from breastkit.training.threshold_search import TABLE as THRESHOLDS
 from breastkit.training.threshold_search import best_threshold
 from breastkit.training.weights import load_weights, read_model_json, save_weights
@@ -43,10 +42,7 @@ def ship_weights(
     Raises:
         BreastkitError: if the run is not finished.
     """
-    run = Path(run)
-    state = run / RUN_FILE
-    if not state.is_file() or json.loads(state.read_text(encoding="utf-8")).get("state") != "finished":
-        raise BreastkitError(f"{run} holds no finished run; finish it with its train command first.")
+    refuse_unfinished(run)
     facts = read_model_json(run)
     facts.pop("sha256")
     if folds:
