@@ -68,6 +68,9 @@ def test_the_lesion_shows_in_the_subtraction_and_comes_back(tmp_path):
     assert squares.shape == (6, 64, 64, 3)
     assert squares[..., 2][masks > 0].mean() > 150 > 20 > squares[..., 2][masks == 0].mean()
     np.testing.assert_array_equal(unletterbox(masks, box, nearest=True) > 0.5, lesion > 0)
+    some, _ = lesion_slices(phases, 64, only=[1, 4])
+    np.testing.assert_array_equal(some[[1, 4]], squares[[1, 4]])
+    assert not some[[0, 2, 3, 5]].any()
     alone = channel_volume(phases, "subtraction")
     for channel in range(3):
         np.testing.assert_array_equal(alone[..., channel], whole[..., 2])

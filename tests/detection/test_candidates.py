@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from breastkit.datasets.dce_phases import DcePhases
-from breastkit.detection import average_precision, find_candidates, lesions_on_grid, link_boxes, match_boxes, overlap
+from breastkit.detection import (
+    average_precision,
+    find_candidates,
+    lesions_in_breast,
+    lesions_on_grid,
+    link_boxes,
+    match_boxes,
+    overlap,
+)
 from breastkit.detection.boxes import pick_boxes
 from breastkit.transforms.letterbox import Letterbox
 
@@ -57,7 +65,6 @@ def test_candidates_within_a_better_one_and_faint_ones_are_left_out():
     volume = [output([30, 30, 60, 60, 0.9], [40, 40, 50, 50, 0.6], [90, 90, 99, 99, 0.2])] * 3
     assert [each.score for each in find_candidates(volume)] == [pytest.approx(0.9), pytest.approx(0.2)]
     assert len(find_candidates(volume, score=0.5)) == 1
-    assert len(find_candidates(volume, most=1)) == 1
 
 
 @pytest.mark.parametrize("signs", [(1, 1, 1), (-1, -1, 1), (-1, 1, -1)])
@@ -85,8 +92,9 @@ def test_voxels_on_the_own_grid(signs):
     assert phases.axial(mask)[4:7, 20:30, 50:65].all()
     assert mask.sum() == 3 * 10 * 15
     assert sorted(each["slice"] for each in lesion["boxes"]) == list(range(own["slice_min"], own["slice_max"] + 1))
-    assert lesions_on_grid(find_candidates(volume), letterbox, phases, breast=mask)
-    assert lesions_on_grid(find_candidates(volume), letterbox, phases, breast=1 - mask) == []
+    assert lesions_in_breast([lesion], mask) == [lesion]
+    assert lesions_in_breast([lesion], 1 - mask) == []
+    assert lesions_in_breast([lesion], 0 * mask) == [lesion]
 
 
 def test_each_true_box_is_found_once():

@@ -7,9 +7,11 @@ import pytest
 from scipy import ndimage
 from tests.bundles.tiny import AFFINE, tiny_studies, tiny_study
 
+from breastkit.datasets.dce_phases import read_phases
 from breastkit.errors import BreastkitError
 from breastkit.images import write_nifti
-from breastkit.inference.mri_chain import COLUMNS, run_mri
+from breastkit.inference.mri_chain import COLUMNS, SEGMENTER, outline_lesions, run_mri
+from breastkit.inference.opened_bundle import OpenedBundle
 from breastkit.metrics.segmentation import dice
 
 
@@ -56,6 +58,22 @@ def test_the_detector_is_asked_where_no_boxes_are_given(study, tmp_path):
     assert len(rows) <= 2
     labels = np.asarray(nibabel.load(tmp_path / "lesions.nii.gz").dataobj)
     assert sorted(set(np.unique(labels)) - {0}) == [int(row["lesion"]) for row in rows]
+
+
+def test_candidates_outlined_together_are_those_outlined_alone(study):
+    folder, mask = study
+    phases, bundle = read_phases(sorted(folder.iterdir())), OpenedBundle(SEGMENTER)
+    bounds = box_of(mask)
+    lower = {**bounds, "slice_max": bounds["slice_min"], "col_max": bounds["col_max"] - 3}
+    slices = [{"slice": number, **bounds} for number in range(bounds["slice_min"] + 1, bounds["slice_max"] + 1)]
+    candidates = [{"score": 0.7, **lower}, {"score": 0.5, **bounds, "boxes": slices}]
+    together = outline_lesions(candidates, phases, bundle)
+    alone = [outline_lesions([candidate], phases, bundle)[0] for candidate in candidates]
+    assert [lesion.score for lesion in together] == [0.7, 0.5]
+    np.testing.assert_array_equal(together[0].mask, alone[0].mask)
+    np.testing.assert_array_equal(together[1].mask, alone[1].mask & ~alone[0].mask)
+    assert np.count_nonzero(alone[1].mask & mask) > np.count_nonzero(mask) / 3
+    assert outline_lesions([], phases, bundle) == []
 
 
 def test_what_cannot_be_read_leaves_nothing_behind(study, tmp_path):

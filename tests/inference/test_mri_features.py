@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from scipy.ndimage import distance_transform_edt
 
-from breastkit.inference.mri_features import kinetic_features, place_features, shape_features
+from breastkit.inference.mri_features import air_level, kinetic_features, place_features, shape_features
 
 
 def ball(radius, size=41, spacing=(1.0, 1.0, 1.0)):
@@ -40,9 +41,34 @@ def test_distances_to_skin_and_chest_wall():
     breast, lesion = np.zeros_like(scan, dtype=bool), np.zeros_like(scan, dtype=bool)
     breast[:, 10:30] = True
     lesion[8:12, 16:20, 8:12] = True
-    features = place_features(lesion, breast, scan, spacing=(1, 2.0, 1))
+    air = air_level(scan)
+    assert 0 < air < 100
+    features = place_features(lesion, breast, scan, spacing=(1, 2.0, 1), air=air)
     assert features == {"distance_to_skin_mm": 14.0, "distance_to_chest_wall_mm": 22.0}
-    assert place_features(lesion, np.zeros_like(breast), scan, spacing=(1, 2, 1)) == dict.fromkeys(features)
+    nowhere = place_features(lesion, np.zeros_like(breast), scan, spacing=(1, 2, 1), air=air)
+    assert nowhere == dict.fromkeys(features)
+
+
+def test_distances_are_those_of_the_whole_study():
+    """However far away skin and chest wall lie: the box that is looked at grows until it holds the nearest voxel."""
+    random = np.random.default_rng(0)
+    shape, spacing = (60, 50, 30), (1.5, 2.0, 4.0)
+    places = set()
+    for holes in (1, 2, 3, 4, 30, 300):
+        breast = np.ones(shape, dtype=bool)
+        for _ in range(holes):
+            breast[tuple(random.integers(0, shape))] = False
+        lesion = np.zeros(shape, dtype=bool)
+        start = random.integers((5, 5, 5), (50, 40, 22))
+        lesion[tuple(slice(first, first + 4) for first in start)] = True
+        breast |= lesion
+        scan = random.choice([0.0, 100.0], shape)
+        found = place_features(lesion, breast, scan, spacing=spacing, air=50.0)
+        for name, there in zip(found, (~breast & (scan < 50), ~breast & (scan >= 50)), strict=True):
+            far = distance_transform_edt(~there, sampling=spacing)[lesion].min() if there.any() else None
+            assert found[name] == (None if far is None else pytest.approx(far))
+            places.add("none" if far is None else "far" if far > 16 else "near")
+    assert places == {"none", "far", "near"}
 
 
 @pytest.mark.parametrize(("last", "kind"), [(260, "persistent"), (200, "plateau"), (150, "washout")])

@@ -94,6 +94,9 @@ def test_lesions_of_a_file_come_best_first(tmp_path):
     assert [lesion["score"] for lesion in read_lesions(path, (4, 4, 4))] == [0.9, 0.2]
     with pytest.raises(BreastkitError, match="boxes of a scan of shape"):
         read_lesions(path, (4, 4, 5))
+    path.write_text(json.dumps({"shape": [4, 4, 4], "lesions": [{"score": 0.2, **bounds, "col_max": 4}]}))
+    with pytest.raises(BreastkitError, match="does not lie in the study"):
+        read_lesions(path, (4, 4, 4))
     path.write_text("{}")
     with pytest.raises(BreastkitError, match="holds no boxes of a lesion detector"):
         read_lesions(path, (4, 4, 4))

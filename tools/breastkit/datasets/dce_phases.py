@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +28,7 @@ _GAP = 2
 _SMALLEST = 4
 
 AxialBox = tuple[int, int, int, int, int, int]
-_BOUNDS = ("col_min", "col_max", "row_min", "row_max", "slice_min", "slice_max")
+BOUNDS = ("col_min", "col_max", "row_min", "row_max", "slice_min", "slice_max")
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,16 @@ class DcePhases:
         turned = lengths[np.argsort(_turn(self.affine)[:, 0])]
         return tuple(float(length) for length in turned[::-1])
 
+    @property
+    def axial_shape(self) -> tuple[int, int, int]:
+        """Slices, rows and columns of the axial view."""
+        lengths = np.asarray(self.shape)[np.argsort(_turn(self.affine)[:, 0])]
+        return tuple(int(length) for length in lengths[::-1])
+
+    def letterbox(self, size: int) -> Letterbox:
+        """Returns where the axial slices lie in squares of a size."""
+        return Letterbox(*self.axial_shape[1:], size)
+
     def axial(self, volume: np.ndarray) -> np.ndarray:
         """Returns a volume of the own grid as [slice, row, column]."""
         return to_axial(volume, self.affine)
@@ -74,13 +84,13 @@ class DcePhases:
         for size, (target, flip) in zip(self.shape, _turn(self.affine), strict=True):
             low, high = axial[int(target)]
             own += [size - 1 - high, size - 1 - low] if flip < 0 else [low, high]
-        return {name: int(value) for name, value in zip(_BOUNDS, own, strict=True)}
+        return {name: int(value) for name, value in zip(BOUNDS, own, strict=True)}
 
     def axial_box(self, box: Mapping[str, int]) -> AxialBox:
         """Returns bounds on the own grid as an axial box; undoes `own_box`."""
         axial: list[tuple[int, int]] = [(0, 0)] * 3
         for axis, (size, (target, flip)) in enumerate(zip(self.shape, _turn(self.affine), strict=True)):
-            low, high = (int(box[name]) for name in _BOUNDS[2 * axis : 2 * axis + 2])
+            low, high = (int(box[name]) for name in BOUNDS[2 * axis : 2 * axis + 2])
             axial[int(target)] = (size - 1 - high, size - 1 - low) if flip < 0 else (low, high)
         return (*axial[2], *axial[1], *axial[0])
 
@@ -151,22 +161,27 @@ def channel_volume(phases: DcePhases, channels: str = DEFAULT_CHANNELS) -> np.nd
     return _draw(phases, channels, Letterbox(*shape[1:], max(shape[1:])), shape[1:])
 
 
-def lesion_slices(phases: DcePhases, size: int = 224, channels: str = DEFAULT_CHANNELS) -> tuple[np.ndarray, Letterbox]:
+def lesion_slices(
+    phases: DcePhases, size: int = 224, channels: str = DEFAULT_CHANNELS, *, only: Iterable[int] | None = None
+) -> tuple[np.ndarray, Letterbox]:
     """Returns a study as the squares that lesion networks read, uint8 [slice, size, size, 3].
 
     Args:
         phases: the study.
         size: side of the square.
         channels: see `channel_volume`.
+        only: the slices that are wanted; the others stay black, which networks are not asked about.
 
     Returns:
         The squares, and where the slices lie in them.
     """
-    box = Letterbox(*phases.arrays[0].shape[1:], size)
-    return _draw(phases, channels, box, (size, size)), box
+    box = phases.letterbox(size)
+    return _draw(phases, channels, box, (size, size), only), box
 
 
-def _draw(phases: DcePhases, channels: str, box: Letterbox, shape: tuple[int, int]) -> np.ndarray:
+def _draw(
+    phases: DcePhases, channels: str, box: Letterbox, shape: tuple[int, int], only: Iterable[int] | None = None
+) -> np.ndarray:
     check_channels(channels)
     pre, post = phases.arrays[:2]
     mean, deviation = _statistics(pre, post)
@@ -174,7 +189,7 @@ def _draw(phases: DcePhases, channels: str, box: Letterbox, shape: tuple[int, in
     result = np.zeros((len(pre), *shape, 3), np.uint8)
     scaled = box.scaled if shape != pre.shape[1:] else pre.shape[1:]
     interpolation = cv2.INTER_AREA if scaled[0] < box.rows else cv2.INTER_LINEAR
-    for number in range(len(pre)):
+    for number in range(len(pre)) if only is None else set(only):
         before, after = (
             phase[number]
             if scaled == phase.shape[1:]

@@ -3,7 +3,7 @@
 from breastkit.detection.average_precision import AveragePrecision, average_precision, match_boxes
 from breastkit.detection.boxes import overlap, pick_boxes
 from breastkit.detection.candidates import Candidate, LinkBoxesd, find_candidates, link_boxes
-from breastkit.detection.find_lesions import detect_lesions, lesions_on_grid, write_boxes
+from breastkit.detection.find_lesions import bounds_of, detect_lesions, lesions_in_breast, lesions_on_grid, write_boxes
 from breastkit.detection.score_search import ScoreSearch
 from breastkit.detection.slices import LesionSlices, LoadLesionSliced, PadBoxesd, RandBoxAffined, RandChannelContrastd
 from breastkit.detection.yolo import StartWeights, YoloDetector, YoloLoss, start_from
@@ -22,8 +22,10 @@ __all__ = [
     "YoloDetector",
     "YoloLoss",
     "average_precision",
+    "bounds_of",
     "detect_lesions",
     "find_candidates",
+    "lesions_in_breast",
     "lesions_on_grid",
     "link_boxes",
     "match_boxes",

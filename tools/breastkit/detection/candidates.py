@@ -73,19 +73,16 @@ def link_boxes(slices: Sequence[np.ndarray], *, gap: int = _GAP, link: float = _
     return sorted((_candidate(chain) for chain in chains), key=lambda each: -each.score)
 
 
-def find_candidates(
-    output: np.ndarray, *, lowest: float = 0.05, score: float = 0.0, most: int | None = None
-) -> list[Candidate]:
+def find_candidates(output: np.ndarray, *, lowest: float = 0.05, score: float = 0.0) -> list[Candidate]:
     """Returns what a detector found in a volume.
 
     Args:
         output: ``(slices, 5, anchors)``, what the detector gives for every slice.
         lowest: boxes of lower scores are not linked.
         score: candidates of lower scores are left out.
-        most: at most so many candidates.
     """
     found = link_boxes([pick_boxes(each, lowest=lowest) for each in output])
-    return _apart([each for each in found if each.score >= score])[:most]
+    return _apart([each for each in found if each.score >= score])
 
 
 def _candidate(chain: Sequence[tuple[int, np.ndarray]]) -> Candidate:
@@ -112,26 +109,19 @@ class LinkBoxesd(MapTransform):
         keys: the outputs.
         lowest: boxes of lower scores are not linked.
         score: candidates of lower scores are left out.
-        most: at most so many candidates.
         allow_missing_keys: whether a key may be absent.
     """
 
     def __init__(
-        self,
-        keys: KeysCollection,
-        *,
-        lowest: float = 0.05,
-        score: float = 0.25,
-        most: int | None = None,
-        allow_missing_keys: bool = False,
+        self, keys: KeysCollection, *, lowest: float = 0.05, score: float = 0.25, allow_missing_keys: bool = False
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.lowest, self.score, self.most = float(lowest), float(score), None if most is None else int(most)
+        self.lowest, self.score = float(lowest), float(score)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Returns the data with candidates."""
         results = dict(data)
         for key in self.key_iterator(results):
             output = np.moveaxis(np.asarray(torch.as_tensor(results[key]).cpu()), -1, 0)
-            results[key] = find_candidates(output, lowest=self.lowest, score=self.score, most=self.most)
+            results[key] = find_candidates(output, lowest=self.lowest, score=self.score)
         return results

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,13 @@ import numpy as np
 import torch
 
 from breastkit.atomic import write_json
-from breastkit.datasets.dce_phases import DEFAULT_CHANNELS, AxialBox, DcePhases, lesion_slices, to_axial
+from breastkit.datasets.dce_phases import BOUNDS, DEFAULT_CHANNELS, AxialBox, DcePhases, lesion_slices, to_axial
 from breastkit.detection.candidates import Candidate, find_candidates
 from breastkit.transforms.letterbox import Letterbox
 
 Lesion = dict[str, Any]
+# So far beyond the breasts slices are looked at, in slices and millimetres: a mask may end too early.
+_BEYOND, _BEYOND_MM = 3, 5.0
 
 
 def detect_lesions(
@@ -36,47 +38,68 @@ def detect_lesions(
         channels: what it was trained on; see `breastkit.datasets.dce_phases.channel_volume`.
         score: candidates of lower scores are left out.
         most: at most so many.
-        breast: a mask on the study's own grid; candidates whose middle lies outside are left out.
+        breast: a mask on the study's own grid. Where it holds something only its slices are looked at, and candidates
+            that do not touch it are left out.
     """
-    squares, box = lesion_slices(phases, image_size, channels)
+    # Slices are left out, but none is cut: the network's attention spans a slice, and in slices cut to the breasts
+    # lesions get lower scores.
+    slices = None if breast is None or not np.any(breast) else _slices_near(breast, phases)
+    squares, box = lesion_slices(phases, image_size, channels, only=slices)
     image = torch.from_numpy(squares).permute(3, 1, 2, 0)[None].float() / 255
     with torch.no_grad():
         output = predict(image)[0].permute(2, 0, 1).float().cpu().numpy()
-    found = find_candidates(output, score=score)
-    return lesions_on_grid(found, box, phases, breast=breast)[:most]
+    found = lesions_on_grid(find_candidates(output, score=score), box, phases)
+    return (found if breast is None else lesions_in_breast(found, breast))[:most]
 
 
-def lesions_on_grid(
-    candidates: Sequence[Candidate], box: Letterbox, phases: DcePhases, *, breast: np.ndarray | None = None
-) -> list[Lesion]:
+def _slices_near(breast: np.ndarray, phases: DcePhases) -> range:
+    inside = np.flatnonzero(to_axial(np.asarray(breast) > 0, phases.affine).any(axis=(1, 2)))
+    beyond = max(_BEYOND, round(_BEYOND_MM / phases.spacing[0]))
+    return range(max(0, int(inside[0]) - beyond), min(len(phases.arrays[0]), int(inside[-1]) + beyond + 1))
+
+
+def lesions_in_breast(lesions: Sequence[Mapping[str, Any]], breast: np.ndarray) -> list[Lesion]:
+    """Leaves out lesions none of whose boxes reaches into a breast; where there is no breast all stay.
+
+    Args:
+        lesions: as `write_boxes` writes them.
+        breast: a mask on the study's own grid.
+    """
+    breast = np.asarray(breast) > 0
+    if not breast.any():
+        return list(lesions)
+    return [lesion for lesion in lesions if any(breast[_window(box)].any() for box in bounds_of(lesion))]
+
+
+def bounds_of(lesion: Mapping[str, Any]) -> list[dict[str, int]]:
+    """Returns the bounds of a lesion's boxes on the study's own grid, slice by slice where its file tells them so."""
+    boxes = lesion.get("boxes") or [lesion]
+    told = [{**box, "slice_min": box["slice"], "slice_max": box["slice"]} if "slice" in box else box for box in boxes]
+    return [{name: int(bounds[name]) for name in BOUNDS} for bounds in told]
+
+
+def _window(bounds: Mapping[str, int]) -> tuple[slice, slice, slice]:
+    return tuple(slice(bounds[low], bounds[high] + 1) for low, high in zip(BOUNDS[::2], BOUNDS[1::2], strict=True))
+
+
+def lesions_on_grid(candidates: Sequence[Candidate], box: Letterbox, phases: DcePhases) -> list[Lesion]:
     """Returns candidates in the voxels of the study's own grid.
 
     Args:
         candidates: in slices and pixels of the squares.
         box: where the slices lie in their squares.
         phases: the study, whose arrays are not looked at.
-        breast: as for `detect_lesions`.
     """
-    inside = None if breast is None else to_axial(np.asarray(breast) > 0, phases.affine)
     lesions = []
     for candidate in candidates:
         z0, y0, x0, z1, y1, x1 = candidate.bounds
         whole = _voxels(int(z0), int(z1) - 1, (x0, y0, x1, y1), box)
-        if (
-            inside is not None
-            and not inside[tuple((low + high) // 2 for low, high in zip(*_pairs(whole), strict=True))]
-        ):
-            continue
         boxes = []
         for number, (*edges, score) in zip(candidate.slices, candidate.boxes, strict=True):
             own = phases.own_box(_voxels(number, number, edges, box))
             boxes.append({"slice": own["slice_min"], **own, "score": round(float(score), 4)})
         lesions.append({"score": round(candidate.score, 4), **phases.own_box(whole), "boxes": boxes})
     return lesions
-
-
-def _pairs(box: AxialBox) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    return box[0::2], box[1::2]
 
 
 def _voxels(first: int, last: int, edges: Sequence[float], box: Letterbox) -> AxialBox:

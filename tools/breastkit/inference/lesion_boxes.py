@@ -12,13 +12,12 @@ from ignite.engine import Engine
 
 from breastkit.atomic import write_text
 from breastkit.datasets.dce_phases import DcePhases
-from breastkit.detection.find_lesions import lesions_on_grid, write_boxes
+from breastkit.detection.find_lesions import lesions_in_breast, lesions_on_grid, write_boxes
 from breastkit.errors import BreastkitError
 from breastkit.images import read_volume
 from breastkit.inference.inputs import Inputs
 from breastkit.inference.readable_cases import ReadableCases
 from breastkit.inference.results import Results
-from breastkit.transforms.letterbox import Letterbox
 
 _COLUMNS = ("study", "lesion", "score", "col_min", "col_max", "row_min", "row_max", "slice_min", "slice_max", "slices")
 
@@ -36,6 +35,7 @@ class LesionBoxes(Results):
         dataset: knows which studies could not be used.
         breast_mask: candidates outside this breast mask are left out: a file for a single study, or a folder with
             ``x_breast.nii.gz`` for every study ``x``; None looks everywhere.
+        most: so many candidates of a study at most are told.
     """
 
     def __init__(
@@ -45,8 +45,10 @@ class LesionBoxes(Results):
         inputs: Inputs,
         dataset: ReadableCases,
         breast_mask: str | Path | None = None,
+        most: int | None = None,
     ) -> None:
         super().__init__(output_dir, inputs=inputs, dataset=dataset)
+        self.most = None if most is None else int(most)
         self._masks = {item["name"]: _mask_of(item["name"], breast_mask, len(inputs.items)) for item in inputs.items}
         self._rows: list[dict[str, Any]] = []
 
@@ -61,14 +63,14 @@ class LesionBoxes(Results):
         name = batch["name"]
         scan = batch["scan"]
         phases = DcePhases([], np.asarray(scan.affine, np.float64), tuple(scan.shape[1:]), ())
-        rows, columns = phases.axial(np.empty(phases.shape, bool)).shape[1:]
-        box = Letterbox(rows, columns, batch["image"].shape[1])
-        path, breast = self._masks[name], None
+        lesions = lesions_on_grid(output["pred"], phases.letterbox(batch["image"].shape[1]), phases)
+        path = self._masks[name]
         if path is not None:
             breast = read_volume(path, mask=True).array
             if breast.shape != phases.shape:
                 raise BreastkitError(f"{path} has shape {breast.shape} but {name} {phases.shape}; make one for it.")
-        lesions = lesions_on_grid(output["pred"], box, phases, breast=breast)
+            lesions = lesions_in_breast(lesions, breast)
+        lesions = lesions[: self.most]
         write_boxes(self.folder / f"{name}_boxes.json", scan.meta["filename_or_obj"], phases.shape, lesions)
         for number, lesion in enumerate(lesions, start=1):
             self._rows.append({"study": name, "lesion": number, **lesion, "slices": len(lesion["boxes"])})

@@ -20,22 +20,31 @@ from breastkit.atomic import make_folder, write_json, write_text
 from breastkit.datasets.dce_correction import correct_phases
 from breastkit.datasets.dce_phases import DcePhases, read_phases
 from breastkit.datasets.dce_series import StudyPhases, find_phases
+from breastkit.detection.find_lesions import bounds_of, lesions_in_breast
 from breastkit.errors import BreastkitError
 from breastkit.images import write_nifti, write_png
 from breastkit.inference.axial_view import AxialView
 from breastkit.inference.mri_detection import LesionDetector
-from breastkit.inference.mri_features import KINETICS, PLACE, SHAPE, kinetic_features, place_features, shape_features
+from breastkit.inference.mri_features import (
+    KINETICS,
+    PLACE,
+    SHAPE,
+    air_level,
+    kinetic_features,
+    place_features,
+    shape_features,
+)
 from breastkit.inference.mri_study import boxes_on_squares, read_lesions
 from breastkit.inference.opened_bundle import OpenedBundle
 from breastkit.metrics.segmentation import bounding_box
 from breastkit.pictures import LESION, PREDICTION, grid
-from breastkit.progress import track
-from breastkit.transforms.crop_to_box import region_around
+from breastkit.transforms.crop_to_box import paste_regions, region_around
+from breastkit.transforms.letterbox import Letterbox
+from breastkit.transforms.letterbox_slices import unletterbox
 
 BREASTS, SEGMENTER = "breast_mri_tissue_segmentation", "breast_mri_lesion_segmentation"
 BOUNDS = ("row_min", "row_max", "col_min", "col_max", "slice_min", "slice_max")
 COLUMNS = ("lesion", "score", *BOUNDS, *SHAPE, *PLACE, *KINETICS)
-_AXES = ("col", "row", "slice")
 # A candidate in which the segmenter is nowhere surer than this is none.
 _NOTHING = 0.05
 
@@ -98,8 +107,9 @@ def run_mri(
     detect = None if boxes else LesionDetector(detector)
     phases = correct_phases(read_phases(found.all), register=register, shading=shading)
     breast = outline_breasts(phases)
-    candidates = detect(phases) if detect else read_lesions(boxes, phases.shape)
-    lesions = outline_lesions(candidates_in_breast(candidates, breast)[:most], phases, outliner)
+    given = lesions_in_breast(read_lesions(boxes, phases.shape), breast) if boxes else None
+    candidates = detect(phases, breast=breast) if given is None else given
+    lesions = outline_lesions(candidates[:most], phases, outliner)
     return _write(Path(out), found, phases, breast, lesions)
 
 
@@ -120,7 +130,9 @@ def outline_breasts(phases: DcePhases, bundle: OpenedBundle | None = None) -> np
 
 
 def outline_lesions(candidates: Sequence[Mapping[str, Any]], phases: DcePhases, bundle: OpenedBundle) -> list[Lesion]:
-    """Returns the outlines of candidates, one after another; what a better one holds no other does.
+    """Returns the outlines of candidates; what a better one holds no other does.
+
+    The squares of all candidates go through the network together, and each is brought back onto its own slices alone.
 
     Of a candidate count the pieces that reach into its boxes. Where the segmenter is nowhere as sure as its threshold
     asks, the voxels at least half as sure as its surest count, so that a faint lesion is not lost; a candidate in which
@@ -132,22 +144,38 @@ def outline_lesions(candidates: Sequence[Mapping[str, Any]], phases: DcePhases, 
         bundle: the opened segmenter.
     """
     loader, _, cropper = bundle.preprocessing.transforms
-    squares, threshold = loader.squares(phases), float(bundle.facts["threshold"])
-    taken = np.zeros(phases.shape, dtype=bool)
+    threshold, margin = float(bundle.facts["threshold"]), float(bundle.facts.get("margin", 0.5))
+    regions = [
+        [(number, *region_around(box, loader.image_size, margin=margin)) for number, box in boxes]
+        for boxes in (boxes_on_squares([candidate], phases, loader.image_size) for candidate in candidates)
+    ]
+    together = [region for own in regions for region in own]
+    if not together:
+        return []
+    squares = loader.squares(phases, only={number for number, *_ in together})
+    answers = bundle.run(cropper({"image": squares, "regions": together})).sigmoid().numpy()
+    answers = np.split(answers, np.cumsum([len(own) for own in regions])[:-1], axis=-1)
+    taken = np.zeros(phases.axial_shape, dtype=bool)
     lesions = []
-    for candidate in track(candidates, "Outlining lesions", unit="lesion"):
-        boxes = boxes_on_squares([candidate], phases, loader.image_size)
-        margin = float(bundle.facts.get("margin", 0.5))
-        regions = [(number, *region_around(box, loader.image_size, margin=margin)) for number, box in boxes]
-        prepared = cropper({"image": squares, "regions": regions})
-        answer = MetaTensor(bundle.run(prepared).sigmoid())
-        answer.applied_operations = list(prepared["image"].applied_operations)
-        probability = np.asarray(loader.inverse(cropper.inverse({"image": answer}))["image"][0])
-        mask = _pieces_in(probability, _zone(candidate, phases.shape), threshold) & ~taken
-        if mask.any():
-            lesions.append(Lesion(float(candidate["score"]), mask))
-            taken |= mask
+    for candidate, own, answer in zip(candidates, regions, answers, strict=True):
+        slices = slice(min(number for number, *_ in own), max(number for number, *_ in own) + 1)
+        probability = _on_slices(answer, own, slices, phases.letterbox(loader.image_size))
+        found = _pieces_in(probability, _zone(candidate, phases, slices), threshold) & ~taken[slices]
+        if found.any():
+            taken[slices] |= found
+            mask = np.zeros(phases.axial_shape, dtype=bool)
+            mask[slices] = found
+            lesions.append(Lesion(float(candidate["score"]), phases.restore(mask)))
     return lesions
+
+
+def _on_slices(
+    answer: np.ndarray, regions: Sequence[tuple[int, int, int, int]], slices: slice, box: Letterbox
+) -> np.ndarray:
+    """Returns what the segmenter said of regions, [slice, row, column], on some slices of the axial view."""
+    moved = [(number - slices.start, *square) for number, *square in regions]
+    squares = paste_regions(answer, moved, (box.size, box.size, slices.stop - slices.start))
+    return unletterbox(squares[0].transpose(2, 0, 1), box)
 
 
 def _pieces_in(probability: np.ndarray, zone: np.ndarray, threshold: float) -> np.ndarray:
@@ -160,22 +188,13 @@ def _pieces_in(probability: np.ndarray, zone: np.ndarray, threshold: float) -> n
     return np.isin(pieces, inside[inside > 0])
 
 
-def _zone(candidate: Mapping[str, Any], shape: Sequence[int]) -> np.ndarray:
-    """Returns where a candidate's boxes lie on the study's own grid."""
-    zone = np.zeros(shape, dtype=bool)
-    for box in candidate.get("boxes") or [candidate]:
-        bounds = dict(box)
-        if "slice_min" not in bounds:
-            bounds["slice_min"] = bounds["slice_max"] = bounds["slice"]
-        zone[tuple(slice(int(bounds[f"{axis}_min"]), int(bounds[f"{axis}_max"]) + 1) for axis in _AXES)] = True
+def _zone(candidate: Mapping[str, Any], phases: DcePhases, slices: slice) -> np.ndarray:
+    """Returns where a candidate's boxes lie on some slices of the axial view."""
+    zone = np.zeros(phases.axial_shape, dtype=bool)[slices]
+    for bounds in bounds_of(candidate):
+        first, last, top, bottom, left, right = phases.axial_box(bounds)
+        zone[first - slices.start : last + 1 - slices.start, top : bottom + 1, left : right + 1] = True
     return zone
-
-
-def candidates_in_breast(candidates: Sequence[Mapping[str, Any]], breast: np.ndarray) -> list[Mapping[str, Any]]:
-    """Leaves out candidates that do not touch a breast, where there is one."""
-    if not breast.any():
-        return list(candidates)
-    return [candidate for candidate in candidates if breast[_zone(candidate, breast.shape)].any()]
 
 
 def _write(folder: Path, found: StudyPhases, phases: DcePhases, breast: np.ndarray, lesions: Sequence[Lesion]) -> Path:
@@ -186,7 +205,7 @@ def _write(folder: Path, found: StudyPhases, phases: DcePhases, breast: np.ndarr
         labels[lesion.mask] = number
     write_nifti(folder / "breast.nii.gz", breast, phases.affine, like=like)
     write_nifti(folder / "lesions.nii.gz", labels, phases.affine, like=like)
-    rows = [_row(number, lesion, phases, breast) for number, lesion in enumerate(lesions, start=1)]
+    rows = measure_lesions(lesions, phases, breast)
     write_text(folder / "lesions.csv", pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False))
     facts = {
         "study": found.name,
@@ -201,18 +220,30 @@ def _write(folder: Path, found: StudyPhases, phases: DcePhases, breast: np.ndarr
     return folder / "lesions.csv"
 
 
-def _row(number: int, lesion: Lesion, phases: DcePhases, breast: np.ndarray) -> dict[str, Any]:
-    columns, rows, slices = bounding_box(lesion.mask)
-    bounds = (rows.start, rows.stop - 1, columns.start, columns.stop - 1, slices.start, slices.stop - 1)
-    spacing = np.linalg.norm(phases.affine[:3, :3], axis=0)
-    own = [phases.restore(phase) for phase in phases.arrays]
-    measured = {
-        **shape_features(lesion.mask, spacing=spacing),
-        **place_features(lesion.mask, breast, own[0], spacing=spacing),
-        **kinetic_features(lesion.mask, own),
-    }
-    rounded = {name: round(value, 3) if isinstance(value, float) else value for name, value in measured.items()}
-    return {"lesion": number, "score": round(lesion.score, 4), **dict(zip(BOUNDS, bounds, strict=True)), **rounded}
+def measure_lesions(lesions: Sequence[Lesion], phases: DcePhases, breast: np.ndarray) -> list[dict[str, Any]]:
+    """Returns the rows of the table of lesions.
+
+    They are measured in the axial view, in which the phases lie in memory, each in the box around it.
+
+    Args:
+        lesions: with outlines.
+        phases: the study.
+        breast: the breasts on its own grid.
+    """
+    tissue, air = phases.axial(breast), air_level(phases.arrays[0])
+    rows = []
+    for number, lesion in enumerate(lesions, start=1):
+        mask = phases.axial(lesion.mask)
+        box = bounding_box(mask)
+        measured = {
+            **shape_features(mask[box], spacing=phases.spacing),
+            **place_features(mask, tissue, phases.arrays[0], spacing=phases.spacing, air=air),
+            **kinetic_features(mask[box], [phase[box] for phase in phases.arrays]),
+        }
+        bounds = phases.own_box(tuple(edge for part in box for edge in (part.start, part.stop - 1)))
+        rounded = {name: round(value, 3) if isinstance(value, float) else value for name, value in measured.items()}
+        rows.append({"lesion": number, "score": round(lesion.score, 4), **bounds, **rounded})
+    return rows
 
 
 def _draw(path: Path, phases: DcePhases, breast: np.ndarray, labels: np.ndarray) -> None:

@@ -48,7 +48,7 @@ class LesionDetector:
         Args:
             phases: the study.
             most: at most so many.
-            breast: mask on the study's own grid; only what lies in it counts.
+            breast: mask on the study's own grid; its slices are looked at, and only what touches it counts.
         """
         # ultralytics takes seconds to import, which those who give boxes need not wait for.
         from breastkit.detection import detect_lesions

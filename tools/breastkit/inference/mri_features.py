@@ -20,6 +20,8 @@ PLACE = ("distance_to_skin_mm", "distance_to_chest_wall_mm")
 KINETICS = ("enhancement", "wash_in", "wash_out", "signal_enhancement_ratio", "kinetic_class")
 # Share by which the signal must change after the first phase after contrast to count as a rise or a fall.
 _STEADY = 0.1
+# How far around a lesion skin and chest wall are looked for first.
+_REACH_MM = 16.0
 
 
 def shape_features(mask: np.ndarray, *, spacing: Sequence[float]) -> dict[str, float]:
@@ -45,32 +47,52 @@ def shape_features(mask: np.ndarray, *, spacing: Sequence[float]) -> dict[str, f
     }
 
 
+def air_level(scan: np.ndarray) -> float:
+    """Returns the signal under which a voxel of a scan is air; every other voxel along each axis tells as much."""
+    return float(threshold_otsu(np.asarray(scan)[::2, ::2, ::2]) / 2)
+
+
 def place_features(
-    mask: np.ndarray, breast: np.ndarray, scan: np.ndarray, *, spacing: Sequence[float]
+    mask: np.ndarray, breast: np.ndarray, scan: np.ndarray, *, spacing: Sequence[float], air: float
 ) -> dict[str, float | None]:
     """Returns the shortest distances from a lesion to the air in front of the breast and to what lies behind it.
 
     What is not breast is air where the scan is dark, else the chest wall. None where there is no breast or none of it.
+    Distances are measured in a box around the lesion, which grows until nothing nearer can lie outside.
 
     Args:
         mask: of the lesion.
         breast: of the breasts, on the same grid.
         scan: before contrast, on the same grid.
         spacing: edge lengths of a voxel in millimetres along the axes.
+        air: signal under which a voxel is dark, see `air_level`.
     """
+    found: dict[str, float | None] = dict.fromkeys(PLACE)
     if not np.any(breast) or not np.any(mask):
-        return dict.fromkeys(PLACE)
-    grown = tuple(
-        slice(max(0, part.start - 2), part.stop + 2) for part in bounding_box((np.asarray(breast) > 0) | (mask > 0))
+        return found
+    box, reach = bounding_box(mask), _REACH_MM
+    while True:
+        window = _grown(box, reach, spacing, np.shape(mask))
+        lesion = np.asarray(mask)[window] > 0
+        outside = ~lesion & (np.asarray(breast)[window] == 0)
+        dark = np.asarray(scan)[window] < air
+        far = distance_transform_edt(~lesion, sampling=spacing)
+        for name, there in zip(PLACE, (outside & dark, outside & ~dark), strict=True):
+            found[name] = float(far[there].min()) if there.any() else None
+        everything = lesion.shape == np.shape(mask)
+        if everything or all(distance is not None and distance <= reach for distance in found.values()):
+            return found
+        reach *= 2
+
+
+def _grown(
+    box: Sequence[slice], reach: float, spacing: Sequence[float], shape: Sequence[int]
+) -> tuple[slice, slice, slice]:
+    """Returns a box with all voxels less than so many millimetres away from it, as far as there are any."""
+    return tuple(
+        slice(max(0, part.start - math.ceil(reach / step)), min(length, part.stop + math.ceil(reach / step)))
+        for part, step, length in zip(box, spacing, shape, strict=True)
     )
-    lesion, tissue, values = np.asarray(mask)[grown] > 0, np.asarray(breast)[grown] > 0, np.asarray(scan)[grown]
-    dark = values < threshold_otsu(np.asarray(scan)[::2, ::2, ::2]) / 2
-    places = {"distance_to_skin_mm": dark & ~tissue & ~lesion, "distance_to_chest_wall_mm": ~dark & ~tissue & ~lesion}
-    found: dict[str, float | None] = {}
-    for name, there in places.items():
-        far = distance_transform_edt(~there, sampling=spacing) if there.any() else None
-        found[name] = None if far is None else float(far[lesion].min())
-    return found
 
 
 def kinetic_features(mask: np.ndarray, phases: Sequence[np.ndarray]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from monai.transforms import InvertibleTransform, MapTransform, Transform
 from monai.utils import TraceKeys, convert_to_tensor
 
 from breastkit.datasets.dce_phases import (
+    BOUNDS,
     DEFAULT_CHANNELS,
     DcePhases,
     lesion_slices,
@@ -22,6 +23,7 @@ from breastkit.datasets.dce_phases import (
     read_phases,
     slice_boxes,
 )
+from breastkit.detection.find_lesions import bounds_of
 from breastkit.errors import BreastkitError
 from breastkit.images import read_volume
 from breastkit.inference.mri_detection import LesionDetector
@@ -30,7 +32,6 @@ from breastkit.transforms.letterbox import Letterbox
 from breastkit.transforms.letterbox_slices import unletterbox
 
 TRUE_BOXES, DETECT = "true", "detect"
-_BOUNDS = ("col_min", "col_max", "row_min", "row_max", "slice_min", "slice_max")
 
 
 class LoadStudyd(MapTransform, InvertibleTransform):
@@ -77,9 +78,14 @@ class LoadStudyd(MapTransform, InvertibleTransform):
                 results["label"] = torch.from_numpy(mask[None])
         return results
 
-    def squares(self, phases: DcePhases) -> MetaTensor:
-        """Returns a study that was read as its slices."""
-        squares, box = lesion_slices(phases, self.image_size, self.channels)
+    def squares(self, phases: DcePhases, *, only: Iterable[int] | None = None) -> MetaTensor:
+        """Returns a study that was read as its slices.
+
+        Args:
+            phases: the study.
+            only: the slices that are wanted; the others stay black.
+        """
+        squares, box = lesion_slices(phases, self.image_size, self.channels, only=only)
         tensor = torch.from_numpy(np.ascontiguousarray(squares.transpose(3, 1, 2, 0))).float() / 255
         result = MetaTensor(tensor)
         info = {
@@ -179,15 +185,22 @@ def read_lesions(path: str | Path, shape: Sequence[int]) -> list[dict[str, Any]]
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         lesions, theirs = list(found["lesions"]), [int(size) for size in found["shape"]]
-        edges = [int(lesion[name]) for lesion in lesions for name in _BOUNDS]
+        bounds = [each for lesion in lesions for each in (*bounds_of({**lesion, "boxes": None}), *bounds_of(lesion))]
         order = np.argsort([-float(lesion["score"]) for lesion in lesions], kind="stable")
     except (ValueError, KeyError, TypeError) as error:
         raise BreastkitError(f"{path} holds no boxes of a lesion detector; let it write them again.") from error
-    if theirs != list(shape) or any(edge < 0 for edge in edges):
+    if theirs != list(shape):
         raise BreastkitError(
             f"{path} holds boxes of a scan of shape {tuple(theirs)}, but this study has {tuple(shape)}; give its own."
         )
+    if not all(_fit(each, shape) for each in bounds):
+        raise BreastkitError(f"{path} holds a box that does not lie in the study; let the detector write it again.")
     return [lesions[number] for number in order]
+
+
+def _fit(bounds: Mapping[str, int], shape: Sequence[int]) -> bool:
+    edges = [bounds[name] for name in BOUNDS]
+    return all(0 <= low <= high < size for low, high, size in zip(edges[::2], edges[1::2], shape, strict=True))
 
 
 def boxes_on_squares(
@@ -200,16 +213,12 @@ def boxes_on_squares(
         phases: the study.
         size: side of the squares.
     """
-    order = np.asarray(phases.axial(np.empty(phases.shape, dtype=bool)).shape)
-    box = Letterbox(int(order[1]), int(order[2]), size)
+    box = phases.letterbox(size)
     down, across = box.scaled[0] / box.rows, box.scaled[1] / box.columns
     top, left = (part.start for part in box.window)
     found = []
     for lesion in lesions:
-        for one in lesion.get("boxes") or [lesion]:
-            bounds = dict(one)
-            if "slice_min" not in bounds:
-                bounds["slice_min"] = bounds["slice_max"] = bounds["slice"]
+        for bounds in bounds_of(lesion):
             first, last, row0, row1, column0, column1 = phases.axial_box(bounds)
             edges = [
                 left + column0 * across,

@@ -10,7 +10,7 @@ import numpy as np
 
 from breastkit.datasets.dce_phases import DcePhases, read_phases
 from breastkit.datasets.dce_series import StudyPhases
-from breastkit.inference.mri_chain import BREASTS, SEGMENTER, candidates_in_breast, outline_breasts, outline_lesions
+from breastkit.inference.mri_chain import BREASTS, SEGMENTER, outline_breasts, outline_lesions
 from breastkit.inference.mri_detection import BUNDLE as DETECTOR
 from breastkit.inference.mri_detection import LesionDetector
 from breastkit.inference.opened_bundle import OpenedBundle
@@ -94,7 +94,7 @@ class LesionChain(StudyModel):
         """Returns the outlines of the lesions, with scores and boxes around what is outlined."""
         segmenter, detector, breasts = self.opened()
         breast = outline_breasts(phases, breasts)
-        lesions = outline_lesions(candidates_in_breast(detector(phases), breast)[:_MOST], phases, segmenter)
+        lesions = outline_lesions(detector(phases, most=_MOST, breast=breast), phases, segmenter)
         labels = np.zeros(phases.shape, np.uint8)
         found = []
         for lesion in lesions:

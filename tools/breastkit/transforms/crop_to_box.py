@@ -119,14 +119,26 @@ class CropToBoxesd(MapTransform, InvertibleTransform):
             source = results[key]
             done = self.pop_transform(results, key)
             plain = convert_to_tensor(source).cpu().numpy().astype(np.float32)
-            pasted = np.zeros((len(plain), *done[TraceKeys.ORIG_SIZE]), np.float32)
-            for position, (number, *square) in enumerate(done[TraceKeys.EXTRA_INFO]["regions"]):
-                region = Region(*square)
-                target = pasted[:, *region.window, number]
-                back = _cut(plain[..., position], Region(0, 0, plain.shape[1]), region.side)
-                np.maximum(target, back.transpose(2, 0, 1), out=target)
+            pasted = paste_regions(plain, done[TraceKeys.EXTRA_INFO]["regions"], done[TraceKeys.ORIG_SIZE])
             results[key] = MetaTensor(torch.from_numpy(pasted)).copy_meta_from(source)
         return results
+
+
+def paste_regions(cut: np.ndarray, regions: Sequence[Sequence[int]], shape: Sequence[int]) -> np.ndarray:
+    """Returns a volume with what was cut out of it at its place; zeros elsewhere, the largest value where several lie.
+
+    Args:
+        cut: ``(channels, size, size, regions)``, float32.
+        regions: slice, top, left and side of each.
+        shape: rows, columns and slices of the volume.
+    """
+    pasted = np.zeros((len(cut), *shape), np.float32)
+    for position, (number, *square) in enumerate(regions):
+        region = Region(*square)
+        target = pasted[:, *region.window, number]
+        back = _cut(cut[..., position], Region(0, 0, cut.shape[1]), region.side)
+        np.maximum(target, back.transpose(2, 0, 1), out=target)
+    return pasted
 
 
 def _cut(picture: np.ndarray, region: Region, size: int) -> np.ndarray:

@@ -1,0 +1,13 @@
+from breastkit.bench.chain import measure, open_networks, phantom_study, told
+
+
+def test_what_is_spared_costs_no_candidate():
+    phases = phantom_study(1, shape=(96, 96, 32))
+    figures = measure(phases, open_networks())
+    assert figures["same"]
+    assert 0 < figures["slices"] < 1
+    assert 0 < figures["breast"] <= figures["body"] <= 1
+    assert "the same candidates" in told(figures)
+    assert set(figures["seconds"]) == {
+        "breasts", "boxes on all slices", "boxes on slices of the breasts", "outlines", "measuring",
+    }  # fmt: skip

@@ -1,0 +1,110 @@
+"""The chain behind `breastkit run mri`: seconds of each of its steps, and what is spared by looking at parts only."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from breastkit.datasets.dce_phases import DcePhases, mask_slices, read_phases, to_axial
+from breastkit.datasets.dce_series import find_phases
+from breastkit.datasets.phantoms.mri_case import make_mri_phantom
+from breastkit.detection import lesions_in_breast
+from breastkit.inference.mri_chain import BREASTS, SEGMENTER, measure_lesions, outline_breasts, outline_lesions
+from breastkit.inference.mri_detection import LesionDetector
+from breastkit.inference.opened_bundle import OpenedBundle
+from breastkit.metrics.segmentation import bounding_box
+
+SHAPE = (224, 224, 80)
+CASES = 2
+_MOST = 4
+
+
+def main() -> str:
+    """Runs the benchmark and returns its lines."""
+    lines = [f"chain: seconds of processor time, {CASES} phantoms of {'x'.join(map(str, SHAPE))} with three phases"]
+    networks = open_networks()
+    for case in range(1, CASES + 1):
+        lines.append(f"  phantom {case}: {told(measure(phantom_study(case), networks))}")
+    study = Path(os.environ.get("BREASTKIT_DATA", "")) / "duke" / "Breast_MRI_153"
+    if study.is_dir():
+        phases = read_phases(find_phases(study).all)
+        lines.append(f"  {study.name}, {'x'.join(map(str, phases.shape))}: {told(measure(phases, networks))}")
+    return "\n".join(lines)
+
+
+def open_networks() -> tuple[OpenedBundle, LesionDetector, OpenedBundle]:
+    """Returns the networks of the chain, each run once, so that compiling them is not measured."""
+    networks = OpenedBundle(BREASTS), LesionDetector(), OpenedBundle(SEGMENTER)
+    measure(phantom_study(0, shape=(64, 64, 8)), networks)
+    return networks
+
+
+def phantom_study(case: int, *, shape: tuple[int, int, int] = SHAPE, seed: int = 5) -> DcePhases:
+    """Returns a phantom with two lesions as the study that would be read of it."""
+    phantom = make_mri_phantom(seed, case, shape=shape, phases=3, lesions=2, orientation="LPS")
+    arrays = [to_axial(phase.astype(np.float32), phantom.affine) for phase in phantom.phases]
+    # The chain never writes beside these; the name alone decides that the header is believed.
+    return DcePhases(arrays, phantom.affine, shape, tuple(Path(f"phase {n}") for n in range(len(arrays))))
+
+
+def measure(phases: DcePhases, networks: tuple[OpenedBundle, LesionDetector, OpenedBundle]) -> dict[str, Any]:
+    """Runs the chain on a study.
+
+    Returns:
+        ``seconds`` of each step, of the detector both on all slices and on those of the breasts; ``slices``, the share
+        of slices that hold breast; ``breast`` and ``body``, what share of a slice the boxes around them take; ``same``,
+        whether both ways to detect found the same; ``lesions``, how many were outlined.
+    """
+    bundle, detector, segmenter = networks
+    seconds: dict[str, float] = {}
+
+    def timed(name: str, step: Callable[..., Any], *words: Any, **options: Any) -> Any:
+        start = time.process_time()
+        result = step(*words, **options)
+        seconds[name] = time.process_time() - start
+        return result
+
+    breast = timed("breasts", outline_breasts, phases, bundle)
+    everywhere = timed("boxes on all slices", detector, phases)
+    found = timed("boxes on slices of the breasts", detector, phases, breast=breast)
+    lesions = timed("outlines", outline_lesions, found[:_MOST], phases, segmenter)
+    timed("measuring", measure_lesions, lesions, phases, breast)
+    inside = phases.axial(breast)
+    return {
+        "seconds": seconds,
+        "slices": float(inside.any(axis=(1, 2)).mean()),
+        "breast": _share_of_slice(inside),
+        "body": _share_of_slice(phases.arrays[1] > np.percentile(phases.arrays[1], 99) / 20),
+        "same": found == lesions_in_breast(everywhere, breast),
+        "lesions": len(lesions),
+    }
+
+
+def _share_of_slice(mask: np.ndarray, *, side: int = 256, multiple: int = 32) -> float:
+    """Returns the share of a network's square that the box around a mask takes, in steps that the network allows."""
+    squares = mask_slices(mask, side)
+    if not squares.any():
+        return 0.0
+    _, rows, columns = bounding_box(squares > 0)
+    steps = [-(-part.stop // multiple) - part.start // multiple for part in (rows, columns)]
+    return steps[0] * steps[1] * (multiple / side) ** 2
+
+
+def told(figures: dict[str, Any]) -> str:
+    """Returns what was measured of a study as a line."""
+    times = ", ".join(f"{name} {seconds:.1f}" for name, seconds in figures["seconds"].items())
+    return (
+        f"{times}; breasts lie on {figures['slices']:.0%} of the slices, in a box of {figures['breast']:.0%} of each "
+        f"(body {figures['body']:.0%}); {'the same' if figures['same'] else 'other'} candidates in the breasts either "
+        f"way; {figures['lesions']} lesions outlined"
+    )
+
+
+if __name__ == "__main__":
+    sys.stdout.write(main() + "\n")
