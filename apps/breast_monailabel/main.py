@@ -17,6 +17,7 @@ from breastkit.server.label_training import LabelTraining
 from breastkit.server.model_list import find_models
 from breastkit.server.scored_images import ScoredImages
 from breastkit.server.scoring import Method, Scoring
+from breastkit.server.served_models import SegmentationModel
 from breastkit.server.study_store import StudyStore, open_store
 from breastkit.training.promotion import PROMOTED_FOLDER, weights_in_use
 
@@ -71,20 +72,23 @@ class BreastMonaiLabel(MONAILabelApp):
     def init_strategies(self) -> dict[str, Any]:
         """Returns the ways to choose the next image."""
         store = self.datastore()
-        outlines = (one for one in self.trainers.values() if one.flat and one.task == "segmentation")
-        model = next(outlines, None)
-        path = store.folder / ".cache" / "scores.sqlite"
-        self.scores = None if model is None else ScoredImages(store.images, model, self.queue, path)
+        outlines = [one for one in self.trainers.values() if isinstance(one, SegmentationModel)]
+        self.scores = []
+        for flat, name in ((True, "scores.sqlite"), (False, "volume_scores.sqlite")):
+            model = next((one for one in outlines if one.flat == flat), None)
+            if model is not None:
+                path = store.folder / ".cache" / name
+                self.scores.append(ScoredImages(store.images, model, self.queue, path))
         self.strategies = all_strategies(self.scores)
         return self.strategies
 
     def init_scoring_methods(self) -> dict[str, Any]:
         """Returns what can be measured of model and labels."""
         self.scoring: Scoring | None = None
-        if self.scores is None:
+        if not self.scores:
             return {}
         store = self.datastore()
-        self.scoring = Scoring(store, self.scores, store.folder / ".cache" / "scoring.json")
+        self.scoring = Scoring(store, self.scores, store.folder / ".cache" / "measured.json")
         return {method.value: Measure(method, self.scoring) for method in Method}
 
     def init_batch_infer(self) -> dict[str, Any]:

@@ -75,6 +75,13 @@ def until_done(address):
     return state
 
 
+def until_scored(scores):
+    deadline = time.monotonic() + PATIENCE
+    while scores.waiting():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def test_the_default_stands_first_and_all_five_are_told_of(client):
     assert list(client.info()["strategies"]) == ["mix", "uncertainty", "diversity", "random", "first"]
 
@@ -92,19 +99,16 @@ def test_a_seed_that_is_none_is_refused(server):
 
 def test_while_nothing_is_known_the_first_comes_and_the_background_begins(client, server, monkeypatch):
     begun = []
-    scores = server[1].scores
-    monkeypatch.setattr(scores, "score_in_background", lambda: begun.append(True))
+    for scores in server[1].scores:
+        monkeypatch.setattr(scores, "score_in_background", lambda kind=scores.kind: begun.append(kind))
     assert client.next_sample("mix", {})["id"] == "a_volume"
-    assert begun
+    assert begun == ["pictures", "volumes"]
 
 
 def test_what_is_known_chooses(client, server):
-    scores = server[1].scores
+    scores = server[1].scores[0]
     scores.score_in_background()
-    deadline = time.monotonic() + PATIENCE
-    while scores.waiting():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until_scored(scores)
     known = scores.known()
     # What cannot be read has no score, and is not tried again.
     assert set(known) == {"b", "c", "c_again", "d"}
@@ -115,7 +119,7 @@ def test_what_is_known_chooses(client, server):
 
 
 def test_scores_outlast_the_server(server):
-    scores = server[1].scores
+    scores = server[1].scores[0]
     again = ScoredImages(scores.images, scores.model, scores.queue, scores.path)
     assert not again.waiting()
     assert {name: one.uncertainty for name, one in again.known().items()} == {
@@ -124,7 +128,7 @@ def test_scores_outlast_the_server(server):
 
 
 def test_scores_of_the_weights_before_serve_until_there_are_as_many_of_the_new(server, monkeypatch, tmp_path):
-    scores = server[1].scores
+    scores = server[1].scores[0]
     copied = tmp_path / "scores.sqlite"
     copied.write_bytes(scores.path.read_bytes())
     again = ScoredImages(scores.images, scores.model, scores.queue, copied)
@@ -158,25 +162,25 @@ def test_model_and_labels_are_measured_in_the_background_and_told_of(client, ser
     assert until_done(address)["status"] == "DONE"
     found = client.info()["scoring"]
     # The labels are the model's own outlines.
-    assert (found["dice"]["dice"], found["dice"]["images"]) == (1.0, 3)
-    assert found["uncertainty"]["images"] == 1
-    assert found["uncertainty"]["uncertainty"] == server[1].scores.known()["c_again"].uncertainty
+    assert found["dice"]["pictures"] == {"dice": 1.0, "images": 3}
+    assert found["dice"]["volumes"] == {"dice": None, "images": 0}
+    unsure = server[1].scores[0].known()["c_again"].uncertainty
+    assert found["uncertainty"]["pictures"] == {"uncertainty": unsure, "images": 1}
 
 
 def test_a_label_that_was_corrected_is_compared_anew_and_the_rest_is_known(client, server, monkeypatch):
     address, app = server
     save_label(address, "b", empty_mask())
-    asked, predict = [], app.scores.model.predict
-    monkeypatch.setattr(
-        app.scores.model, "predict", lambda image, *more: asked.append(image.id) or predict(image, *more)
-    )
+    model = app.scores[0].model
+    asked, predict = [], model.predict
+    monkeypatch.setattr(model, "predict", lambda image, *more: asked.append(image.id) or predict(image, *more))
     assert requests.post(f"{address}/scoring/dice", json={}).status_code == 200
     assert until_done(address)["method"] == "dice"
     assert asked == ["b"]
-    assert client.info()["scoring"]["dice"]["dice"] == pytest.approx(2 / 3)
+    assert client.info()["scoring"]["dice"]["pictures"]["dice"] == pytest.approx(2 / 3)
     kept = Scoring(app.datastore(), app.scores, app.scoring.path).results()
-    assert kept["dice"]["dice"] == pytest.approx(2 / 3)
-    assert json.loads(app.scoring.path.read_text())["dice"]["cases"]["b"] == {"version": 2, "dice": 0.0}
+    assert kept["dice"]["pictures"]["dice"] == pytest.approx(2 / 3)
+    assert json.loads(app.scoring.path.read_text())["dice"]["cases"]["pictures"]["b"] == {"version": 2, "dice": 0.0}
 
 
 def test_a_scoring_that_waits_for_its_turn_is_stopped(server, monkeypatch):

@@ -10,8 +10,8 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 from breastkit.server.scoring import Method, Scoring
 
 _SAID = {
-    Method.DICE: "The model's Dice against the saved labels of pictures",
-    Method.UNCERTAINTY: "How unsure the model is of the pictures without a label",
+    Method.DICE: "Dice of the models against the saved labels",
+    Method.UNCERTAINTY: "How unsure the models are of the images without a label",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,9 @@ from breastkit.server.scored_images import ScoredImages, pool_of
 _SAID = {
     Choice.FIRST: "The first image without a label",
     Choice.RANDOM: "Any image without a label",
-    Choice.UNCERTAINTY: "The picture without a label of which the model is least sure",
-    Choice.DIVERSITY: "The picture without a label that is least like all labelled ones",
-    Choice.MIX: "As diversity, but without the quarter of pictures of which the model is surest",
+    Choice.UNCERTAINTY: "The image without a label of which the model is least sure",
+    Choice.DIVERSITY: "The image without a label that is least like all labelled ones",
+    Choice.MIX: "As diversity, but without the quarter of images of which the model is surest",
 }
 
 
@@ -47,17 +48,18 @@ class NextImage(Strategy):
         return images[chosen[0]] if chosen else None
 
 
-class NextPicture(NextImage):
-    """One of the ways that need to know what the model makes of each picture.
+class NextScoredImage(NextImage):
+    """One of the ways that need to know what a model makes of each image.
 
-    Pictures that are not scored yet, and volumes, come after those that are, in the order of the list.
+    Pictures come before volumes, of which another model knows other things, and images that are not scored yet after
+    those that are, in the order of the list.
 
     Args:
         how: which.
-        scores: of the pictures.
+        scores: of pictures and of volumes.
     """
 
-    def __init__(self, how: Choice, scores: ScoredImages) -> None:
+    def __init__(self, how: Choice, scores: Sequence[ScoredImages]) -> None:
         super().__init__(how)
         self.scores = scores
 
@@ -66,25 +68,27 @@ class NextPicture(NextImage):
         waiting = datastore.get_unlabeled_images()
         if not waiting:
             return None
-        if self.scores.waiting():
-            self.scores.score_in_background()
-        known = self.scores.known()
-        unlabelled = set(waiting)
-        scored = [image for image in datastore.list_images() if image in known]
-        if unlabelled.isdisjoint(scored):
-            return waiting[0]
-        pool = pool_of([known[image] for image in scored], [image not in unlabelled for image in scored])
-        return scored[choose(pool, self.how)[0]]
+        for scores in self.scores:
+            if scores.waiting():
+                scores.score_in_background()
+        listed, unlabelled = datastore.list_images(), set(waiting)
+        for scores in self.scores:
+            known = scores.known()
+            scored = [image for image in listed if image in known]
+            if not unlabelled.isdisjoint(scored):
+                pool = pool_of([known[image] for image in scored], [image not in unlabelled for image in scored])
+                return scored[choose(pool, self.how)[0]]
+        return waiting[0]
 
 
-def all_strategies(scores: ScoredImages | None) -> dict[str, Strategy]:
+def all_strategies(scores: Sequence[ScoredImages]) -> dict[str, Strategy]:
     """Returns the strategies by name, the default first.
 
     Args:
-        scores: of the pictures; None where no model outlines any.
+        scores: of pictures and of volumes; none where no model outlines any.
     """
     found: dict[str, Strategy] = {}
-    if scores is not None:
+    if scores:
         for how in (Choice.MIX, Choice.UNCERTAINTY, Choice.DIVERSITY):
-            found[how.value] = NextPicture(how, scores)
+            found[how.value] = NextScoredImage(how, scores)
     return found | {how.value: NextImage(how) for how in (Choice.RANDOM, Choice.FIRST)}

@@ -374,7 +374,7 @@ def training(app: Any) -> APIRouter:
 
 
 def scoring(app: Any) -> APIRouter:
-    """Returns the endpoints that measure the model against labels, and what it does not know yet.
+    """Returns the endpoints that measure the models against labels, and what they do not know yet.
 
     Args:
         app: the MONAI Label app.
@@ -383,7 +383,7 @@ def scoring(app: Any) -> APIRouter:
 
     def start(methods: list[Method]) -> dict[str, Any]:
         if app.scoring is None:
-            raise HTTPException(404, "Nothing can be scored: there is no model of pictures.")
+            raise HTTPException(404, "Nothing can be scored: there is no model that outlines.")
         return app.scoring.start(*methods)
 
     @router.get("/")

@@ -1,4 +1,4 @@
-"""How good the model is and what it does not know yet: its Dice against saved labels, its uncertainty of the rest.
+"""How good the models are and what they do not know yet: Dice against saved labels, uncertainty of the rest.
 
 Computed in the background, an image at a time through the queue of inferences, and kept with the labels.
 """
@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,11 +49,11 @@ class Scoring:
 
     Args:
         store: images and labels.
-        scores: of the pictures, by the model that is measured.
+        scores: of pictures and of volumes, each by the model that is measured.
         path: the JSON file where results are kept.
     """
 
-    def __init__(self, store: StudyStore, scores: ScoredImages, path: Path) -> None:
+    def __init__(self, store: StudyStore, scores: Sequence[ScoredImages], path: Path) -> None:
         self.store, self.scores, self.path = store, scores, path
         self._changing = threading.Lock()
         self._stopping = threading.Event()
@@ -121,46 +122,57 @@ class Scoring:
                 self._say(status, method, says, 1.0 if status == "DONE" else self._state["progress"])
 
     def _dice(self) -> dict[str, Any]:
-        """Compares the model's outline of every labelled picture with its label."""
-        weights = self.scores.model.version_of_weights()
+        """Compares the models' outlines of all labelled images with the labels."""
         before = self._kept().get(Method.DICE, {})
-        cases = before.get("cases", {}) if before.get("weights") == weights else {}
-        labelled = [(image, saved) for image in self._pictures() if (saved := self.store.labels.current(image.id))]
-        found = {}
-        for image, saved in self._each(labelled):
-            known = cases.get(image.id)
+        weights = self._weights()
+        same = {kind for kind, version in weights.items() if before.get("weights", {}).get(kind) == version}
+        cases: dict[str, dict[str, Any]] = {kind: {} for kind in weights}
+        for scores, image, saved in self._each(self._labelled()):
+            known = before["cases"][scores.kind].get(image.id) if scores.kind in same else None
             if known is not None and known["version"] == saved.version:
-                found[image.id] = known
+                cases[scores.kind][image.id] = known
                 continue
             try:
-                reached = self._in_turn(lambda image=image, saved=saved: self._dice_of(image, saved))
+                reached = self._in_turn(partial(self._dice_of, scores, image, saved))
             except BreastkitError as error:
                 _log.warning("%s has no Dice: %s", image.id, error)
                 continue
-            found[image.id] = {"version": saved.version, "dice": reached}
-        mean = float(np.mean([one["dice"] for one in found.values()])) if found else None
-        return self._keep(Method.DICE, weights, {"dice": mean, "images": len(found)}, cases=found)
+            cases[scores.kind][image.id] = {"version": saved.version, "dice": reached}
+        reached = {kind: [one["dice"] for one in found.values()] for kind, found in cases.items()}
+        return self._keep(Method.DICE, reached, weights=weights, cases=cases)
 
-    def _dice_of(self, image: StudyImage, saved: SavedLabel) -> float:
-        prediction = self.scores.model.predict(image, self.store.images.file_of)
+    def _labelled(self) -> list[tuple[ScoredImages, StudyImage, SavedLabel]]:
+        """Returns the labelled images whose labels say something of what a model outlines."""
+        found = []
+        for scores in self.scores:
+            for image in scores.read_by_model():
+                saved = self.store.labels.current(image.id)
+                if saved is not None and _numbers(scores, saved) != []:
+                    found.append((scores, image, saved))
+        return found
+
+    def _dice_of(self, scores: ScoredImages, image: StudyImage, saved: SavedLabel) -> float:
+        prediction = scores.model.predict(self.store.images.fetched(image), self.store.images.file_of)
         labels = read_labels(saved.path, self.store.images.grid_of(image), name=image.id)
-        return dice(prediction.labels > 0, labels > 0)
+        numbers = _numbers(scores, saved)
+        return dice(prediction.labels > 0, labels > 0 if numbers is None else np.isin(labels, numbers))
 
     def _uncertainty(self) -> dict[str, Any]:
-        """Has every picture scored and takes the mean over those without a label."""
-        weights = self.scores.model.version_of_weights()
-        for image in self._each(self.scores.waiting()):
-            self._in_turn(lambda image=image: self.scores.score(image))
-        self.scores.forget_other_weights()
-        known, done = self.scores.known(), set(self.store.get_labeled_images())
-        values = [score.uncertainty for image, score in known.items() if image not in done]
-        mean = float(np.mean(values)) if values else None
-        return self._keep(Method.UNCERTAINTY, weights, {"uncertainty": mean, "images": len(values)})
+        """Has every image scored and takes the means over those without a label."""
+        waiting = [(scores, image) for scores in self.scores for image in scores.waiting()]
+        for scores, image in self._each(waiting):
+            self._in_turn(partial(scores.score, image))
+        done, values = set(self.store.get_labeled_images()), {}
+        for scores in self.scores:
+            scores.forget_other_weights()
+            known = scores.known().items()
+            values[scores.kind] = [score.uncertainty for image, score in known if image not in done]
+        return self._keep(Method.UNCERTAINTY, values, weights=self._weights())
 
-    def _pictures(self) -> list[StudyImage]:
-        return [image for image in self.store.images.all().values() if image.form.is_flat]
+    def _weights(self) -> dict[str, str]:
+        return {scores.kind: scores.model.version_of_weights() for scores in self.scores}
 
-    def _each(self, items: list[Result]) -> Any:
+    def _each(self, items: Sequence[Result]) -> Iterator[Result]:
         """Yields items while the state says how far it is."""
         for number, item in enumerate(items):
             self._state = {**self._state, "progress": number / len(items)}
@@ -172,7 +184,7 @@ class Scoring:
         """Runs a function when it is its turn; viewers come first, so it waits where many do."""
         while not self._stopping.is_set():
             try:
-                return self.scores.queue.run(function)
+                return self.scores[0].queue.run(function)
             except BusyError:
                 self._stopping.wait(_PATIENCE)
         raise _StoppedError
@@ -180,10 +192,22 @@ class Scoring:
     def _kept(self) -> dict[str, Any]:
         return json.loads(self.path.read_text(encoding="utf-8")) if self.path.is_file() else {}
 
-    def _keep(self, method: Method, weights: str, found: dict[str, Any], **more: Any) -> dict[str, Any]:
-        found = {**found, "computed": datetime.now(UTC).isoformat(timespec="seconds")}
-        write_json(self.path, {**self._kept(), method.value: {"weights": weights, "found": found, **more}})
+    def _keep(self, method: Method, values: dict[str, list[float]], **more: Any) -> dict[str, Any]:
+        """Keeps the means of what was measured of each kind of images, and returns them."""
+        found: dict[str, Any] = {
+            kind: {method.value: float(np.mean(ones)) if ones else None, "images": len(ones)}
+            for kind, ones in values.items()
+        }
+        found["computed"] = datetime.now(UTC).isoformat(timespec="seconds")
+        write_json(self.path, {**self._kept(), method.value: {"found": found, **more}})
         return found
 
     def _say(self, status: str, method: str, says: str, progress: float) -> None:
         self._state = {"status": status, "method": str(method), "says": says, "progress": progress}
+
+
+def _numbers(scores: ScoredImages, saved: SavedLabel) -> list[int] | None:
+    """Returns the numbers in a label map that say what a model outlines; None for all of them, as in pictures."""
+    if scores.model.flat:
+        return None
+    return [int(number) for name, number in saved.info["labels"].items() if name.lower() in scores.model.labels]

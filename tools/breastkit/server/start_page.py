@@ -78,13 +78,15 @@ def _told_of_labels(
         counts = ", ".join(f"{classes[name]} {name}" for name in CLASSES if classes[name])
         found.append(("Classes that annotators set", counts))
     for method, what in (
-        (Method.DICE, "Dice of the model against labels of pictures"),
-        (Method.UNCERTAINTY, "Mean uncertainty of pictures without a label"),
+        (Method.DICE, "Dice of the model against labels of {}"),
+        (Method.UNCERTAINTY, "Mean uncertainty of {} without a label"),
     ):
-        measured = scoring.get(method, {})
-        if measured.get(method) is not None:
-            count, day = measured["images"], measured["computed"][:10]
-            found.append((what, f"{measured[method]:.3f} over {count} pictures, measured {day}"))
+        told = scoring.get(method, {})
+        for kind in ("pictures", "volumes"):
+            measured = told.get(kind, {})
+            if measured.get(method) is not None:
+                value = f"{measured[method]:.3f} over {measured['images']} {kind}, measured {told['computed'][:10]}"
+                found.append((what.format(kind), value))
     return found
 
 

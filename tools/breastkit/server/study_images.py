@@ -95,6 +95,10 @@ class StudyImages(ABC):
             raise BreastkitError(f"There is no image '{image_id[:80]}' here; list the images first.")
         return found
 
+    def fetched(self, image: StudyImage) -> StudyImage:
+        """Returns the image with its files, which are here already unless another server holds them."""
+        return image
+
     def file_of(self, image: StudyImage) -> Path:
         """Returns the image as one file: as it is, or as a NIfTI made of its series.
 
