@@ -158,6 +158,10 @@ def prepare_dce_case(job: tuple[DceCase, float], *, recipe: DceRecipe) -> Prepar
         write_json(path, {"fingerprint": fingerprint, "slices": slices, "scan": scan})
     except BreastkitError as error:
         return PreparedDce(case.name, problem=str(error))
+    except FileNotFoundError as error:
+        # Hours may lie between the listing of a set and its last patient.
+        gone = f"{error.filename or case.name} is gone since the set was listed; put it back and prepare again."
+        return PreparedDce(case.name, problem=gone)
     return PreparedDce(case.name, slices, scan)
 
 
