@@ -154,16 +154,18 @@ class OhifPage:
     def show_slice(self, height):
         """Turns to the slice at a height (z) of the patient."""
         number = self.tab.evaluate(
-            f"""async height => {{
-                const viewport = {_VIEWPORT};
+            f"""height => {{
                 const place = id => cornerstone.metaData.get('imagePlaneModule', id).imagePositionPatient[2];
-                const away = viewport.getImageIds().map(id => Math.abs(place(id) - height));
-                const number = away.indexOf(Math.min(...away));
-                await viewport.setImageIdIndex(number);
-                return number;
+                const away = {_VIEWPORT}.getImageIds().map(id => Math.abs(place(id) - height));
+                return away.indexOf(Math.min(...away));
             }}""",
             height,
         )
+        self.show_number(number)
+
+    def show_number(self, number):
+        """Turns to a slice or frame by its number in the order they are shown, from 0."""
+        self.tab.evaluate(f"number => {_VIEWPORT}.setImageIdIndex(number)", number)
         self.tab.wait_for_function(f"number => {_VIEWPORT}.getCurrentImageIdIndex() === number", arg=number)
 
     def overlay(self, segment, shape):

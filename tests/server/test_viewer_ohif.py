@@ -78,6 +78,8 @@ def test_an_ultrasound_lesion_is_outlined_corrected_and_saved(page, server, stud
     page.list_studies()
     page.open_for_labels("US_1")
     assert page.tab.locator("#monailabelServerURL").input_value() == f"{server}/"
+    links = {one.inner_text(): one.get_attribute("href") for one in page.tab.locator(".settingsTable a").all()}
+    assert links == {"Info": f"{server}/info/", "Start page": f"{server}/"}
     page.connect()
     page.run_model(LESION)
     seen = page.overlay("lesion", GRAY.shape)

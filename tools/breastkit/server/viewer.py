@@ -89,6 +89,12 @@ CORRECTIONS = (
         "const models = window.breastkit.fitting(info.data.models, this.props.getActiveViewportInfo().displaySet)\n"
         "      .filter(m => info.data.models[m].type === 'segmentation');",
     ),
+    # This server's log is nobody's but the administrator's; its page tells what a user may know.
+    Correction(
+        "*.bundle.*.js",
+        '\'logs/?lines=100\',\n      target: "_blank",\n      rel: "noopener noreferrer"\n    }, "Logs")',
+        '\'\',\n      target: "_blank",\n      rel: "noopener noreferrer"\n    }, "Start page")',
+    ),
     Correction(
         "*.bundle.*.js",
         'isDataReady && /*#__PURE__*/react.createElement("div", {\n      className: "tabs scrollbar",',
