@@ -27,6 +27,19 @@ def test_the_temporary_name_keeps_the_suffixes_and_the_result_is_readable(tmp_pa
     assert stat.S_IMODE((tmp_path / "new" / "x.nii.gz").stat().st_mode) == 0o666 & ~umask
 
 
+def test_a_record_is_on_the_disk_before_its_name_and_the_name_before_the_call_returns(tmp_path, monkeypatch):
+    target, flushed, flush = tmp_path / "record.json", [], os.fsync
+
+    def note(descriptor):
+        what = "names" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "content"
+        flushed.append((what, target.exists()))
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    write_json(target, {})
+    assert flushed == [("content", False), ("names", True)]
+
+
 def test_a_failed_folder_disappears(tmp_path):
     with pytest.raises(RuntimeError), atomic_folder(tmp_path / "out") as temporary:
         (temporary / "part").write_text("half")

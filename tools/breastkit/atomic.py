@@ -114,10 +114,23 @@ def remove_leftovers(folder: str | Path, *, untouched_for: float = 0.0) -> None:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+def flush_names(folder: Path) -> None:
+    """Has the names in a folder written to the disk, where renamed files else follow seconds after their content."""
+    if os.name == "posix":
+        # Some network file systems cannot, and keep names in their own way.
+        with suppress(OSError):
+            _flush(folder)
+
+
 def write_text(path: str | Path, text: str) -> Path:
-    """Writes a text file in one piece and returns its path."""
+    """Writes a text file in one piece and returns its path.
+
+    Records are such files, and the last to be written: once one is there, it and what lies beside it outlast a power
+    failure. Pictures and volumes alone are not worth the wait.
+    """
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+    flush_names(Path(path).parent)
     return Path(path)
 
 

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from breastkit.atomic import atomic_path, make_folder
+from breastkit.atomic import atomic_path, flush_names, make_folder
 from breastkit.dicom.folder_index import FolderIndex, Instance, is_uid
 from breastkit.dicom.read_errors import READ_ERRORS
 from breastkit.errors import BreastkitError
@@ -102,6 +102,7 @@ class StoredFolder:
         try:
             with atomic_path(path) as temporary:
                 temporary.write_bytes(data)
+            flush_names(path.parent)
             return Outcome(sop_class, uid, stored=self.index.add(path))
         except (BreastkitError, OSError):
             # The reason names folders of this machine: for its log, not for a client.
