@@ -13,6 +13,7 @@ from pydicom.uid import EnhancedMRImageStorage, RLELossless
 from tests.bundles.tiny import AFFINE, tiny_study
 from tests.inference.test_mri_chain import box_of
 
+from breastkit.datasets.phantoms.mri import make_mri_phantom
 from breastkit.dicom.write_mr import MrStudy, write_mr_series
 from breastkit.errors import BreastkitError
 from breastkit.inference.mri_chain import run_mri
@@ -158,3 +159,21 @@ def test_a_study_without_a_breast_is_said_to_be_doubtful(tmp_path):
     assert facts["breast_ml"] == 0
     assert "No breast was outlined; check the study." in facts["doubts"]
     assert (tmp_path / "out" / "lesions.csv").read_text().startswith("lesion,score,")
+
+
+@pytest.mark.parametrize("filling", ["dark", "bright"])
+def test_an_implant_is_no_lesion(tmp_path, filling):
+    phantom = make_mri_phantom(9, 1, shape=(128, 128, 48), phases=2, lesions=1, implant=filling, orientation="LPS")
+    study = MrStudy("p1", f"implant {filling}")
+    for number, (name, phase) in enumerate(zip(("pre", "post 1"), phantom.phases, strict=True), start=1):
+        folder = tmp_path / "study" / name
+        write_mr_series(folder, phase, phantom.affine, study, number=number, description=name, start_s=90 * number)
+    run_mri(str(tmp_path / "study"), out=str(tmp_path / "out"))
+    labels, breast = (
+        np.asarray(nibabel.load(tmp_path / f"out/{name}.nii.gz").dataobj) for name in ("lesions", "breast")
+    )
+    implant = phantom.implant > 0
+    assert np.count_nonzero((labels > 0) & implant) < 0.05 * np.count_nonzero(labels)
+    # What it hides is outlined as breast, and the lesion beside it is found.
+    assert (breast[implant] > 0).mean() > 0.8
+    assert (labels[phantom.lesions > 0] == 1).mean() > 0.5

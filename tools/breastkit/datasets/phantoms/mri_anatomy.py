@@ -42,6 +42,8 @@ class Tissue(IntEnum):
     NODE = 11
     NIPPLE = 12
     MARKER = 13
+    IMPLANT = 14
+    SHELL = 15
 
 
 @dataclass

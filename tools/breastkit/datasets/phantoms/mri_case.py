@@ -10,6 +10,7 @@ import numpy as np
 from breastkit.datasets.phantoms import clinical
 from breastkit.datasets.phantoms.mri_anatomy import build_anatomy, draw_body
 from breastkit.datasets.phantoms.mri_fields import Grid
+from breastkit.datasets.phantoms.mri_implants import check_filling, place_implant
 from breastkit.datasets.phantoms.mri_lesions import Lesion, draw_lesion, place_lesions
 from breastkit.datasets.phantoms.mri_signal import acquire, draw_scan
 from breastkit.errors import BreastkitError
@@ -31,6 +32,7 @@ class MriPhantom:
             centre_voxel, and what its signal does (uptake, late_change, rim).
         clinical: one row of the clinical table; see `breastkit.datasets.phantoms.clinical`.
         settings: everything that was drawn: body, scan, orientation, axes the header lies about.
+        implant: 1 in the implant, where there is one.
     """
 
     phases: list[np.ndarray]
@@ -42,6 +44,7 @@ class MriPhantom:
     lesion_table: list[dict[str, Any]]
     clinical: dict[str, Any]
     settings: dict[str, Any] = field(default_factory=dict)
+    implant: np.ndarray | None = None
 
 
 def make_mri_phantom(
@@ -54,6 +57,7 @@ def make_mri_phantom(
     lie: bool = False,
     orientation: str | None = None,
     lesions: int | None = None,
+    implant: str | None = None,
 ) -> MriPhantom:
     """Makes a breast MRI phantom; the same arguments always give the same one.
 
@@ -66,11 +70,13 @@ def make_mri_phantom(
         lie: whether to flip the arrays upside down, front to back, or both, without telling the header.
         orientation: where the axes i, j and k point, for example "LPS"; drawn by default, mostly axial.
         lesions: how many lesions; drawn by default, at times none.
+        implant: "dark" or "bright" puts an implant into one breast; what else is drawn stays as it is.
 
     Raises:
         BreastkitError: if a size or the orientation makes no sense.
     """
     _check(shape, spacing, phases, orientation)
+    check_filling(implant)
     rng = generator(seed, "mri phantom", case)
     count = int(rng.choice(5, p=[0.12, 0.53, 0.2, 0.1, 0.05]))
     count = count if lesions is None else lesions
@@ -83,6 +89,7 @@ def make_mri_phantom(
     grid = _draw_grid(generator(seed, "mri grid", case), body, shape, spacing)
     axes, lied = _draw_axes(generator(seed, "mri axes", case), lie, orientation)
     anatomy = build_anatomy(generator(seed, "mri anatomy", case), body, grid)
+    held = implant and place_implant(generator(seed, "mri implant", case), implant, anatomy, scan, grid)
     labels, texture, placed = place_lesions(generator(seed, "mri lesions", case), drawn, anatomy, grid)
     volumes = acquire(generator(seed, "mri signal", case), scan, anatomy, grid, placed, labels, texture)
     turn = _Turn(grid, axes, lied)
@@ -112,6 +119,7 @@ def make_mri_phantom(
             "body": asdict(body),
             "scan": asdict(scan),
         },
+        implant=None if held is None else turn.array(held.astype(np.uint8)),
     )
 
 

@@ -69,7 +69,7 @@ def place_lesions(
     """
     labels = np.zeros(grid.shape, dtype=np.uint8)
     texture = np.ones(grid.shape, dtype=np.float32)
-    room = anatomy.breast & (anatomy.tissue != Tissue.SKIN) & (anatomy.tissue != Tissue.NIPPLE)
+    room = anatomy.breast & ~np.isin(anatomy.tissue, (Tissue.SKIN, Tissue.NIPPLE, Tissue.IMPLANT, Tissue.SHELL))
     placed = []
     for lesion in lesions:
         centre = _place(rng, lesion, anatomy, room & (labels == 0), grid)

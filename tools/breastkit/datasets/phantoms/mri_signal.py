@@ -146,6 +146,9 @@ def _water_table(scan: Scan, phase: int) -> np.ndarray:
     for tissue in Tissue:
         change = -0.3 if tissue in (Tissue.BLOOD, Tissue.HEART) else 0.15
         name = tissue.name.lower()
+        if name not in scan.water:
+            # Few bodies hold everything; what none of a scan's tissues is has no signal in it.
+            continue
         table[tissue] = scan.water[name] * (1 + scan.rise[name] * _late(scan, phase, change))
     return table
 
