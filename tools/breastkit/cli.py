@@ -186,6 +186,11 @@ COMMANDS = Group(
                     "simulate annotation: Dice against number of labels for every way to choose the next image",
                     "breastkit bench active-learning --data work/busi",
                 ),
+                "prepare": Verb(
+                    "breastkit.bench.prepare:bench_preparation",
+                    "time and memory of preparing a set of dynamic MRI, by number of patients",
+                    "breastkit bench prepare --patients 48",
+                ),
                 "soak": Verb(
                     "breastkit.bench.soak:soak_server",
                     "have many clients use the annotation server for minutes: answers, times, memory",
