@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 from monai.bundle import ConfigParser
-from tests.bundles.tiny import tiny_tissue
+from tests.bundles.tiny import tiny_studies, tiny_tissue
 from tests.training.processes import frozen_network
+
+from breastkit.datasets.duke import prepare_duke
+from breastkit.training import read_model_json
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "bundles" / "breast_mri_tissue_segmentation"
@@ -90,6 +93,36 @@ def test_evaluation_gives_the_figures_of_one_process(data, tmp_path):
     evaluator.run()
     assert evaluator.state.metrics["val_dice"] == pytest.approx(figures["val_dice"], abs=1e-6)
     assert evaluator.state.metrics["val_loss"] == pytest.approx(figures["val_loss"], abs=1e-6)
+
+
+def test_lesion_bundles_train_in_two_processes(tmp_path):
+    """The detector and the segmenter of MRI lesions: both processes end with one network."""
+    tiny_studies(tmp_path / "source", cases=6)
+    prepare_duke(tmp_path / "source", tmp_path / "set", image_size=64, negatives=1.0, workers=1)
+    report = {"_target_": "tests.training.processes.report", "folder": "@output_dir"}
+    report |= {"network": "@network", "average": "@average"}
+    calls = []
+    for name, architecture, size in (("detection", "yolo11n", 64), ("segmentation", "attention_unet", 32)):
+        bundle, out = ROOT / f"bundles/breast_mri_lesion_{name}", tmp_path / name
+        overrides = tmp_path / f"{name}.json"
+        overrides.write_text(json.dumps({"+run": [report]}))
+        files = [bundle / "configs/train.json", bundle / "configs/multi_gpu_train.json", overrides]
+        options = {"architecture": architecture, "image_size": size, "batch_size": 8, "max_epochs": 1, "seed": 3}
+        options |= {"config_file": [str(file) for file in files], "bundle_root": str(bundle), "precision": "f32"}
+        calls.append(options | {"dataset_dir": str(tmp_path / "set"), "output_dir": str(out)})
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command += ["-m", "tests.training.several_runs", json.dumps(calls)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr[-9000:]
+    for call in calls:
+        out = Path(call["output_dir"])
+        assert read_model_json(out)["architecture"] == call["architecture"]
+        assert torch.load(out / "checkpoint.pt", weights_only=True)["iteration"] > 0
+        reports = [torch.load(out / f"report-{rank}.pt", weights_only=True) for rank in (0, 1)]
+        for which in ("network", "average"):
+            for name, tensor in reports[0][which].items():
+                assert torch.equal(reports[1][which][name], tensor), f"{out.name} {which} {name}"
 
 
 def test_without_torchrun_one_sentence(data, tmp_path):
