@@ -179,6 +179,9 @@ def test_what_is_drawn_in_the_segmentation_mode_is_exported_to_the_store(page, s
     places.append(f"{places[0].rpartition('/')[0]}/{image}")
     headers = [requests.get(f"{place}/metadata", headers=JSON).json()[0] for place in places]
     assert headers[0]["00200052"] == headers[1]["00200052"]
+    # It is the label of its series as well, as one that was submitted.
+    saved = requests.get(f"{server}/datastore/label/info?label={image}").json()
+    assert (saved["labels"], saved["voxels"]) == ({"Segment 1": 1}, {"1": int(drawn.sum())})
 
 
 @pytest.mark.parametrize("width", [390, 1280])

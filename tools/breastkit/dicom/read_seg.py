@@ -65,6 +65,33 @@ def is_segmentation(path: str | Path) -> bool:
         raise BreastkitError(f"{path} is damaged and cannot be read; {_EXPORT_AGAIN}.") from error
 
 
+def outlined_series(path: str | Path) -> list[str]:
+    """Returns the identifiers of the series that a segmentation refers to.
+
+    Raises:
+        BreastkitError: if the file is damaged or no segmentation.
+    """
+    path = Path(path)
+    try:
+        return [str(series.SeriesInstanceUID) for series in _dataset(path).get("ReferencedSeriesSequence", [])]
+    except READ_ERRORS as error:
+        raise BreastkitError(f"{path} lacks parts that a segmentation must have; {_EXPORT_AGAIN}.") from error
+
+
+def count_values(path: str | Path) -> int:
+    """Returns how many values the frames of a segmentation have by its header, without decoding them.
+
+    Raises:
+        BreastkitError: if the file is damaged or no segmentation.
+    """
+    path = Path(path)
+    try:
+        dataset = _dataset(path)
+        return int(dataset.Rows) * int(dataset.Columns) * int(dataset.get("NumberOfFrames") or 1)
+    except READ_ERRORS as error:
+        raise BreastkitError(f"{path} lacks parts that a segmentation must have; {_EXPORT_AGAIN}.") from error
+
+
 def read_segmentation(path: str | Path, source: str | Path | Series | SourceImages) -> tuple[ReadSegment, ...]:
     """Reads a segmentation onto the grid of its source.
 

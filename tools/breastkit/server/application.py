@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from breastkit.server.request_limits import BodyLimits, Limits, RateLimits
 from breastkit.server.root_path import UnderPath
 from breastkit.server.sessions import Sessions
 from breastkit.server.start_page import starting
+from breastkit.server.stored_segmentations import keep_as_label
 from breastkit.server.study_images import DicomImages, FileImages
 from breastkit.server.trusted_proxy import BehindProxy, TrustedProxy
 from breastkit.server.users import Users
@@ -78,12 +80,13 @@ def build_application(
         server.include_router(router)
     dicom = not isinstance(store.images, FileImages)
     templates = list(server.openapi()["paths"])
+    keep = partial(keep_as_label, store)
     if isinstance(store.images, DicomImages):
-        dicomweb = store_app(store.images.index, store.dicom)
+        dicomweb = store_app(store.images.index, store.dicom, after_storing=keep)
         server.mount("/dicom-web", dicomweb)
         templates += [f"/dicom-web{path}" for path in dicomweb.openapi()["paths"]]
     elif isinstance(store.images, RemoteImages):
-        server.include_router(forwarding(store.images.address))
+        server.include_router(forwarding(store.images.address, after_storing=keep))
     if pages is not None:
         server.mount("/results", StaticFiles(directory=pages, html=True))
     server.include_router(starting(app, dicom=dicom, pages=pages is not None))

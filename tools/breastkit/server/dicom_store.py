@@ -6,7 +6,7 @@ Nothing but identifiers reaches the file system: files are found in the index, n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -31,8 +31,9 @@ from breastkit.dicom.retrieve import (
 )
 from breastkit.dicom.stored_folder import NOT_UNDERSTOOD, Outcome, StoredFolder
 from breastkit.errors import BreastkitError
+from breastkit.server.access import USER
 from breastkit.server.media_types import Accepted, accepted_by, fits, should_decompress
-from breastkit.server.multipart_related import PartsWriter, parameters_of, split_parts
+from breastkit.server.multipart_related import PartsWriter, dicom_objects_in
 
 _JSON = "application/dicom+json"
 _DICOM = "application/dicom"
@@ -40,6 +41,8 @@ _LONGEST_VALUE = 256
 _MOST_FILTERS = 32
 _THUMBNAIL = 256
 
+# Takes a stored object and who stored it; returns what is to be said of it, mostly nothing.
+AfterStoring = Callable[[bytes, str], str]
 Uid = Annotated[str, InPath(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=64)]
 FrameNumbers = Annotated[str, InPath(pattern=r"^[0-9]{1,6}(,[0-9]{1,6})*$", max_length=4096)]
 FrameNumber = Annotated[int, InPath(ge=1, le=999_999)]
@@ -68,20 +71,27 @@ def dicom_store_app(
     return store_app(index, StoredFolder(stored, index), largest_upload=largest_upload)
 
 
-def store_app(index: FolderIndex, stored: StoredFolder, *, largest_upload: int = 256 * 2**20) -> FastAPI:
+def store_app(
+    index: FolderIndex,
+    stored: StoredFolder,
+    *,
+    largest_upload: int = 256 * 2**20,
+    after_storing: AfterStoring | None = None,
+) -> FastAPI:
     """Returns the store over an index that others use too, as `dicom_store_app`.
 
     Args:
         index: knows the files.
         stored: takes clients' objects.
         largest_upload: most bytes of one request.
+        after_storing: is given every object that was stored.
     """
     app = FastAPI(title="breastkit DICOMweb store", docs_url=None, redoc_url=None)
     app.state.index = index
     app.include_router(_searching(index))
     app.include_router(_retrieving(index))
     app.include_router(_looking(index))
-    app.include_router(_storing(stored, largest_upload))
+    app.include_router(_storing(stored, largest_upload, after_storing))
     for error, status in ((UnreadableError, 404), (NotDecodableError, 406), (BreastkitError, 400)):
         app.add_exception_handler(error, _answer_with(status))
     app.add_exception_handler(RequestValidationError, _answer_invalid)
@@ -337,12 +347,12 @@ def _looking(index: FolderIndex) -> APIRouter:
 # Storing (STOW-RS)
 
 
-def _storing(folder: StoredFolder, largest: int) -> APIRouter:
+def _storing(folder: StoredFolder, largest: int, after: AfterStoring | None) -> APIRouter:
     router = APIRouter()
 
     async def answer(request: Request, study: str | None) -> Response:
         body = await _body(request, largest)
-        return await run_in_threadpool(_store, request, folder, body, study)
+        return await run_in_threadpool(_store, request, folder, body, study, after)
 
     @router.post("/studies")
     async def store(request: Request) -> Response:
@@ -370,24 +380,23 @@ async def _body(request: Request, largest: int) -> bytes:
     return bytes(body)
 
 
-def _store(request: Request, folder: StoredFolder, body: bytes, study: str | None) -> Response:
-    header = request.headers.get("content-type", "")
-    kind, parameters = parameters_of(header)
-    if kind == _DICOM:
-        objects = [body]
-    elif kind == "multipart/related" and parameters.get("type", _DICOM) == _DICOM:
-        parts = split_parts(header, body)
-        if not parts or any(kind not in ("", _DICOM) for kind, _ in parts):
-            raise BreastkitError(f"The body holds no parts of {_DICOM}, or others too; send such parts alone.")
-        objects = [data for _, data in parts]
-    else:
+def _store(
+    request: Request, folder: StoredFolder, body: bytes, study: str | None, after: AfterStoring | None
+) -> Response:
+    objects = dicom_objects_in(request.headers.get("content-type", ""), body)
+    if objects is None:
         raise HTTPException(415, f"Objects are stored as multipart/related with parts of {_DICOM}; send them so.")
     outcomes = folder.store(objects, study=study)
     failures = [one for one in outcomes if one.stored is None]
     status = 200 if not failures else 202 if len(failures) < len(outcomes) else 409
     if status == 409 and all(one.reason == NOT_UNDERSTOOD for one in failures):
         status = 400
-    warning = {"Warning": f'299 breastkit "{failures[0].sentence}"'} if failures else None
+    said = [one.sentence for one in failures[:1]]
+    if after is not None:
+        user = str(request.scope.get(USER, ""))
+        taken = [after(data, user) for data, one in zip(objects, outcomes, strict=True) if one.stored]
+        said += [sentence for sentence in taken if sentence]
+    warning = {"Warning": f'299 breastkit "{said[0]}"'} if said else None
     return JSONResponse(_told(request, outcomes, study), status, headers=warning, media_type=_JSON)
 
 

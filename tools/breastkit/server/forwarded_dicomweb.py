@@ -9,6 +9,11 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
+from breastkit.errors import BreastkitError
+from breastkit.server.access import USER
+from breastkit.server.dicom_store import AfterStoring
+from breastkit.server.multipart_related import dicom_objects_in
+
 # Studies, series, instances and what belongs to them: identifiers, frame numbers and the names of the standard alone.
 _PATH = re.compile(
     r"(studies|series|instances)"
@@ -22,12 +27,15 @@ _ANSWERED = ("content-type", "warning")
 _SECONDS = 60.0
 
 
-def forwarding(address: str, *, session: requests.Session | None = None) -> APIRouter:
+def forwarding(
+    address: str, *, session: requests.Session | None = None, after_storing: AfterStoring | None = None
+) -> APIRouter:
     """Returns endpoints that pass DICOMweb requests on.
 
     Args:
         address: of the other server's DICOMweb.
         session: carries credentials, where it asks for them.
+        after_storing: is given every object that the other server took.
     """
     router = APIRouter()
     asking = session or requests.Session()
@@ -39,9 +47,24 @@ def forwarding(address: str, *, session: requests.Session | None = None) -> APIR
         if not _PATH.fullmatch(path) or ".." in path or (request.method == "POST" and not stores):
             raise HTTPException(404, "That is no address of DICOMweb.")
         body = await request.body()
-        return await run_in_threadpool(_ask, asking, address, request, path, body)
+        answer = await run_in_threadpool(_ask, asking, address, request, path, body)
+        if after_storing is not None and request.method == "POST" and answer.status_code == 200:
+            said = await run_in_threadpool(_told_of_stored, request, body, after_storing)
+            if said:
+                answer.headers["Warning"] = f'299 breastkit "{said}"'
+        return answer
 
     return router
+
+
+def _told_of_stored(request: Request, body: bytes, after_storing: AfterStoring) -> str:
+    user = str(request.scope.get(USER, ""))
+    try:
+        objects = dicom_objects_in(request.headers.get("content-type", ""), body) or []
+    except BreastkitError:
+        # The other server took it all the same.
+        return ""
+    return next((said for said in [after_storing(data, user) for data in objects] if said), "")
 
 
 def _ask(session: requests.Session, address: str, request: Request, path: str, body: bytes) -> Response:

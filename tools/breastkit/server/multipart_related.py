@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from breastkit.errors import BreastkitError
 
+_DICOM = "application/dicom"
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,\-./:=? ]{1,70}")
 
 
@@ -32,6 +33,23 @@ def split_parts(content_type: str, body: bytes) -> list[tuple[str, bytes]]:
     if len(pieces) < 3 or not pieces[-1].lstrip(b" \t").startswith(b"--"):
         raise BreastkitError("The body ends before its last boundary; send it again.")
     return [_part(piece) for piece in pieces[1:-1]]
+
+
+def dicom_objects_in(content_type: str, body: bytes) -> list[bytes] | None:
+    """Returns the DICOM objects of a message that stores some, None if its header says that it holds other things.
+
+    Raises:
+        BreastkitError: if there are none, or others too.
+    """
+    kind, parameters = parameters_of(content_type)
+    if kind == _DICOM:
+        return [body]
+    if kind != "multipart/related" or parameters.get("type", _DICOM) != _DICOM:
+        return None
+    parts = split_parts(content_type, body)
+    if not parts or any(kind not in ("", _DICOM) for kind, _ in parts):
+        raise BreastkitError(f"The body holds no parts of {_DICOM}, or others too; send such parts alone.")
+    return [data for _, data in parts]
 
 
 def _part(piece: bytes) -> tuple[str, bytes]:

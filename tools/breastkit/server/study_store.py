@@ -86,7 +86,7 @@ class StudyStore(Datastore):
         image = self.image(image_id)
         grid = self.images.grid_of(image)
         labels = read_labels(sent, grid, name=image_id)
-        names, of_class = _names_and_class(params or {}, labels)
+        names, of_class = names_and_class(params or {}, labels)
         segmentation = self._as_segmentation(image, labels, grid.affine, names, user) if tag == FINAL else None
         saved = self.labels.save(
             image_id,
@@ -290,7 +290,7 @@ class StudyStore(Datastore):
         return self.images.with_segmentation()
 
 
-def _names_and_class(params: Mapping[str, Any], labels: np.ndarray) -> tuple[dict[str, int], str | None]:
+def names_and_class(params: Mapping[str, Any], labels: np.ndarray) -> tuple[dict[str, int], str | None]:
     """Returns numbers by label's name, and the class, from what viewers send with a label.
 
     3D Slicer sends ``label_info``, a list of names and numbers; a class is said outright or by a segment's name.
