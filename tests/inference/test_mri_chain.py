@@ -4,15 +4,19 @@ import json
 import nibabel
 import numpy as np
 import pytest
+import torch
+from monai.data import MetaTensor
 from scipy import ndimage
 from tests.bundles.tiny import AFFINE, tiny_studies, tiny_study
 
 from breastkit.datasets.dce_phases import read_phases
+from breastkit.datasets.phantoms.mri import make_mri_phantom
 from breastkit.errors import BreastkitError
 from breastkit.images import write_nifti
-from breastkit.inference.mri_chain import COLUMNS, SEGMENTER, outline_lesions, run_mri
+from breastkit.inference.mri_chain import BREASTS, COLUMNS, SEGMENTER, open_breasts, outline_lesions, run_mri
 from breastkit.inference.opened_bundle import OpenedBundle
 from breastkit.metrics.segmentation import dice
+from breastkit.transforms import OrientBreastd
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +78,19 @@ def test_candidates_outlined_together_are_those_outlined_alone(study):
     np.testing.assert_array_equal(together[1].mask, alone[1].mask & ~alone[0].mask)
     assert np.count_nonzero(alone[1].mask & mask) > np.count_nonzero(mask) / 3
     assert outline_lesions([], phases, bundle) == []
+
+
+def test_front_and_back_are_what_the_header_says():
+    """The rules that find lying headers would turn this study; the detector does not follow them, so nobody does."""
+    phantom = make_mri_phantom(9, 1, shape=(96, 96, 36), phases=2, orientation="LPS")
+    scan = MetaTensor(torch.from_numpy(phantom.phases[1][:, ::-1].astype(np.float32))[None], affine=phantom.affine)
+    scan.meta["filename_or_obj"] = "x_0001.nii.gz"
+    decisions = []
+    for bundle in (OpenedBundle(BREASTS), open_breasts()):
+        turn = next(step for step in bundle.preprocessing.transforms if isinstance(step, OrientBreastd))
+        decisions.append(turn({"image": scan})["image"].meta["orientation_decision"])
+    assert decisions[0]["rows"]["flipped"]
+    assert "rows" not in decisions[1]
 
 
 def test_what_cannot_be_read_leaves_nothing_behind(study, tmp_path):

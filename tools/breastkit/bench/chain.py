@@ -15,7 +15,7 @@ from breastkit.datasets.dce_phases import DcePhases, mask_slices, read_phases, t
 from breastkit.datasets.dce_series import find_phases
 from breastkit.datasets.phantoms.mri_case import make_mri_phantom
 from breastkit.detection import lesions_in_breast
-from breastkit.inference.mri_chain import BREASTS, SEGMENTER, measure_lesions, outline_breasts, outline_lesions
+from breastkit.inference.mri_chain import SEGMENTER, measure_lesions, open_breasts, outline_breasts, outline_lesions
 from breastkit.inference.mri_detection import LesionDetector
 from breastkit.inference.opened_bundle import OpenedBundle
 from breastkit.metrics.segmentation import bounding_box
@@ -40,7 +40,7 @@ def main() -> str:
 
 def open_networks() -> tuple[OpenedBundle, LesionDetector, OpenedBundle]:
     """Returns the networks of the chain, each run once, so that compiling them is not measured."""
-    networks = OpenedBundle(BREASTS), LesionDetector(), OpenedBundle(SEGMENTER)
+    networks = open_breasts(), LesionDetector(), OpenedBundle(SEGMENTER)
     measure(phantom_study(0, shape=(64, 64, 8)), networks)
     return networks
 

@@ -113,14 +113,26 @@ def run_mri(
     return _write(Path(out), found, phases, breast, lesions)
 
 
+def open_breasts(bundle: str = BREASTS, *, weights: str | Path | None = None) -> OpenedBundle:
+    """Returns the tissue bundle as the chain uses it: it takes the header's word for what is front and what is back.
+
+    The detector does so too, and the rules that find lying headers among files call one in ten honest ones flipped.
+
+    Args:
+        bundle: its name, or the folder it was copied to.
+        weights: a weights file; by default what the bundle ships.
+    """
+    return OpenedBundle(bundle, weights=weights, orientation="off")
+
+
 def outline_breasts(phases: DcePhases, bundle: OpenedBundle | None = None) -> np.ndarray:
     """Returns the breasts of a study on its own grid, as the tissue bundle outlines them after contrast.
 
     Args:
         phases: the study.
-        bundle: the opened tissue bundle, where it is in memory already.
+        bundle: what `open_breasts` gives, where it is in memory already.
     """
-    bundle = bundle or OpenedBundle(BREASTS)
+    bundle = bundle or open_breasts()
     scan = MetaTensor(torch.from_numpy(phases.restore(phases.arrays[1])[None]), affine=torch.from_numpy(phases.affine))
     scan.meta["filename_or_obj"] = str(phases.paths[1])
     # The first step reads a file; the study is in memory already.

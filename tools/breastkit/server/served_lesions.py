@@ -10,7 +10,7 @@ import numpy as np
 
 from breastkit.datasets.dce_phases import DcePhases, read_phases
 from breastkit.datasets.dce_series import StudyPhases
-from breastkit.inference.mri_chain import BREASTS, SEGMENTER, outline_breasts, outline_lesions
+from breastkit.inference.mri_chain import BREASTS, SEGMENTER, open_breasts, outline_breasts, outline_lesions
 from breastkit.inference.mri_detection import BUNDLE as DETECTOR
 from breastkit.inference.mri_detection import LesionDetector
 from breastkit.inference.opened_bundle import OpenedBundle
@@ -87,7 +87,7 @@ class LesionChain(StudyModel):
         return (
             OpenedBundle(str(self.folder), weights=segmenter),
             LesionDetector(detector),
-            OpenedBundle(str(self._breasts), weights=breasts),
+            open_breasts(str(self._breasts), weights=breasts),
         )
 
     def find(self, phases: DcePhases) -> Prediction:
