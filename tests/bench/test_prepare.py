@@ -14,7 +14,7 @@ def test_patients_of_a_few_phantoms_are_prepared_and_watched(tmp_path):
     # Every slice that is not empty is kept.
     assert done.patients == 4
     assert 48 <= done.slices <= 64
-    assert done.cpu_s > 0
+    assert 0.5 < done.cpu_s < 600
     # A Python process with numpy holds tens of MiB, and this one no GiB.
     assert 20 < done.peak_mib < 4096
 

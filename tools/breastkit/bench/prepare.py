@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -11,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ from breastkit.seeding import generator
 SET_PATIENTS, SET_SLICES = 251, 49_236
 SCAN = (448, 448, 196)
 _DISTINCT = 2
-_EVERY_S = 0.1
+_EVERY_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -127,50 +126,61 @@ def prepare(folder: Path, patients: int, *, workers: int | None = None) -> Prepa
     listed.write_text("".join(f"DUKE_{number:03d}\n" for number in range(1, patients + 1)), encoding="utf-8")
     words = ["data", "prepare", "duke", str(folder / "set"), str(out), f"--cases={listed}", "--negatives=1"]
     words += [] if workers is None else [f"--workers={workers}"]
-    before, start = _children_cpu_s(), time.perf_counter()
+    start = time.perf_counter()
     # A session of its own tells its processes from all others.
     command = [sys.executable, "-m", "breastkit.cli", *words]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
-        with _peak_memory(process.pid) as peak:
+        with _watched(process.pid) as used:
             status = process.wait()
     finally:
         process.terminate()
+    seconds = time.perf_counter() - start
     if status:
         raise BreastkitError(f"'breastkit {' '.join(words[:3])}' ended with {status}; see above.")
     cases = read_cases(out, check=False)
     slices = sum(len(part) for part in (cases.training, cases.validation, cases.test))
-    seconds = time.perf_counter() - start
-    return Preparation(patients, slices, seconds, _children_cpu_s() - before, peak[0])
+    return Preparation(patients, slices, seconds, sum(used.cpu_s.values()), used.peak_mib)
+
+
+@dataclass
+class _Used:
+    """What processes used so far: the most memory at once, and by process its seconds of processor time."""
+
+    peak_mib: float = 0.0
+    cpu_s: dict[int, float] = field(default_factory=dict)
 
 
 @contextmanager
-def _peak_memory(session: int) -> Iterator[list[float]]:
-    """Yields a list whose only value is the largest memory so far, in MiB, of the processes of a session."""
-    peak, ended = [0.0], threading.Event()
+def _watched(session: int) -> Iterator[_Used]:
+    """Yields what the processes of a session use, as long as the block runs; looked at twice a second."""
+    used, ended = _Used(), threading.Event()
 
     def watch() -> None:
         while not ended.wait(_EVERY_S):
-            peak[0] = max(peak[0], sum(_memory_mib(pid) for pid in _processes_of(session)))
+            now = _processes_of(session)
+            used.cpu_s |= now
+            used.peak_mib = max(used.peak_mib, sum(map(_memory_mib, now)))
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
-        yield peak
+        yield used
     finally:
         ended.set()
         watcher.join()
 
 
-def _processes_of(session: int) -> list[int]:
-    found = []
+def _processes_of(session: int) -> dict[int, float]:
+    """Returns the processes of a session with their seconds of processor time."""
+    found = {}
     for path in Path("/proc").glob("[0-9]*"):
         try:
             fields = (path / "stat").read_text(encoding="utf-8").rpartition(") ")[2].split()
         except OSError:
             continue
         if int(fields[3]) == session:
-            found.append(int(path.name))
+            found[int(path.name)] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     return found
 
 
@@ -181,11 +191,6 @@ def _memory_mib(pid: int) -> float:
     except OSError:
         return 0.0
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:")), 0.0)
-
-
-def _children_cpu_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def _told(quarter: Preparation, whole: Preparation, workers: int) -> str:
