@@ -93,8 +93,8 @@ def test_marking_nothing_is_no_way_out(detection, pixels):
     config.read_config(str(NETWORKS.with_name("train.json")))
     config["detection"] = detection
     loss = config.get_parsed_content("loss")
-    truth = torch.zeros(1, 1, 128, 128)
-    truth.view(-1)[:pixels] = 1
+    truth = torch.zeros(3, 1, 128, 128)
+    truth[:2].view(2, -1)[:, :pixels] = 1
     surely = torch.full_like(truth, -12.0)
     assert loss(surely, truth) - loss(torch.where(truth > 0, 12.0, surely), truth) > 0.9
 
