@@ -29,7 +29,7 @@ from breastkit.inference.mri_features import (
     KINETICS,
     PLACE,
     SHAPE,
-    air_level,
+    around_breasts,
     kinetic_features,
     place_features,
     shape_features,
@@ -228,7 +228,7 @@ def _write(folder: Path, found: StudyPhases, phases: DcePhases, breast: np.ndarr
         "lesions": len(lesions),
     }
     write_json(folder / "study.json", facts)
-    _draw(folder / "overlay.png", phases, breast, labels)
+    _draw(folder / "overlay.png", phases, breast, labels, [lesion.score for lesion in lesions])
     return folder / "lesions.csv"
 
 
@@ -242,14 +242,14 @@ def measure_lesions(lesions: Sequence[Lesion], phases: DcePhases, breast: np.nda
         phases: the study.
         breast: the breasts on its own grid.
     """
-    tissue, air = phases.axial(breast), air_level(phases.arrays[0])
+    around = around_breasts(phases.axial(breast), phases.arrays[0])
     rows = []
     for number, lesion in enumerate(lesions, start=1):
         mask = phases.axial(lesion.mask)
         box = bounding_box(mask)
         measured = {
             **shape_features(mask[box], spacing=phases.spacing),
-            **place_features(mask, tissue, phases.arrays[0], spacing=phases.spacing, air=air),
+            **place_features(mask, around, spacing=phases.spacing),
             **kinetic_features(mask[box], [phase[box] for phase in phases.arrays]),
         }
         bounds = phases.own_box(tuple(edge for part in box for edge in (part.start, part.stop - 1)))
@@ -258,12 +258,13 @@ def measure_lesions(lesions: Sequence[Lesion], phases: DcePhases, breast: np.nda
     return rows
 
 
-def _draw(path: Path, phases: DcePhases, breast: np.ndarray, labels: np.ndarray) -> None:
-    masks = {"breast": breast, **{str(n): labels == n for n in range(1, int(labels.max()) + 1)}, "any": labels > 0}
+def _draw(path: Path, phases: DcePhases, breast: np.ndarray, labels: np.ndarray, scores: Sequence[float]) -> None:
+    titles = {str(number): f"lesion {number}, score {score:.2f}" for number, score in enumerate(scores, start=1)}
+    titles = titles or {"breast": "no lesion found"}
+    masks = {"breast": breast, **{str(n): labels == n for n in range(1, len(scores) + 1)}, "any": labels > 0}
     view = AxialView(phases.restore(phases.arrays[1]), phases.affine, masks)
-    numbers = [name for name in masks if name not in ("breast", "any")] or ["breast"]
-    tiles = [view.picture(view.largest(name), [("breast", PREDICTION), ("any", LESION)]) for name in numbers]
-    write_png(path, grid([tiles], tile=400, column_titles=[f"lesion {name}" for name in numbers if name.isdigit()]))
+    tiles = [view.picture(view.largest(name), [("breast", PREDICTION), ("any", LESION)]) for name in titles]
+    write_png(path, grid([tiles], tile=400, column_titles=list(titles.values())))
 
 
 def _tell(found: StudyPhases) -> None:

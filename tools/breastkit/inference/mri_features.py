@@ -47,37 +47,49 @@ def shape_features(mask: np.ndarray, *, spacing: Sequence[float]) -> dict[str, f
     }
 
 
-def air_level(scan: np.ndarray) -> float:
-    """Returns the signal under which a voxel of a scan is air; every other voxel along each axis tells as much."""
-    return float(threshold_otsu(np.asarray(scan)[::2, ::2, ::2]) / 2)
+def around_breasts(breast: np.ndarray, scan: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns where there is air in front of the breasts and beside them, and where the chest wall is behind them.
+
+    Both arrays are axial views [slice, row, column] whose rows run to the back. What follows a breast's last row in a
+    column is behind it: bright voxels there are chest wall. Elsewhere, no farther back than the breasts of the slice
+    reach, dark ones are air.
+
+    Args:
+        breast: mask of the breasts.
+        scan: before contrast.
+    """
+    tissue, scan = np.asarray(breast) > 0, np.asarray(scan)
+    dark = scan < threshold_otsu(scan[::2, ::2, ::2]) / 2
+    behind = tissue.any(axis=1, keepdims=True) & ~_or_farther_back(tissue)
+    beside = _or_farther_back(tissue.any(axis=2, keepdims=True))
+    return dark & ~tissue & ~behind & beside, ~dark & behind
+
+
+def _or_farther_back(mask: np.ndarray) -> np.ndarray:
+    """Returns where a mask is set in this row or in one behind it."""
+    return np.logical_or.accumulate(mask[:, ::-1], axis=1)[:, ::-1]
 
 
 def place_features(
-    mask: np.ndarray, breast: np.ndarray, scan: np.ndarray, *, spacing: Sequence[float], air: float
+    mask: np.ndarray, around: tuple[np.ndarray, np.ndarray], *, spacing: Sequence[float]
 ) -> dict[str, float | None]:
-    """Returns the shortest distances from a lesion to the air in front of the breast and to what lies behind it.
+    """Returns the shortest distances from a lesion to the air around the breasts and to the chest wall behind them.
 
-    What is not breast is air where the scan is dark, else the chest wall. None where there is no breast or none of it.
-    Distances are measured in a box around the lesion, which grows until nothing nearer can lie outside.
+    Distances are measured in a box around the lesion, which grows until nothing nearer can lie outside. None stands for
+    what there is nowhere.
 
     Args:
-        mask: of the lesion.
-        breast: of the breasts, on the same grid.
-        scan: before contrast, on the same grid.
+        mask: of the lesion, not empty.
+        around: see `around_breasts`.
         spacing: edge lengths of a voxel in millimetres along the axes.
-        air: signal under which a voxel is dark, see `air_level`.
     """
-    found: dict[str, float | None] = dict.fromkeys(PLACE)
-    if not np.any(breast) or not np.any(mask):
-        return found
     box, reach = bounding_box(mask), _REACH_MM
     while True:
         window = _grown(box, reach, spacing, np.shape(mask))
         lesion = np.asarray(mask)[window] > 0
-        outside = ~lesion & (np.asarray(breast)[window] == 0)
-        dark = np.asarray(scan)[window] < air
         far = distance_transform_edt(~lesion, sampling=spacing)
-        for name, there in zip(PLACE, (outside & dark, outside & ~dark), strict=True):
+        found: dict[str, float | None] = {}
+        for name, there in zip(PLACE, (place[window] & ~lesion for place in around), strict=True):
             found[name] = float(far[there].min()) if there.any() else None
         everything = lesion.shape == np.shape(mask)
         if everything or all(distance is not None and distance <= reach for distance in found.values()):
