@@ -43,6 +43,14 @@ def command(words, port, *, log):
         process.wait(60)
 
 
+def wait_for_line(line, log):
+    """Waits until a command has written a line, which may be a moment after its server answers."""
+    end = time.monotonic() + _PATIENCE
+    while line + "\n" not in log.read_text():
+        assert time.monotonic() < end, log.read_text()
+        time.sleep(0.05)
+
+
 def _wait_for(address, process, log):
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import requests
-from tests.apps.server_process import ROOT, command, free_port
+from tests.apps.server_process import ROOT, command, free_port, wait_for_line
 
 from breastkit.cli import main
 from breastkit.images import write_png
@@ -28,7 +28,7 @@ def test_breastkit_serve(studies, tmp_path):
     port, log = free_port(), tmp_path / "log"
     with command(["breastkit", "serve", "--studies", str(studies), "--port", str(port)], port, log=log) as address:
         check(address)
-    assert f"Ready: http://127.0.0.1:{port}/\n" in log.read_text()
+        wait_for_line(f"Ready: {address}/", log)
 
 
 def test_the_stock_command_with_our_server(studies, tmp_path):
