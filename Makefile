@@ -6,8 +6,9 @@ SHELL := /bin/bash
 READY := .venv/.ready
 PY := .venv/bin/python
 BREASTKIT := .venv/bin/breastkit
-# Tests run side by side: threads within each would only compete for the cores.
-PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n 2
+# Tests run side by side: threads within each would only compete for the cores. Those of one file stay together and in
+# order, because many share a server and what is stored there; the order of the files is that of tests/conftest.py.
+PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 SERVE ?= 1
 export PYTHON TORCH_INDEX
 # Nothing is written into the home folder, and MLflow does not tell its makers that it was used.
