@@ -1,6 +1,7 @@
 """Commands that serve, in a process of their own."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -13,12 +14,26 @@ import requests
 
 ROOT = Path(__file__).parents[2]
 _PATIENCE = 240
+# Below those that the system gives to whoever asks for any, and to this machine's own side of a connection.
+_PORTS = range(20_000, 32_000)
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Returns a port that is still free when the server that is told of it listens, seconds or minutes later.
+
+    Tests that run beside these in other processes draw from other ports.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    own = _PORTS[worker :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))]
+    # Not by the seed that tests set, which would draw the same one again.
+    for port in random.SystemRandom().sample(own, 100):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise AssertionError("no port is free")
 
 
 @contextmanager
@@ -39,8 +54,8 @@ def command(words, port, *, log):
         _wait_for(address, process, log)
         yield address
     finally:
-        os.kill(process.pid, signal.SIGINT)
-        process.wait(60)
+        process.send_signal(signal.SIGINT)
+        process.wait(_PATIENCE)
 
 
 def wait_for_line(line, log):

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import time
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from tests.apps.server_process import free_port
 
 _PLUGINS = [Path(folder, "libOrthancDicomWeb.so") for folder in ("/usr/share/orthanc/plugins", "/usr/lib/orthanc")]
 _PATIENCE = 180
@@ -27,7 +27,7 @@ def orthanc_process(folder):
     if program is None or plugin is None:
         pytest.skip("no Orthanc with DICOMweb here; 'apt-get install orthanc orthanc-dicomweb' brings it")
     folder.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
+    port = free_port()
     settings = {
         "StorageDirectory": str(folder / "storage"),
         "IndexDirectory": str(folder / "storage"),
@@ -56,12 +56,6 @@ def upload(address, files):
         assert answer.status_code == 200, answer.text
 
 
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def _wait_for(address, process, log):
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
@@ -69,7 +63,7 @@ def _wait_for(address, process, log):
         try:
             if requests.get(address, timeout=10).status_code == 200:
                 return
-        except requests.ConnectionError:
+        except requests.RequestException:
             pass
         time.sleep(0.1)
     raise AssertionError(log.read_text())

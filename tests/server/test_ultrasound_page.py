@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from tests.apps.server_process import free_port
 from tests.inference.ultrasound_weights import classifier_weights, segmenter_weights
 
 from breastkit.dicom.write_us import write_us_dicom
@@ -24,12 +25,6 @@ from breastkit.server.ultrasound_page import read_upload, serve_ultrasound_page,
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PATIENCE = 90_000
 GRAY = np.random.default_rng(0).integers(0, 256, (60, 100), dtype=np.uint8)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from pathlib import Path
 import mlflow
 import pytest
 from monai.bundle import run
+from tests.apps.server_process import free_port
 from tests.bundles.tiny import tiny_tissue
 
 from breastkit.errors import BreastkitError
@@ -143,18 +144,17 @@ def test_plain_folders_are_refused_with_the_remedy(tmp_path, place):
 
 
 def test_a_silent_server_is_one_sentence(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{free.getsockname()[1]}"
-    with pytest.raises(BreastkitError, match=f"The MLflow server {address} does not answer"):
-        MlflowRun(tmp_path, tracking_uri=address, experiment_name="x")
+    with socket.socket() as silent:
+        # Taken, so that nobody else answers there, and nobody listens.
+        silent.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(BreastkitError, match=f"The MLflow server {address} does not answer"):
+            MlflowRun(tmp_path, tracking_uri=address, experiment_name="x")
 
 
 @pytest.mark.slow
 def test_a_server_by_its_address(data, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     store = [
         "--backend-store-uri",
         f"sqlite:///{tmp_path / 'server.db'}",
@@ -177,9 +177,11 @@ def test_a_server_by_its_address(data, tmp_path):
     server = subprocess.Popen(command, cwd=tmp_path)
     address = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(120):
+        end = time.monotonic() + 300
+        while time.monotonic() < end:
+            assert server.poll() is None
             try:
-                urllib.request.urlopen(f"{address}/health", timeout=1).close()
+                urllib.request.urlopen(f"{address}/health", timeout=30).close()
                 break
             except OSError:
                 time.sleep(1)
