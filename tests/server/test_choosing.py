@@ -15,7 +15,7 @@ from breastkit.datasets.phantoms.us import make_us_phantom
 from breastkit.images import write_nifti, write_png
 from breastkit.server.monailabel_fixes import prepare
 from breastkit.server.scored_images import ScoredImages
-from breastkit.server.scoring import Scoring
+from breastkit.server.scoring import Method, Scoring
 
 prepare()
 from monailabel.client import MONAILabelClient  # noqa: E402
@@ -76,8 +76,9 @@ def until_done(address):
 
 
 def until_scored(scores):
+    """Waits until every image has its score and the thread that scores them has ended."""
     deadline = time.monotonic() + PATIENCE
-    while scores.waiting():
+    while scores.waiting() or scores._scoring.is_alive():
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
@@ -137,6 +138,9 @@ def test_scores_of_the_weights_before_serve_until_there_are_as_many_of_the_new(s
     monkeypatch.setattr(scores.model, "version_of_weights", lambda: "promoted")
     assert again.known().keys() == before.keys()
     assert len(again.waiting()) == 5
+    # As when they are promoted while the last image is scored.
+    again.forget_other_weights()
+    assert again.known().keys() == before.keys()
     again.score_all()
     assert again.known().keys() == before.keys()
     monkeypatch.setattr(scores.model, "version_of_weights", lambda: weights)
@@ -199,6 +203,14 @@ def test_a_scoring_that_waits_for_its_turn_is_stopped(server, monkeypatch):
         holder.join()
     assert requests.get(f"{address}/scoring/").json()["status"] == "STOPPED"
     assert requests.get(f"{address}/scoring/?check_if_running=true").status_code == 404
+
+
+def test_a_scoring_that_is_stopped_before_it_has_begun_is_no_longer_said_to_run(server, monkeypatch):
+    scoring = server[1].scoring
+    begin = scoring._next
+    monkeypatch.setattr(scoring, "_next", lambda: begin() if scoring._stopping.wait(PATIENCE) else None)
+    assert scoring.start(Method.DICE)["status"] == "RUNNING"
+    assert scoring.stop()["status"] == "STOPPED"
 
 
 def test_methods_that_are_none_are_refused(server):

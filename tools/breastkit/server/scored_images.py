@@ -144,7 +144,9 @@ class ScoredImages:
 
     def waiting(self) -> list[StudyImage]:
         """Returns the images that were not looked at with the weights in use."""
-        weights = self.model.version_of_weights()
+        return self._waiting_for(self.model.version_of_weights())
+
+    def _waiting_for(self, weights: str) -> list[StudyImage]:
         with self._database() as database:
             done = {row[0] for row in database.execute("SELECT image FROM scores WHERE weights = ?", (weights,))}
         able = self.read_by_model()
@@ -175,6 +177,9 @@ class ScoredImages:
     def forget_other_weights(self) -> None:
         """Removes the scores of weights that are not in use, once every image is scored with those that are."""
         weights = self.model.version_of_weights()
+        # Others may have been promoted while the last images were scored.
+        if self._waiting_for(weights):
+            return
         with self._database() as database:
             database.execute("DELETE FROM scores WHERE weights != ?", (weights,))
 

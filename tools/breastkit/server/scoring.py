@@ -78,7 +78,8 @@ class Scoring:
                 self._say("RUNNING", self._waiting[0], "Scoring", 0.0)
                 self._thread = threading.Thread(target=self._run_all, daemon=True)
                 self._thread.start()
-        return self.state()
+            # Before the thread may go on: who starts something is told that it runs.
+            return self.state()
 
     def stop(self) -> dict[str, Any]:
         """Stops what runs and what waits, and returns the state."""
@@ -110,8 +111,15 @@ class Scoring:
             self._finish(method, status, says)
 
     def _next(self) -> Method | None:
+        """Returns what this thread is to run; None where it has told its end, or was stopped between two methods."""
         with self._changing:
-            return self._waiting.pop(0) if self._waiting else None
+            if self._thread is not threading.current_thread():
+                return None
+            if self._waiting:
+                return self._waiting.pop(0)
+            self._thread = None
+            self._say("STOPPED", self._state["method"], "Stopped.", self._state["progress"])
+            return None
 
     def _finish(self, method: Method, status: str, says: str) -> None:
         """Tells how a method ended, unless another one follows: who waits for the end waits for all."""
