@@ -12,6 +12,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,7 @@ IMPORTED = (
     "breastkit.training",
     "breastkit.transforms",
 )
+_A_MOMENT = 0.02
 
 
 class PreloadedRuns:
@@ -38,18 +40,16 @@ class PreloadedRuns:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self.program = subprocess.Popen(command, env=environment, cwd=folder, **pipes)
 
-    def start(self, words: Sequence[str], log: Path, *, killed_at: tuple[str, int] | None = None) -> int:
-        """Starts a run and returns its process group.
+    def start(self, words: Sequence[str], log: Path, *, killed_at: tuple[str, int | None] | None = None) -> None:
+        """Starts a run.
 
         Args:
             words: what follows ``monai.bundle run``.
             log: the file for what it says.
-            killed_at: the name of a file and a number: when it is about to be renamed into place for the so-manieth
-                time, the whole process group is killed.
+            killed_at: as `kill_at_rename` takes it: when the whole process group is killed.
         """
         self.program.stdin.write(json.dumps({"words": list(words), "log": str(log), "killed_at": killed_at}) + "\n")
         self.program.stdin.flush()
-        return int(self.program.stdout.readline())
 
     def end(self) -> int:
         """Waits for the run and returns its exit code, negative when a signal ended it."""
@@ -61,8 +61,12 @@ class PreloadedRuns:
         self.program.communicate()
 
 
-def kill_at_rename(name: str, number: int) -> None:
-    """Has this process's group killed right before it renames a file to this name for the so-manieth time."""
+def kill_at_rename(name: str, number: int | None) -> None:
+    """Has this process's group killed right before it renames a file to this name for the so-manieth time.
+
+    Without a number it is killed a moment after the first time, wherever it is then: by a thread of its own, because a
+    process that watches it from outside may be late when the machine is busy.
+    """
     seen = []
 
     def watch(event: str, arguments: tuple) -> None:
@@ -70,6 +74,8 @@ def kill_at_rename(name: str, number: int) -> None:
             seen.append(arguments)
             if len(seen) == number:
                 os.killpg(0, signal.SIGKILL)
+            if number is None and len(seen) == 1:
+                threading.Timer(_A_MOMENT, os.killpg, (0, signal.SIGKILL)).start()
 
     sys.addaudithook(watch)
 
@@ -91,8 +97,6 @@ def serve() -> None:
             sys.argv = ["monai.bundle", "run", *call["words"]]
             runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
             return
-        sys.stdout.write(f"{child}\n")
-        sys.stdout.flush()
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         sys.stdout.write(f"{code}\n")
         sys.stdout.flush()
