@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -20,10 +21,11 @@ from tests.inference.ultrasound_weights import classifier_weights, segmenter_wei
 from breastkit.dicom.write_us import write_us_dicom
 from breastkit.errors import BreastkitError
 from breastkit.images import write_png
+from breastkit.server import ultrasound_page
 from breastkit.server.ultrasound_page import read_upload, serve_ultrasound_page, weights_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PATIENCE = 90_000
+PATIENCE = 180_000
 GRAY = np.random.default_rng(0).integers(0, 256, (60, 100), dtype=np.uint8)
 
 
@@ -54,7 +56,7 @@ def served(tmp_path_factory):
             time.sleep(0.5)
     yield address, folder / "tmp"
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=240)
     assert process.returncode == 0, said
     assert "nothing was kept" in said
     assert not list((folder / "tmp").glob("breastkit-page-*"))
@@ -101,10 +103,11 @@ def png(tmp_path):
 
 
 def upload(tab, path):
-    """Uploads a file and waits for what is said of it, not of the one before."""
+    """Uploads a file and waits for what is said of it, not of the one before, and for its pictures."""
     tab.evaluate("document.querySelectorAll('#results *').forEach(part => part.setAttribute('data-before', ''))")
     tab.set_input_files("input[type=file]", str(path))
     tab.locator(":is(.bk-reading, .bk-problem):not([data-before])").first.wait_for()
+    tab.wait_for_function("[...document.querySelectorAll('.bk-reading img')].every(image => image.complete)")
 
 
 def compare_with(tab, name):
@@ -269,6 +272,20 @@ def test_it_listens_to_this_machine_alone(served):
     listening = {line.split()[1] for line in lines if line.split()[3] == "0A"}
     addresses = {entry.split(":")[0] for entry in listening if int(entry.split(":")[1], 16) == port}
     assert addresses == {"0100007F"}
+
+
+def test_ended_in_the_moment_it_is_shown_it_leaves_nothing(tmp_path, monkeypatch):
+    classifier = classifier_weights(tmp_path / "fusion", (0.2, 0.8), variant="fusion", threshold=0.55)
+    normal = classifier_weights(tmp_path / "aware", (0.25, 0.45, 0.3), variant="mask_aware", threshold=0.35)
+    weights = {"segmenter": segmenter_weights(tmp_path / "all", everything=True), "classifier": classifier}
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(ultrasound_page, "start_page", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.signal(signal.SIGTERM, lambda *_: pytest.fail("a service manager would have killed it"))
+    try:
+        serve_ultrasound_page(port=free_port(), **weights, normal_classifier=normal, backend="torch")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not list(tmp_path.glob("breastkit-page-*"))
 
 
 def test_a_port_in_use_is_a_sentence_before_anything_is_loaded():

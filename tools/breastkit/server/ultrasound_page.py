@@ -146,14 +146,16 @@ def serve_ultrasound_page(
     models = Models(segmenter=segmenter, classifier=classifier, normal_classifier=normal_classifier, backend=backend)
     _log.info("Loading the networks.")
     models.reader(next(iter(models.segmenters)), next(iter(models.classifiers))).warm_up()
+    # A service manager ends it like a user does, so that uploads are removed then too: from before the page answers.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with private_uploads():
         page = build_page(models)
-        start_page(page, host=host, port=port)
-        _log.info("Open http://%s:%d/ in a browser; Ctrl-C ends.", host, port)
-        if host != "127.0.0.1":
-            _log.warning("Whoever reaches this machine can use the page; there is no password.")
         try:
-            _wait_for_the_end()
+            start_page(page, host=host, port=port)
+            _log.info("Open http://%s:%d/ in a browser; Ctrl-C ends.", host, port)
+            if host != "127.0.0.1":
+                _log.warning("Whoever reaches this machine can use the page; there is no password.")
+            threading.Event().wait()
         except KeyboardInterrupt:
             _log.info("No longer shown; nothing was kept.")
         finally:
@@ -375,9 +377,3 @@ def _theme() -> Any:
     return _gradio().themes.Default(
         font=["system-ui", "Segoe UI", "Roboto", "Arial", "sans-serif"], font_mono=["ui-monospace", "monospace"]
     )
-
-
-def _wait_for_the_end() -> None:
-    # A service manager ends it like a user does, so that uploads are removed then too.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    threading.Event().wait()
