@@ -1,15 +1,20 @@
 """OHIF in headless Chromium, as someone with mouse and keyboard uses it, and what is to be seen there."""
 
 import shutil
+import time
 from contextlib import contextmanager
 
 import cv2
 import numpy as np
 import pytest
 
+from breastkit.metrics.segmentation import dice
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # Two busy cores and WebGL in software.
 PATIENCE = 180_000
+# Seconds until labels are drawn.
+_DRAWN_WITHIN = 60
 _ARGUMENTS = [
     "--no-sandbox", "--disable-dev-shm-usage", "--use-gl=angle", "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist",
@@ -54,7 +59,10 @@ class OhifPage:
         self.tab.goto(f"{self.address}/ohif/")
         rows = self.tab.locator("tr[data-cy^='studyRow']")
         rows.first.wait_for()
-        cells = [row.locator("td td").all_inner_texts() for row in rows.all()]
+        # In one go: the list may be drawn anew between two questions.
+        cells = rows.evaluate_all(
+            "rows => rows.map(row => [...row.querySelectorAll('td td')].map(one => one.innerText))"
+        )
         return {next(text.strip() for text in row if text.strip()): row for row in cells}
 
     def open_for_labels(self, patient):
@@ -168,13 +176,23 @@ class OhifPage:
         self.tab.evaluate(f"number => {_VIEWPORT}.setImageIdIndex(number)", number)
         self.tab.wait_for_function(f"number => {_VIEWPORT}.getCurrentImageIdIndex() === number", arg=number)
 
-    def overlay(self, segment, shape):
+    def overlay(self, segment, labels, *, fit=0.97):
         """Returns which pixels of the image are seen in a segment's colour, [row, column], from a screenshot.
+
+        The browser draws labels some time after they are there, so screenshots are taken until one shows the labels; if
+        none does, the last one is returned, for the test to judge.
 
         Args:
             segment: name of the segment.
-            shape: rows and columns of the image.
+            labels: those of the slice that is shown, [row, column].
+            fit: the Dice of the two that is to be passed; edges are seen half.
         """
+        end = time.monotonic() + _DRAWN_WITHIN
+        while dice(seen := self._seen(segment, labels.shape), labels > 0) <= fit and time.monotonic() < end:
+            self.tab.wait_for_timeout(200)
+        return seen
+
+    def _seen(self, segment, shape):
         colour = self.tab.evaluate(
             f"""name => {{
                 const segments = Object.values(cornerstoneTools.segmentation.state.getSegmentation('1').segments);
@@ -224,6 +242,6 @@ _LABELS = """() => {
 # Whether a model's answer has arrived in the labels.
 _SOMETHING_IS_OUTLINED = """() => {
     const found = window.cornerstoneTools.segmentation.state.getSegmentation('1');
-    return found && found.representationData.Labelmap.imageIds.some(
-        id => cornerstone.cache.getImage(id).voxelManager.getScalarData().some(Boolean));
+    const images = (found?.representationData?.Labelmap?.imageIds || []).map(id => cornerstone.cache.getImage(id));
+    return images.some(one => one?.voxelManager?.getScalarData()?.some(Boolean));
 }"""

@@ -10,7 +10,7 @@ import pytest
 import requests
 from tests.server.ohif_page import OhifPage, chromium
 from tests.server.served_app import served
-from tests.server.viewed_studies import GRAY, JSON, LESION, MASK, write_picture
+from tests.server.viewed_studies import JSON, LESION, MASK, write_picture
 
 from breastkit.errors import BreastkitError
 from breastkit.metrics.segmentation import dice
@@ -114,7 +114,7 @@ def test_the_viewer_works_behind_the_proxy(server):
         assert page.tab.locator("#monailabelServerURL").input_value() == f"{address}/"
         page.connect()
         page.run_model(LESION)
-        assert dice(page.overlay("lesion", GRAY.shape), MASK) > 0.8
+        assert dice(page.overlay("lesion", page.labels()[0]), MASK) > 0.8
         assert page.submit()["version"] == 1
         assert page.failures == []
         assert set(refused) <= {"/favicon.ico"}
