@@ -213,7 +213,7 @@ def in_a_mount(options, folder, *words):
     command = ["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh", options, str(folder)]
     program = [sys.executable, "-m", "breastkit.cli", *map(str, words)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    result = subprocess.run([*command, *program], env=environment, capture_output=True, text=True, timeout=120)
+    result = subprocess.run([*command, *program], env=environment, capture_output=True, text=True, timeout=300)
     if result.returncode == 99 or "unshare" in result.stderr:
         pytest.skip(f"this machine does not allow a mount of one's own: {result.stderr.strip()}")
     return result
@@ -246,7 +246,7 @@ def test_a_folder_that_is_not_writable(tmp_path):
             pytest.skip("setpriv is not installed, and root may write everywhere")
         command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
     tmp_path.chmod(0o555)
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
     tmp_path.chmod(0o755)
     assert result.returncode == 1, result.stderr
     assert last_line(result.stderr).endswith(

@@ -62,7 +62,7 @@ class Project:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
             stdin=subprocess.DEVNULL,
         )
         self.log, done = (self.notes / "log").read_text().splitlines(), result.stdout + result.stderr

@@ -75,7 +75,7 @@ def run(command, folder):
         "OMP_NUM_THREADS": "1",
     }
     return subprocess.run(
-        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600
+        command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=1500
     )
 
 

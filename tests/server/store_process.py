@@ -26,5 +26,5 @@ def store_process(folder, stored, *, largest_upload=2**20, errors=None):
         yield f"http://127.0.0.1:{int(process.stdout.readline())}"
     finally:
         os.kill(process.pid, signal.SIGTERM)
-        process.wait(30)
+        process.wait(120)
         process.stdout.close()
