@@ -83,6 +83,14 @@ def test_one_class_alone_still_gives_a_rule(tmp_path):
     assert rule["threshold"] == 0.5
 
 
+def test_pictures_all_alike_are_not_all_left_unanswered():
+    for shift in np.linspace(0, 1, 50):
+        opinions = np.random.default_rng(0).normal(0, 1e-7, (40, 3, 2)) + np.array([shift, 0.3])
+        labels = np.arange(40) % 3 == 0
+        rule = choose_rule(opinions, labels.astype(int), CLASSES)
+        assert np.mean(class_probabilities(opinions, rule["temperature"])[1] <= rule["abstain_above"]) >= 0.9
+
+
 def test_a_rule_over_folds_is_chosen_on_all_of_them(tmp_path):
     parts = [told_apart(seed=seed) for seed in (1, 2)]
     for number, part in enumerate(parts):

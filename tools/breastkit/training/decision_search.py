@@ -107,12 +107,13 @@ def choose_rule(
         recall: share of the malignant pictures to be found.
         coverage: share of the pictures to be answered.
     """
-    temperature = fit_temperature(opinions[:, 0], labels)
+    # As it is stored: with another one, uncertainties that hardly differ would all lie above the limit.
+    temperature = round(fit_temperature(opinions[:, 0], labels), 5)
     probabilities, uncertainty = class_probabilities(opinions, temperature)
     malignant = list(classes).index(MALIGNANT)
     point = choose_operating_point(probabilities[:, malignant], labels == malignant, recall=recall)
     return {
-        "temperature": round(temperature, 5),
+        "temperature": temperature,
         "threshold": point.threshold,
         "operating_point": {"class": MALIGNANT, **point._asdict()},
         "abstain_above": float(np.quantile(uncertainty, coverage)),
