@@ -380,7 +380,7 @@ class BundleContract:
         command += ["--bundle_root", str(self.root)]
         command += [word for name, value in options.items() for word in (f"--{name}", str(value))]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        call = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "timeout": 300}
+        call = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "timeout": 600}
         first = subprocess.run(command, **call)
         assert first.returncode == 0, first.stderr[-3000:]
         assert (tmp_path / "run/model.pt").is_file()

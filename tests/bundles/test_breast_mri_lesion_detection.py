@@ -103,7 +103,7 @@ class TestBreastMriLesionDetection(BundleContract):
         }
         environment["MPLCONFIGDIR"] = str(tmp_path / "matplotlib")
         environment.pop("YOLO_CONFIG_DIR", None)
-        done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr[-3000:]
         assert (tmp_path / "out/duke_000_boxes.json").is_file()
         assert list(work.iterdir()) == []

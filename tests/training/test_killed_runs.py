@@ -101,7 +101,7 @@ def test_killed_at_many_moments_it_ends_as_the_unbroken_run(folder, environment,
     assert finished == EPOCHS
 
     command = [sys.executable, "-m", "monai.bundle", "run", *words(folder, out)]
-    last = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=300)
+    last = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, timeout=600)
     assert last.returncode == 0, last.stderr[-3000:]
     assert json.loads((out / "run.json").read_text())["state"] == "finished"
     assert {path.name for path in out.iterdir()} == {path.name for path in whole.iterdir()}

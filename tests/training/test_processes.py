@@ -41,7 +41,7 @@ def train(data, out, *options, processes=1, overrides=None):
     command += ["--config_file", str([str(path) for path in configs])]
     command += ["--bundle_root", str(BUNDLE), "--dataset_dir", str(data), "--output_dir", str(out), *SETTINGS, *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environment, cwd=out.parent, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, env=environment, cwd=out.parent, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-9000:]
     return torch.load(out / "checkpoint.pt", weights_only=True)
 
@@ -129,7 +129,7 @@ def test_without_torchrun_one_sentence(data, tmp_path):
     configs = [str(BUNDLE / "configs" / name) for name in ("train.json", "multi_gpu_train.json")]
     command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", str(configs)]
     command += ["--bundle_root", str(BUNDLE), "--dataset_dir", str(data), "--output_dir", str(tmp_path / "run")]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 1
     assert "multi_gpu_train.json needs torchrun" in done.stderr.strip().splitlines()[-1]
     assert "Traceback" not in done.stderr

@@ -112,7 +112,7 @@ def test_a_failing_threshold_search_is_failed(data, store, tmp_path):
     command += ["--dataset_dir", str(data), "--output_dir", str(tmp_path / "out"), "--max_epochs", "1"]
     command += ["--image_size", "32", "--tracking", str(ROOT / "mlflow/tracking.json")]
     command += ["--tracking_uri", store, "--run_name", "no threshold"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 1
     assert "does not exist; train first" in done.stderr.strip().splitlines()[-1]
     _, (found,) = runs_named(store, "no threshold")
