@@ -111,7 +111,8 @@ def check_pages(folder: str | Path) -> None:
                 _open_page(address)
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(60)
+            # Longer than it takes to stop both servers beside it where they have to be killed.
+            process.wait(300)
             process.stdout.close()
     _log.info(
         "The annotation server answers: %s.", ", ".join([*_PAGES, *(sorted({"mlflow", "ultrasound"} & set(options)))])
