@@ -5,13 +5,14 @@ import torch
 from breastkit.datasets.dce_phases import DcePhases
 from breastkit.detection import bounds_of, detect_lesions
 
-SIDE, SLICES = 64, 40
+SIDE, SLICES = 128, 40
 
 
 class BrightParts:
-    """Finds one box a slice, around what is bright in the subtraction, and remembers which slices it was shown."""
+    """Finds one box a slice, around what is bright in the subtraction, and remembers what it was shown."""
 
     def __call__(self, image):
+        self.size = tuple(image.shape[2:4])
         bright = (image[0, 2] > 0.9).permute(2, 0, 1)
         self.shown = set(torch.nonzero(image[0].flatten(0, 2).amax(0) > 0).flatten().tolist())
         output = torch.zeros(len(bright), 5, 1)
@@ -29,15 +30,15 @@ def phases(request):
     axes = np.meshgrid(np.arange(SLICES), np.arange(SIDE), np.arange(SIDE), indexing="ij")
     pre = np.random.default_rng(0).normal(100, 5, (SLICES, SIDE, SIDE)).astype(np.float32)
     post = pre.copy()
-    for centre in ((10, 20, 40), (30, 44, 20)):
+    for centre in ((10, 50, 80), (30, 84, 60)):
         post[sum((axis - middle) ** 2 for axis, middle in zip(axes, centre, strict=True)) < 16] += 200
     affine = np.diag([*(2.0 * sign for sign in request.param), 1.0])
     return DcePhases([pre, post], affine, (SIDE, SIDE, SLICES), ())
 
 
-def mask_of(phases, first, last):
+def mask_of(phases, first, last, rows=slice(None), columns=slice(None)):
     breast = np.zeros((SLICES, SIDE, SIDE), np.uint8)
-    breast[first : last + 1] = 1
+    breast[first : last + 1, rows, columns] = 1
     return phases.restore(breast)
 
 
@@ -61,3 +62,11 @@ def test_with_one_its_slices_and_what_touches_it(phases):
     assert network.shown == set(range(14))
     assert found == [lesion for lesion in everywhere if 10 in slices_of(lesion, phases)]
     assert detect_lesions(phases, BrightParts(), image_size=SIDE, breast=mask_of(phases, 18, 20)) == []
+
+
+def test_slices_are_cut_to_the_box_around_the_breasts(phases):
+    everywhere, network = detect_lesions(phases, BrightParts(), image_size=SIDE), BrightParts()
+    breast = mask_of(phases, 0, SLICES - 1, slice(46, 84), slice(52, 100))
+    assert detect_lesions(phases, network, image_size=SIDE, breast=breast) == everywhere
+    # Rows 32 to 96, columns 32 to 128: a margin of 12 pixels, and on to the next multiple of 32.
+    assert network.size == (64, 96)

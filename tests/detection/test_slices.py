@@ -2,10 +2,18 @@
 
 import numpy as np
 import pytest
+import torch
 from monai.transforms import Compose
 
 from breastkit.datasets.dce_phases import slice_boxes
-from breastkit.detection import LesionSlices, LoadLesionSliced, PadBoxesd, RandBoxAffined, RandChannelContrastd
+from breastkit.detection import (
+    LesionSlices,
+    LoadLesionSliced,
+    PadBoxesd,
+    RandBoxAffined,
+    RandChannelContrastd,
+    RandWindows,
+)
 from breastkit.errors import BreastkitError
 from breastkit.images import write_png
 
@@ -84,3 +92,40 @@ def test_random_changes_depend_on_seed_epoch_and_slice_alone(item):
 def test_padding_keeps_the_largest_boxes():
     boxes = np.array([[0, 0, 1, 1], [0, 0, 9, 9], [0, 0, 5, 5]], np.float32)
     assert PadBoxesd(rows=2)({"label": boxes})["label"].tolist() == [[0, 0, 9, 9], [0, 0, 5, 5]]
+
+
+def batch_of_squares(side=224):
+    """Slices with a bright box each, but the last, which has none."""
+    images, boxes = torch.zeros(4, 3, side, side), torch.zeros(4, 5, 4)
+    for number, (x0, y0, x1, y1) in enumerate([(0, 0, 20, 30), (190, 100, 220, 140), (80, 200, 120, 224)]):
+        images[number, 2, y0:y1, x0:x1] = 1
+        boxes[number, 0] = torch.tensor([x0, y0, x1, y1])
+    return {"image": images, "label": boxes}
+
+
+def test_windows_keep_their_boxes():
+    batch, sides = batch_of_squares(), set()
+    for seed in range(40):
+        torch.manual_seed(seed)
+        images, boxes = RandWindows()(batch, "cpu")
+        sides.add(images.shape[-1])
+        assert images.shape[2] == images.shape[3]
+        assert boxes.shape == batch["label"].shape
+        assert not boxes[3].any()
+        for image, own in zip(images[:3], boxes[:3], strict=True):
+            truth = slice_boxes(image[2].numpy() > 0.5)
+            assert truth
+            if own.any():
+                assert own[0].tolist() == truth[0]
+                assert not own[1:].any()
+    assert sides == {128, 160, 192, 224}
+
+
+def test_whole_slices_where_windows_are_not_wanted_or_too_large():
+    batch = batch_of_squares()
+    assert RandWindows(whole=1.0)(batch)[0].shape == (4, 3, 224, 224)
+    assert RandWindows((224, 256), whole=0.0)(batch)[0].shape == (4, 3, 224, 224)
+    torch.manual_seed(3)
+    first = RandWindows(whole=0.0)(batch)
+    torch.manual_seed(3)
+    assert all(torch.equal(one, other) for one, other in zip(first, RandWindows(whole=0.0)(batch), strict=True))

@@ -4,7 +4,7 @@ import torch
 from monai.data import MetaTensor
 
 from breastkit.transforms import CropToBoxesd
-from breastkit.transforms.crop_to_box import Region, cut_region, region_around, whole
+from breastkit.transforms.crop_to_box import Region, cut_region, in_steps, region_around, whole
 
 
 def test_a_region_holds_the_box_with_its_margin():
@@ -73,3 +73,10 @@ def test_a_study_without_region_gives_an_empty_mask():
 def test_a_whole_slice_is_a_region():
     picture = np.arange(64, dtype=np.uint8).reshape(8, 8)
     assert np.array_equal(cut_region(picture, whole(8), 8), picture)
+
+
+@pytest.mark.parametrize(
+    ("first", "end", "expected"), [(33, 63, (32, 64)), (31, 65, (0, 96)), (-5, 10, (0, 32)), (190, 300, (160, 200))]
+)
+def test_a_part_reaches_to_the_next_steps(first, end, expected):
+    assert in_steps(first, end, 200, 32) == slice(*expected)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from breastkit.datasets.dce_phases import DcePhases, mask_slices, read_phases, to_axial
+from breastkit.datasets.dce_phases import BOUNDS, DcePhases, mask_slices, read_phases, to_axial
 from breastkit.datasets.dce_series import find_phases
 from breastkit.datasets.phantoms.mri_case import make_mri_phantom
 from breastkit.detection import lesions_in_breast
@@ -23,6 +23,8 @@ from breastkit.metrics.segmentation import bounding_box
 SHAPE = (224, 224, 80)
 CASES = 2
 _MOST = 4
+# From this overlap on two candidates are the same.
+_AGAIN = 0.5
 
 
 def main() -> str:
@@ -57,9 +59,10 @@ def measure(phases: DcePhases, networks: tuple[OpenedBundle, LesionDetector, Ope
     """Runs the chain on a study.
 
     Returns:
-        ``seconds`` of each step, of the detector both on all slices and on those of the breasts; ``slices``, the share
-        of slices that hold breast; ``breast`` and ``body``, what share of a slice the boxes around them take; ``same``,
-        whether both ways to detect found the same; ``lesions``, how many were outlined.
+        ``seconds`` of each step, of the detector both on whole slices and in the box of the breasts; ``slices``, the
+        share of slices that hold breast; ``breast`` and ``body``, what share of a slice the boxes around them take;
+        ``candidates`` in the breasts on whole slices, and how many of them the box shows ``again``; ``lesions``, how
+        many were outlined.
     """
     bundle, detector, segmenter = networks
     seconds: dict[str, float] = {}
@@ -71,19 +74,27 @@ def measure(phases: DcePhases, networks: tuple[OpenedBundle, LesionDetector, Ope
         return result
 
     breast = timed("breasts", outline_breasts, phases, bundle)
-    everywhere = timed("boxes on all slices", detector, phases)
-    found = timed("boxes on slices of the breasts", detector, phases, breast=breast)
+    everywhere = timed("boxes on whole slices", detector, phases)
+    found = timed("boxes around the breasts", detector, phases, breast=breast)
     lesions = timed("outlines", outline_lesions, found[:_MOST], phases, segmenter)
     timed("measuring", measure_lesions, lesions, phases, breast)
-    inside = phases.axial(breast)
+    inside, candidates = phases.axial(breast), lesions_in_breast(everywhere, breast)
     return {
         "seconds": seconds,
         "slices": float(inside.any(axis=(1, 2)).mean()),
         "breast": _share_of_slice(inside),
         "body": _share_of_slice(phases.arrays[1] > np.percentile(phases.arrays[1], 99) / 20),
-        "same": found == lesions_in_breast(everywhere, breast),
+        "candidates": len(candidates),
+        "again": sum(any(_shared(lesion, other) >= _AGAIN for other in found) for lesion in candidates),
         "lesions": len(lesions),
     }
+
+
+def _shared(first: Mapping[str, Any], second: Mapping[str, Any]) -> float:
+    """Returns the overlap of two lesions' bounds, of what both take together."""
+    low, high = (np.array([[lesion[name] for name in BOUNDS[end::2]] for lesion in (first, second)]) for end in (0, 1))
+    both = np.prod(np.maximum(high.min(0) - low.max(0) + 1, 0))
+    return float(both / (np.prod(high - low + 1, axis=1).sum() - both))
 
 
 def _share_of_slice(mask: np.ndarray, *, side: int = 256, multiple: int = 32) -> float:
@@ -101,8 +112,8 @@ def told(figures: dict[str, Any]) -> str:
     times = ", ".join(f"{name} {seconds:.1f}" for name, seconds in figures["seconds"].items())
     return (
         f"{times}; breasts lie on {figures['slices']:.0%} of the slices, in a box of {figures['breast']:.0%} of each "
-        f"(body {figures['body']:.0%}); {'the same' if figures['same'] else 'other'} candidates in the breasts either "
-        f"way; {figures['lesions']} lesions outlined"
+        f"(body {figures['body']:.0%}), which shows {figures['again']} of {figures['candidates']} candidates again; "
+        f"{figures['lesions']} lesions outlined"
     )
 
 

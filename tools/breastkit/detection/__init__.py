@@ -5,7 +5,14 @@ from breastkit.detection.boxes import overlap, pick_boxes
 from breastkit.detection.candidates import Candidate, LinkBoxesd, find_candidates, link_boxes
 from breastkit.detection.find_lesions import bounds_of, detect_lesions, lesions_in_breast, lesions_on_grid, write_boxes
 from breastkit.detection.score_search import ScoreSearch
-from breastkit.detection.slices import LesionSlices, LoadLesionSliced, PadBoxesd, RandBoxAffined, RandChannelContrastd
+from breastkit.detection.slices import (
+    LesionSlices,
+    LoadLesionSliced,
+    PadBoxesd,
+    RandBoxAffined,
+    RandChannelContrastd,
+    RandWindows,
+)
 from breastkit.detection.yolo import StartWeights, YoloDetector, YoloLoss, start_from
 
 __all__ = [
@@ -17,6 +24,7 @@ __all__ = [
     "PadBoxesd",
     "RandBoxAffined",
     "RandChannelContrastd",
+    "RandWindows",
     "ScoreSearch",
     "StartWeights",
     "YoloDetector",

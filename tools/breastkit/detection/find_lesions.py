@@ -10,13 +10,17 @@ import numpy as np
 import torch
 
 from breastkit.atomic import write_json
-from breastkit.datasets.dce_phases import BOUNDS, DEFAULT_CHANNELS, AxialBox, DcePhases, lesion_slices, to_axial
+from breastkit.datasets.dce_phases import BOUNDS, DEFAULT_CHANNELS, AxialBox, DcePhases, lesion_slices, mask_slices
 from breastkit.detection.candidates import Candidate, find_candidates
+from breastkit.metrics.segmentation import bounding_box
+from breastkit.transforms.crop_to_box import in_steps
 from breastkit.transforms.letterbox import Letterbox
 
 Lesion = dict[str, Any]
-# So far beyond the breasts slices are looked at, in slices and millimetres: a mask may end too early.
-_BEYOND, _BEYOND_MM = 3, 5.0
+# So far beyond the breasts is looked at, in slices and millimetres and in pixels: a mask may end too early.
+_BEYOND, _BEYOND_MM, _BEYOND_PIXELS = 3, 5.0, 12
+# Sides of what the detector looks at are multiples of this.
+_STEP = 32
 
 
 def detect_lesions(
@@ -38,24 +42,31 @@ def detect_lesions(
         channels: what it was trained on; see `breastkit.datasets.dce_phases.channel_volume`.
         score: candidates of lower scores are left out.
         most: at most so many.
-        breast: a mask on the study's own grid. Where it holds something only its slices are looked at, and candidates
-            that do not touch it are left out.
+        breast: a mask on the study's own grid. Where it holds something only the box around it is looked at, and
+            candidates that do not touch it are left out.
     """
-    # Slices are left out, but none is cut: the network's attention spans a slice, and in slices cut to the breasts
-    # lesions get lower scores.
-    slices = None if breast is None or not np.any(breast) else _slices_near(breast, phases)
-    squares, box = lesion_slices(phases, image_size, channels, only=slices)
-    image = torch.from_numpy(squares).permute(3, 1, 2, 0)[None].float() / 255
+    slices, rows, columns = _near(breast, phases, image_size)
+    squares, box = lesion_slices(phases, image_size, channels, only=range(*slices.indices(len(phases.arrays[0]))))
+    image = torch.from_numpy(squares[:, rows, columns]).permute(3, 1, 2, 0)[None].float() / 255
     with torch.no_grad():
         output = predict(image)[0].permute(2, 0, 1).float().cpu().numpy()
+    # The middles of boxes, across and down.
+    output = output + np.array([columns.start or 0, rows.start or 0, 0, 0, 0], np.float32)[:, None]
     found = lesions_on_grid(find_candidates(output, score=score), box, phases)
     return (found if breast is None else lesions_in_breast(found, breast))[:most]
 
 
-def _slices_near(breast: np.ndarray, phases: DcePhases) -> range:
-    inside = np.flatnonzero(to_axial(np.asarray(breast) > 0, phases.affine).any(axis=(1, 2)))
+def _near(breast: np.ndarray | None, phases: DcePhases, image_size: int) -> tuple[slice, slice, slice]:
+    """Returns slices of a study, rows and columns of their squares: around the breasts, all where none is known."""
+    inside = np.zeros(0) if breast is None else mask_slices(phases.axial(np.asarray(breast) > 0), image_size)
+    if not inside.any():
+        return slice(None), slice(None), slice(None)
+    slices, rows, columns = bounding_box(inside)
     beyond = max(_BEYOND, round(_BEYOND_MM / phases.spacing[0]))
-    return range(max(0, int(inside[0]) - beyond), min(len(phases.arrays[0]), int(inside[-1]) + beyond + 1))
+    across = (
+        in_steps(part.start - _BEYOND_PIXELS, part.stop + _BEYOND_PIXELS, image_size, _STEP) for part in (rows, columns)
+    )
+    return slice(max(0, slices.start - beyond), slices.stop + beyond), *across
 
 
 def lesions_in_breast(lesions: Sequence[Mapping[str, Any]], breast: np.ndarray) -> list[Lesion]:

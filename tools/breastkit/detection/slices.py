@@ -188,6 +188,50 @@ class PadBoxesd(Transform):
         return {**data, self.boxes: torch.from_numpy(padded)}
 
 
+class RandWindows:
+    """Makes a trainer's batch of slices, half of the time cut to windows of one side, each at a place of its own.
+
+    The network's attention spans what it is shown, and the chain shows it the box around the breasts alone. Where a
+    slice has boxes one of them lies in its window. What is drawn depends on torch's seed.
+
+    Args:
+        sides: of the windows, squares; such as are not smaller than the slices are left out.
+        whole: how often slices stay whole.
+    """
+
+    def __init__(self, sides: Sequence[int] = (128, 160, 192), *, whole: float = 0.5) -> None:
+        self.sides, self.whole = tuple(int(side) for side in sides), float(whole)
+
+    def __call__(
+        self, batch: Mapping[str, Any], device: str | torch.device | None = None, non_blocking: bool = False, **_: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns images and boxes on a device."""
+        images, boxes = batch["image"], batch["label"]
+        sides = [side for side in self.sides if side < images.shape[-1]]
+        if sides and float(torch.rand(())) >= self.whole:
+            side = sides[int(torch.randint(len(sides), ()))]
+            cut = [_window(image, own, side) for image, own in zip(images, boxes, strict=True)]
+            images, boxes = (torch.stack(parts) for parts in zip(*cut, strict=True))
+        return images.to(device, non_blocking=non_blocking), boxes.to(device, non_blocking=non_blocking)
+
+
+def _window(image: torch.Tensor, boxes: torch.Tensor, side: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns a window at a random place, and the boxes in it, as many rows as before."""
+    latest = image.shape[-1] - side
+    lowest, highest = torch.zeros(2), torch.full((2,), float(latest))
+    there = torch.nonzero(boxes[:, 2] > boxes[:, 0]).flatten()
+    if len(there):
+        one = boxes[there[int(torch.randint(len(there), ()))]]
+        middle = (one[:2] + one[2:]) / 2
+        lowest, highest = (middle - side + 1).clamp(0, latest), middle.clamp(0, latest)
+    left, top = (lowest + torch.rand(2) * (highest - lowest)).round().long().tolist()
+    moved = boxes - boxes.new_tensor([left, top, left, top])
+    inside = moved.clamp(0, side)
+    areas = [(each[:, 2:] - each[:, :2]).prod(1) for each in (inside, moved)]
+    inside[areas[0] <= _VISIBLE * areas[1]] = 0
+    return image[:, top : top + side, left : left + side], inside
+
+
 class LesionSlices(Dataset):
     """The slices of a case list: ``image``, ``label`` (boxes), ``case`` (a number) and ``slice``.
 

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 _HOMES = {
+    "AroundBody": "around_body",
     "AxialView": "axial_view",
     "Backend": "backends",
     "ClassOpinions": "class_opinions",

@@ -32,9 +32,9 @@ _LOGGER = get_logger(__name__)
 
 # More pixels than this at once gain nothing on a CPU and cost memory: 512x512 slices go one by one, 256x256 by fours.
 _CPU_PIXELS = 512 * 512
-_MODELS_ON_DISK = 16
-# The models of five folds and a bundle's own, so that none is compiled anew for every image.
-_MODELS_IN_MEMORY = 6
+_MODELS_ON_DISK = 32
+# All networks that a server of six bundles and their folds goes back and forth between, some at a few sizes.
+_MODELS_IN_MEMORY = 12
 
 
 class Backend(StrEnum):

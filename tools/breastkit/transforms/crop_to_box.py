@@ -1,4 +1,4 @@
-"""Slices cut down to squares around boxes, all of one size for the network, and back."""
+"""Slices cut down to what matters: to squares around boxes, all of one size for the network, and back."""
 
 from __future__ import annotations
 
@@ -55,6 +55,18 @@ def region_around(
 def whole(size: int) -> Region:
     """Returns the region that is a whole picture."""
     return Region(0, 0, size)
+
+
+def in_steps(first: int, end: int, length: int, step: int) -> slice:
+    """Returns the part of a side from the last step before a place to the first one after another.
+
+    Args:
+        first: where the part begins at the latest.
+        end: where it ends at the earliest, not included.
+        length: of the side.
+        step: both ends lie on its multiples, or at the side's own.
+    """
+    return slice(max(0, first) // step * step, min(length, -(-end // step) * step))
 
 
 def cut_region(picture: np.ndarray, region: Region, size: int, *, mask: bool = False) -> np.ndarray:

@@ -1,0 +1,58 @@
+import pytest
+import torch
+from monai.inferers import SimpleInferer
+from torch import nn
+
+from breastkit.inference import AroundBody, Predictor
+
+
+class Seen(nn.Module):
+    """A network that answers what it is shown, and remembers the size of it."""
+
+    def forward(self, image):
+        self.size = tuple(image.shape[-2:])
+        return image[:, :1] * 2 - 1
+
+
+@pytest.fixture
+def scan():
+    """Air with noise, and in it a body that is smaller in the second half of the slices."""
+    image = torch.rand(1, 1, 160, 128, 10, generator=torch.Generator().manual_seed(0)) * 0.01
+    image[:, :, 50:110, 40:60] += 1
+    image[:, :, 60:100, 45:50, 5:] += 0.2
+    return image
+
+
+def test_the_network_sees_the_box_around_the_body(scan):
+    network = Seen()
+    logits = AroundBody(Predictor(backend="torch"))(scan, network)
+    assert network.size == (128 - 32, 96 - 32)
+    assert logits.shape == scan.shape
+    assert torch.equal(logits[:, :, 32:128, 32:96], scan[:, :, 32:128, 32:96] * 2 - 1)
+    outside = torch.ones_like(scan, dtype=torch.bool)
+    outside[:, :, 32:128, 32:96] = False
+    assert (torch.sigmoid(logits[outside]) == 0).all()
+
+
+def test_single_images_too(scan):
+    network = Seen()
+    assert AroundBody(SimpleInferer(), step=16)(scan[..., 0], network).shape == (1, 1, 160, 128)
+    assert network.size == (128 - 32, 80 - 32)
+
+
+def test_a_bright_speck_is_no_body(scan):
+    scan[:, :, 2, 120, 3] = 5
+    AroundBody(Predictor(backend="torch"))(scan, network := Seen())
+    assert network.size == (96, 64)
+
+
+@pytest.mark.parametrize("make", [torch.zeros, torch.rand])
+def test_where_no_body_stands_out_all_is_looked_at(make):
+    image = make(2, 1, 96, 64)
+    assert torch.equal(AroundBody(SimpleInferer())(image, network := Seen()), image * 2 - 1)
+    assert network.size == (96, 64)
+
+
+def test_a_step_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="step must be 1 or more"):
+        AroundBody(SimpleInferer(), step=0)
