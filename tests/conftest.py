@@ -1,10 +1,17 @@
 """What holds for all tests."""
 
 import signal
+import sys
+
+from absl import logging as absl_logging
 
 # A shell that starts a job in the background makes it ignore Ctrl-C, and so would every process the tests start: those
 # that end by it would never end.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Whoever configures logging anew, as uvicorn does, closes what absl writes to, unless that is stderr; to absl that is
+# the file pytest had in its place when absl was imported, and without it pytest cannot go on.
+absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 
 def pytest_collection_modifyitems(items):
