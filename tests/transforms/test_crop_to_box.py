@@ -79,4 +79,4 @@ def test_a_whole_slice_is_a_region():
     ("first", "end", "expected"), [(33, 63, (32, 64)), (31, 65, (0, 96)), (-5, 10, (0, 32)), (190, 300, (160, 200))]
 )
 def test_a_part_reaches_to_the_next_steps(first, end, expected):
-    assert in_steps(first, end, 200, 32) == slice(*expected)
+    assert in_steps(first, end, 200) == slice(*expected)

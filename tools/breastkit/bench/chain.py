@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from breastkit.datasets.dce_phases import BOUNDS, DcePhases, mask_slices, read_phases, to_axial
+from breastkit.datasets.dce_phases import BOUNDS, DcePhases, read_phases, to_axial
 from breastkit.datasets.dce_series import find_phases
 from breastkit.datasets.phantoms.mri_case import make_mri_phantom
-from breastkit.detection import lesions_in_breast
+from breastkit.detection import lesions_in_breast, part_around
+from breastkit.inference.around_body import body_box
 from breastkit.inference.mri_chain import SEGMENTER, measure_lesions, open_breasts, outline_breasts, outline_lesions
 from breastkit.inference.mri_detection import LesionDetector
 from breastkit.inference.opened_bundle import OpenedBundle
-from breastkit.metrics.segmentation import bounding_box
+from breastkit.transforms.letterbox_slices import letterbox_images
 
 SHAPE = (224, 224, 80)
 CASES = 2
@@ -60,9 +62,9 @@ def measure(phases: DcePhases, networks: tuple[OpenedBundle, LesionDetector, Ope
 
     Returns:
         ``seconds`` of each step, of the detector both on whole slices and in the box of the breasts; ``slices``, the
-        share of slices that hold breast; ``breast`` and ``body``, what share of a slice the boxes around them take;
-        ``candidates`` in the breasts on whole slices, and how many of them the box shows ``again``; ``lesions``, how
-        many were outlined.
+        share of slices it is shown there; ``breast`` and ``body``, what share of a slice detector and tissue network
+        are shown; ``candidates`` in the breasts on whole slices, and how many of them the box shows ``again``;
+        ``lesions``, how many were outlined.
     """
     bundle, detector, segmenter = networks
     seconds: dict[str, float] = {}
@@ -78,12 +80,15 @@ def measure(phases: DcePhases, networks: tuple[OpenedBundle, LesionDetector, Ope
     found = timed("boxes around the breasts", detector, phases, breast=breast)
     lesions = timed("outlines", outline_lesions, found[:_MOST], phases, segmenter)
     timed("measuring", measure_lesions, lesions, phases, breast)
-    inside, candidates = phases.axial(breast), lesions_in_breast(everywhere, breast)
+    size, candidates = int(detector.facts["image_size"]), lesions_in_breast(everywhere, breast)
+    slices, *around = part_around(breast, phases, size)
+    squares, _ = letterbox_images(phases.arrays[1], int(bundle.facts["image_size"]))
+    body = body_box(torch.from_numpy(squares).permute(1, 2, 0)[None, None])
     return {
         "seconds": seconds,
-        "slices": float(inside.any(axis=(1, 2)).mean()),
-        "breast": _share_of_slice(inside),
-        "body": _share_of_slice(phases.arrays[1] > np.percentile(phases.arrays[1], 99) / 20),
+        "slices": (slices.stop - slices.start) / len(squares),
+        "breast": _area(*around) / size**2,
+        "body": _area(*body) / squares[0].size,
         "candidates": len(candidates),
         "again": sum(any(_shared(lesion, other) >= _AGAIN for other in found) for lesion in candidates),
         "lesions": len(lesions),
@@ -97,23 +102,17 @@ def _shared(first: Mapping[str, Any], second: Mapping[str, Any]) -> float:
     return float(both / (np.prod(high - low + 1, axis=1).sum() - both))
 
 
-def _share_of_slice(mask: np.ndarray, *, side: int = 256, multiple: int = 32) -> float:
-    """Returns the share of a network's square that the box around a mask takes, in steps that the network allows."""
-    squares = mask_slices(mask, side)
-    if not squares.any():
-        return 0.0
-    _, rows, columns = bounding_box(squares > 0)
-    steps = [-(-part.stop // multiple) - part.start // multiple for part in (rows, columns)]
-    return steps[0] * steps[1] * (multiple / side) ** 2
+def _area(rows: slice, columns: slice) -> int:
+    return (rows.stop - rows.start) * (columns.stop - columns.start)
 
 
 def told(figures: dict[str, Any]) -> str:
     """Returns what was measured of a study as a line."""
     times = ", ".join(f"{name} {seconds:.1f}" for name, seconds in figures["seconds"].items())
     return (
-        f"{times}; breasts lie on {figures['slices']:.0%} of the slices, in a box of {figures['breast']:.0%} of each "
-        f"(body {figures['body']:.0%}), which shows {figures['again']} of {figures['candidates']} candidates again; "
-        f"{figures['lesions']} lesions outlined"
+        f"{times}; the network of the breasts sees {figures['body']:.0%} of a slice, the detector "
+        f"{figures['slices']:.0%} of the slices and {figures['breast']:.0%} of each, which shows {figures['again']} of "
+        f"{figures['candidates']} candidates again; {figures['lesions']} lesions outlined"
     )
 
 

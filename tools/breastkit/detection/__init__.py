@@ -3,7 +3,14 @@
 from breastkit.detection.average_precision import AveragePrecision, average_precision, match_boxes
 from breastkit.detection.boxes import overlap, pick_boxes
 from breastkit.detection.candidates import Candidate, LinkBoxesd, find_candidates, link_boxes
-from breastkit.detection.find_lesions import bounds_of, detect_lesions, lesions_in_breast, lesions_on_grid, write_boxes
+from breastkit.detection.find_lesions import (
+    bounds_of,
+    detect_lesions,
+    lesions_in_breast,
+    lesions_on_grid,
+    part_around,
+    write_boxes,
+)
 from breastkit.detection.score_search import ScoreSearch
 from breastkit.detection.slices import (
     LesionSlices,
@@ -38,6 +45,7 @@ __all__ = [
     "link_boxes",
     "match_boxes",
     "overlap",
+    "part_around",
     "pick_boxes",
     "start_from",
     "write_boxes",

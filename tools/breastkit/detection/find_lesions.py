@@ -19,8 +19,6 @@ from breastkit.transforms.letterbox import Letterbox
 Lesion = dict[str, Any]
 # So far beyond the breasts is looked at, in slices and millimetres and in pixels: a mask may end too early.
 _BEYOND, _BEYOND_MM, _BEYOND_PIXELS = 3, 5.0, 12
-# Sides of what the detector looks at are multiples of this.
-_STEP = 32
 
 
 def detect_lesions(
@@ -45,28 +43,33 @@ def detect_lesions(
         breast: a mask on the study's own grid. Where it holds something only the box around it is looked at, and
             candidates that do not touch it are left out.
     """
-    slices, rows, columns = _near(breast, phases, image_size)
-    squares, box = lesion_slices(phases, image_size, channels, only=range(*slices.indices(len(phases.arrays[0]))))
+    slices, rows, columns = part_around(breast, phases, image_size)
+    squares, box = lesion_slices(phases, image_size, channels, only=range(slices.start, slices.stop))
     image = torch.from_numpy(squares[:, rows, columns]).permute(3, 1, 2, 0)[None].float() / 255
     with torch.no_grad():
         output = predict(image)[0].permute(2, 0, 1).float().cpu().numpy()
     # The middles of boxes, across and down.
-    output = output + np.array([columns.start or 0, rows.start or 0, 0, 0, 0], np.float32)[:, None]
+    output = output + np.array([columns.start, rows.start, 0, 0, 0], np.float32)[:, None]
     found = lesions_on_grid(find_candidates(output, score=score), box, phases)
     return (found if breast is None else lesions_in_breast(found, breast))[:most]
 
 
-def _near(breast: np.ndarray | None, phases: DcePhases, image_size: int) -> tuple[slice, slice, slice]:
-    """Returns slices of a study, rows and columns of their squares: around the breasts, all where none is known."""
+def part_around(breast: np.ndarray | None, phases: DcePhases, image_size: int) -> tuple[slice, slice, slice]:
+    """Returns the part of a study that the detector looks at: slices, and rows and columns of their squares.
+
+    Args:
+        breast: a mask on the study's own grid; where there is none, or it is empty, the part is the whole.
+        phases: the study.
+        image_size: side of the squares.
+    """
+    count = len(phases.arrays[0])
     inside = np.zeros(0) if breast is None else mask_slices(phases.axial(np.asarray(breast) > 0), image_size)
     if not inside.any():
-        return slice(None), slice(None), slice(None)
-    slices, rows, columns = bounding_box(inside)
+        return slice(0, count), slice(0, image_size), slice(0, image_size)
+    slices, *across = bounding_box(inside)
     beyond = max(_BEYOND, round(_BEYOND_MM / phases.spacing[0]))
-    across = (
-        in_steps(part.start - _BEYOND_PIXELS, part.stop + _BEYOND_PIXELS, image_size, _STEP) for part in (rows, columns)
-    )
-    return slice(max(0, slices.start - beyond), slices.stop + beyond), *across
+    rows, columns = (in_steps(part.start - _BEYOND_PIXELS, part.stop + _BEYOND_PIXELS, image_size) for part in across)
+    return slice(max(0, slices.start - beyond), min(count, slices.stop + beyond)), rows, columns
 
 
 def lesions_in_breast(lesions: Sequence[Mapping[str, Any]], breast: np.ndarray) -> list[Lesion]:

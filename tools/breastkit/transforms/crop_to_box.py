@@ -17,6 +17,8 @@ from monai.utils import TraceKeys, convert_to_tensor
 Box = Sequence[float]
 # Pixels; a lesion of a few still gets surroundings to be told from.
 _SMALLEST = 32
+# Sides that networks take are multiples of this, and few enough for what was converted for one study to fit the next.
+_STEP = 32
 
 
 class Region(NamedTuple):
@@ -57,16 +59,15 @@ def whole(size: int) -> Region:
     return Region(0, 0, size)
 
 
-def in_steps(first: int, end: int, length: int, step: int) -> slice:
-    """Returns the part of a side from the last step before a place to the first one after another.
+def in_steps(first: int, end: int, length: int) -> slice:
+    """Returns the part of a side that a network takes: its ends are multiples of 32, or those of the side.
 
     Args:
         first: where the part begins at the latest.
         end: where it ends at the earliest, not included.
         length: of the side.
-        step: both ends lie on its multiples, or at the side's own.
     """
-    return slice(max(0, first) // step * step, min(length, -(-end // step) * step))
+    return slice(max(0, first) // _STEP * _STEP, min(length, -(-end // _STEP) * _STEP))
 
 
 def cut_region(picture: np.ndarray, region: Region, size: int, *, mask: bool = False) -> np.ndarray:
