@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from monai.data import MetaTensor, decollate_batch, list_data_collate
 from monai.transforms import Compose, Invertd
@@ -90,6 +90,7 @@ def test_padding_is_symmetric_and_upright():
 
 
 @settings(max_examples=40, deadline=None)
+@example(columns=19, rows=39, size=50)
 @given(st.integers(2, 70), st.integers(2, 70), st.sampled_from([16, 32, 50]))
 def test_the_inverse_brings_blocks_back(columns, rows, size):
     box = Letterbox(rows, columns, size)
@@ -101,7 +102,10 @@ def test_the_inverse_brings_blocks_back(columns, rows, size):
         back = unletterbox(squares, box, nearest=nearest)
         assert back.shape == mask.shape
         if max(rows, columns) <= size:
-            np.testing.assert_array_equal(back > 0.5, mask > 0.5)
+            # Drawn larger, a corner of the block may come back as nearly a half; nothing else is in doubt.
+            differs = (back > 0.5) != (mask > 0.5)
+            assert differs.sum(axis=(1, 2)).max() <= (0 if nearest else 1)
+            assert (np.abs(back[differs] - 0.5) < 0.05).all()
 
 
 def test_invertd_returns_probabilities_to_the_grid():
