@@ -20,7 +20,7 @@ help:
 	@echo "make demo      make phantom studies, run the pipelines on them, serve them to annotate"
 	@echo "make serve     serve the demo's studies and results on http://127.0.0.1:8000 again"
 	@echo "make test      the tests (under 20 minutes on two cores)"
-	@echo "make test-all  the tests with the slow ones and those that need an accelerator"
+	@echo "make test-all  the tests with the slow ones, those that need an accelerator, and new random examples"
 	@echo "make lint      style, import directions, what configs may name"
 	@echo "make bench     benchmarks, as ratios within one run"
 	@echo "make soak      20 clients on the annotation server for five minutes: no error, no growing memory"
@@ -35,7 +35,7 @@ test: $(READY)
 	$(PYTEST)
 
 test-all: $(READY)
-	$(PYTEST) -m ""
+	$(PYTEST) -m "" --hypothesis-profile default
 
 lint: $(READY)
 	$(PY) -m ruff check .

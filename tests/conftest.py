@@ -4,6 +4,7 @@ import signal
 import sys
 
 from absl import logging as absl_logging
+from hypothesis import settings
 
 # A shell that starts a job in the background makes it ignore Ctrl-C, and so would every process the tests start: those
 # that end by it would never end.
@@ -12,6 +13,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Whoever configures logging anew, as uvicorn does, closes what absl writes to, unless that is stderr; to absl that is
 # the file pytest had in its place when absl was imported, and without it pytest cannot go on.
 absl_logging.get_absl_handler().python_handler.stream = sys.__stderr__
+
+# `make test` draws the same examples every time, so that it fails for what was changed; `make test-all` draws new ones.
+settings.register_profile("same", derandomize=True)
+settings.load_profile("same")
 
 
 def pytest_collection_modifyitems(items):

@@ -17,7 +17,8 @@ from breastkit.training import read_model_json
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "bundles" / "breast_mri_tissue_segmentation"
-SETTINGS = ("--image_size", "32", "--batch_size", "8", "--precision", "f32", "--seed", "3")
+SETTINGS = ("--batch_size", "8", "--precision", "f32", "--seed", "3")
+SMALL = ("--image_size", "32")
 
 
 @pytest.fixture(scope="module")
@@ -27,11 +28,11 @@ def data(tmp_path_factory):
     return folder
 
 
-def train(data, out, *options, processes=1, overrides=None):
+def train(data, out, *options, processes=1, overrides=None, bundle=BUNDLE):
     """Runs the train command and returns its checkpoint; several processes by torchrun."""
-    configs = [BUNDLE / "configs/train.json"]
+    configs = [bundle / "configs/train.json"]
     if processes > 1:
-        configs.append(BUNDLE / "configs/multi_gpu_train.json")
+        configs.append(bundle / "configs/multi_gpu_train.json")
     if overrides:
         out.mkdir(parents=True)
         configs.append(out / "overrides.json")
@@ -39,11 +40,19 @@ def train(data, out, *options, processes=1, overrides=None):
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     command = [sys.executable, *(torchrun if processes > 1 else []), "-m", "monai.bundle", "run"]
     command += ["--config_file", str([str(path) for path in configs])]
-    command += ["--bundle_root", str(BUNDLE), "--dataset_dir", str(data), "--output_dir", str(out), *SETTINGS, *options]
+    command += ["--bundle_root", str(bundle), "--dataset_dir", str(data), "--output_dir", str(out), *SETTINGS, *options]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, cwd=out.parent, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-9000:]
     return torch.load(out / "checkpoint.pt", weights_only=True)
+
+
+def same_everywhere(out):
+    """Both processes reported the same network, and the same average of its weights."""
+    reports = [torch.load(out / f"report-{rank}.pt", weights_only=True) for rank in (0, 1)]
+    for which in ("network", "average"):
+        for name, tensor in reports[0][which].items():
+            assert torch.equal(reports[1][which][name], tensor), f"{which} {name}"
 
 
 def test_two_processes_take_the_steps_of_one(data, tmp_path):
@@ -53,8 +62,8 @@ def test_two_processes_take_the_steps_of_one(data, tmp_path):
     batches |= {"shuffle": True, "seed": "@seed"}
     loader = {"_target_": "DataLoader", "dataset": "@train#dataset", "batch_sampler": batches}
     overrides = {"network_def": network, "train#dataloader": loader}
-    one = train(data, tmp_path / "one", "--max_epochs", "1", overrides=overrides)
-    two = train(data, tmp_path / "two", "--max_epochs", "1", processes=2, overrides=overrides)
+    one = train(data, tmp_path / "one", *SMALL, "--max_epochs", "1", overrides=overrides)
+    two = train(data, tmp_path / "two", *SMALL, "--max_epochs", "1", processes=2, overrides=overrides)
     assert one["iteration"] == two["iteration"] == 3
     start = frozen_network().state_dict()
     moved = [name for name, tensor in one["network"].items() if not torch.equal(tensor, start[name])]
@@ -69,11 +78,8 @@ def test_normal_configuration(data, tmp_path):
     report = {"_target_": "tests.training.processes.report", "folder": "@output_dir"}
     overrides = {"+run": [report | {"network": "@network", "average": "@average"}]}
     overrides["+train#handlers"] = [{"_target_": "tests.training.processes.Witness", "folder": "@output_dir"}]
-    train(data, out, "--max_epochs", "2", processes=2, overrides=overrides)
-    reports = [torch.load(out / f"report-{rank}.pt", weights_only=True) for rank in (0, 1)]
-    for which in ("network", "average"):
-        for name, tensor in reports[0][which].items():
-            assert torch.equal(reports[1][which][name], tensor), f"{which} {name}"
+    train(data, out, *SMALL, "--max_epochs", "2", processes=2, overrides=overrides)
+    same_everywhere(out)
     seen = [json.loads((out / f"seen-{rank}.json").read_text()) for rank in (0, 1)]
     for epoch in ("1", "2"):
         assert sorted(seen[0][epoch] + seen[1][epoch]) == [[case, number] for case in range(3) for number in range(8)]
@@ -82,7 +88,7 @@ def test_normal_configuration(data, tmp_path):
 
 def test_evaluation_gives_the_figures_of_one_process(data, tmp_path):
     out = tmp_path / "run"
-    checkpoint = train(data, out, "--max_epochs", "1", processes=2)
+    checkpoint = train(data, out, *SMALL, "--max_epochs", "1", processes=2)
     figures = checkpoint["curves"]["rows"][0]
     parser = ConfigParser()
     parser.read_config(BUNDLE / "configs/train.json")
@@ -95,34 +101,28 @@ def test_evaluation_gives_the_figures_of_one_process(data, tmp_path):
     assert evaluator.state.metrics["val_loss"] == pytest.approx(figures["val_loss"], abs=1e-6)
 
 
-def test_lesion_bundles_train_in_two_processes(tmp_path):
+@pytest.fixture(scope="module")
+def lesions(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lesions")
+    tiny_studies(folder / "source", cases=6)
+    prepare_duke(folder / "source", folder / "set", image_size=64, negatives=1.0, workers=1)
+    return folder / "set"
+
+
+@pytest.mark.parametrize(
+    ("bundle", "architecture", "size"),
+    [("breast_mri_lesion_detection", "yolo11n", 64), ("breast_mri_lesion_segmentation", "attention_unet", 32)],
+)
+def test_lesion_bundles_train_in_two_processes(lesions, tmp_path, bundle, architecture, size):
     """The detector and the segmenter of MRI lesions: both processes end with one network."""
-    tiny_studies(tmp_path / "source", cases=6)
-    prepare_duke(tmp_path / "source", tmp_path / "set", image_size=64, negatives=1.0, workers=1)
+    out = tmp_path / "run"
     report = {"_target_": "tests.training.processes.report", "folder": "@output_dir"}
-    report |= {"network": "@network", "average": "@average"}
-    calls = []
-    for name, architecture, size in (("detection", "yolo11n", 64), ("segmentation", "attention_unet", 32)):
-        bundle, out = ROOT / f"bundles/breast_mri_lesion_{name}", tmp_path / name
-        overrides = tmp_path / f"{name}.json"
-        overrides.write_text(json.dumps({"+run": [report]}))
-        files = [bundle / "configs/train.json", bundle / "configs/multi_gpu_train.json", overrides]
-        options = {"architecture": architecture, "image_size": size, "batch_size": 8, "max_epochs": 1, "seed": 3}
-        options |= {"config_file": [str(file) for file in files], "bundle_root": str(bundle), "precision": "f32"}
-        calls.append(options | {"dataset_dir": str(tmp_path / "set"), "output_dir": str(out)})
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command += ["-m", "tests.training.several_runs", json.dumps(calls)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-9000:]
-    for call in calls:
-        out = Path(call["output_dir"])
-        assert read_model_json(out)["architecture"] == call["architecture"]
-        assert torch.load(out / "checkpoint.pt", weights_only=True)["iteration"] > 0
-        reports = [torch.load(out / f"report-{rank}.pt", weights_only=True) for rank in (0, 1)]
-        for which in ("network", "average"):
-            for name, tensor in reports[0][which].items():
-                assert torch.equal(reports[1][which][name], tensor), f"{out.name} {which} {name}"
+    overrides = {"+run": [report | {"network": "@network", "average": "@average"}]}
+    options = ("--architecture", architecture, "--image_size", str(size), "--max_epochs", "1")
+    checkpoint = train(lesions, out, *options, processes=2, overrides=overrides, bundle=ROOT / "bundles" / bundle)
+    assert checkpoint["iteration"] > 0
+    assert read_model_json(out)["architecture"] == architecture
+    same_everywhere(out)
 
 
 def test_without_torchrun_one_sentence(data, tmp_path):
