@@ -18,8 +18,8 @@ class Seen(nn.Module):
 def scan():
     """Air with noise, and in it a body that is smaller in the second half of the slices."""
     image = torch.rand(1, 1, 160, 128, 10, generator=torch.Generator().manual_seed(0)) * 0.01
-    image[:, :, 50:110, 40:60] += 1
-    image[:, :, 60:100, 45:50, 5:] += 0.2
+    image[:, :, 50:110, 56:72] += 1
+    image[:, :, 60:100, 60:65, 5:] += 0.2
     return image
 
 
@@ -48,8 +48,18 @@ def test_the_padding_of_slices_that_are_no_squares_is_spared(scan):
     assert network.size == (192 - 64, 256)
 
 
+def test_noisy_air_is_spared(scan):
+    """Each slice is normalised by itself, so that air is of another grey in each, and all there is in some."""
+    noise = torch.rand(scan.shape, generator=torch.Generator().manual_seed(1)) * 0.3
+    slices = scan + noise
+    slices[..., 7:] = noise[..., 7:]
+    slices = (slices - slices.mean(dim=(2, 3), keepdim=True)) / slices.std(dim=(2, 3), keepdim=True)
+    AroundBody(Predictor(backend="torch"))(slices, network := Seen())
+    assert network.size == (96, 64)
+
+
 def test_a_bright_speck_is_no_body(scan):
-    scan[:, :, 2, 120, 3] = 5
+    scan[:, :, 2, 120, 3] = 1.2
     AroundBody(Predictor(backend="torch"))(scan, network := Seen())
     assert network.size == (96, 64)
 

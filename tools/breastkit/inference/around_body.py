@@ -8,26 +8,31 @@ import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
 from torch import nn
+from torch.nn.functional import avg_pool2d
 
 from breastkit.transforms.crop_to_box import in_steps
 
-# Of the range between the darkest voxel and nearly the brightest. Noisy air may lie above it, tissue hardly below.
+# Noise is averaged away over cells of so many pixels a side.
+_CELL = 8
+# Of the contrast of a slice, what is left over cells; noise alone keeps an eighth, or a little more once resampled.
+_MORE_THAN_NOISE = 0.3
+# Tissue is brighter than the darkest cell of its slice by this share of what nearly the brightest one is.
 _BODY, _BRIGHTEST = 0.05, 0.99
-# A body leaves no row with fewer bright voxels than this share of the fullest row; what does is noise.
-_FEW = 0.01
-# Pixels around the body, so that its border is seen from outside too.
-_MARGIN = 8
+# It is brighter by the noise at least, which is what the quietest cells vary by within.
+_QUIET = 0.1
+# A body leaves no row of cells with fewer bright ones than this share of the fullest row; what does is an artefact.
+_FEW = 0.002
+# Pixels around the body: its border is seen from outside too, and a dim tip of a breast is not cut off.
+_MARGIN = 16
 # A logit whose probability is zero in single precision.
 _OUTSIDE = -100.0
-# So many voxels tell what is bright; torch takes no quantile of millions.
-_VOXELS = 1_000_000
 
 
 class AroundBody(Inferer):
     """Runs another inferer on the box around the body, at its scale, and says that what lies outside is background.
 
-    The box is the same for all slices of a volume. Little is risked for it: what is spared is the padding of slices
-    that are no squares, and air that a scanner made black; where air is noisy the box is the whole slice.
+    The box is the same for all slices of a volume. What is spared is air before and beside the body, and the
+    padding of slices that are no squares.
 
     Args:
         inferer: takes ``(B, C, H, W)`` or ``(B, C, H, W, D)`` and gives logits of the same rows and columns.
@@ -50,21 +55,25 @@ class AroundBody(Inferer):
 
 
 def body_box(images: torch.Tensor) -> tuple[slice, slice]:
-    """Returns rows and columns of the box around what is brighter than air.
+    """Returns rows and columns of the box around what is brighter than air, in any slice that shows more than noise.
 
     Args:
-        images: ``(B, C, H, W)`` or ``(B, C, H, W, D)``; where channels differ the brightest counts.
+        images: ``(B, C, H, W)`` or ``(B, C, H, W, D)``, each slice clipped as `LetterboxSlicesd` does
+            and on a scale of its own; where channels differ the brightest counts.
     """
-    brightest = images.amax(dim=1)
-    some = brightest.flatten()[:: max(1, brightest.numel() // _VOXELS)]
-    low, high = some.min(), torch.quantile(some, _BRIGHTEST)
-    bright = brightest > low + _BODY * (high - low)
-    rows, columns = (bright.sum(dim=[other for other in range(bright.dim()) if other != axis]) for axis in (1, 2))
-    return _part(rows), _part(columns)
+    brightest = images.amax(dim=1).float()
+    slices = brightest.movedim(3, 1).flatten(0, 1) if brightest.dim() == 4 else brightest
+    cells, squares = (avg_pool2d(part[:, None], _CELL, ceil_mode=True).flatten(1) for part in (slices, slices.square()))
+    low, high = cells.amin(dim=1), torch.quantile(cells, _BRIGHTEST, dim=1)
+    noise = torch.quantile((squares - cells.square()).clamp(min=0).sqrt(), _QUIET, dim=1)
+    tissue = cells > (low + torch.maximum(_BODY * (high - low), noise))[:, None]
+    shown = cells.std(dim=1) > _MORE_THAN_NOISE * slices.flatten(1).std(dim=1)
+    bright = (tissue & shown[:, None]).unflatten(1, (-(-slices.shape[1] // _CELL), -1))
+    return _part(bright.sum(dim=(0, 2)), slices.shape[1]), _part(bright.sum(dim=(0, 1)), slices.shape[2])
 
 
-def _part(counts: torch.Tensor) -> slice:
+def _part(counts: torch.Tensor, length: int) -> slice:
     inside = torch.nonzero(counts > _FEW * counts.max()).flatten()
     if not len(inside):
-        return slice(0, len(counts))
-    return in_steps(int(inside[0]) - _MARGIN, int(inside[-1]) + 1 + _MARGIN, len(counts))
+        return slice(0, length)
+    return in_steps(_CELL * int(inside[0]) - _MARGIN, _CELL * (int(inside[-1]) + 1) + _MARGIN, length)
