@@ -197,7 +197,7 @@ def test_broken_files(servers, whole_files, place, amount):
             name = f"file{rng.choice([suffix] * 4 + list(whole_files))}"
             is_an_answer(sent_to(addresses, name, content, rng))
     assert fingerprints(place, but=apart) == before
-    assert not list((place / "temporary").glob("breastkit-request-*"))
+    assert not list((place / "temporary").glob("breastkit-temporary-request-*"))
     assert requests.get(f"{addresses['files']}/info/").status_code == 200
     check_labels(addresses["files"])
 

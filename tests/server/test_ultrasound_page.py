@@ -59,7 +59,7 @@ def served(tmp_path_factory):
     _, said = process.communicate(timeout=240)
     assert process.returncode == 0, said
     assert "nothing was kept" in said
-    assert not list((folder / "tmp").glob("breastkit-page-*"))
+    assert not list((folder / "tmp").glob("breastkit-temporary-page-*"))
 
 
 @pytest.fixture(scope="module")
@@ -285,7 +285,7 @@ def test_ended_in_the_moment_it_is_shown_it_leaves_nothing(tmp_path, monkeypatch
         serve_ultrasound_page(port=free_port(), **weights, normal_classifier=normal, backend="torch")
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert not list(tmp_path.glob("breastkit-page-*"))
+    assert not list(tmp_path.glob("breastkit-temporary-page-*"))
 
 
 def test_a_port_in_use_is_a_sentence_before_anything_is_loaded():

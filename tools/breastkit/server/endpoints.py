@@ -39,10 +39,11 @@ from breastkit.server.request_values import (
 from breastkit.server.saved_labels import FINAL, ORIGINAL
 from breastkit.server.scoring import Method
 from breastkit.server.served_models import Prediction, ServedModel
-from breastkit.server.sessions import Sessions, image_of_upload, working_folder
+from breastkit.server.sessions import Sessions, image_of_upload
 from breastkit.server.study_images import Grid, StudyImage
 from breastkit.server.study_phases import phases_in_store
 from breastkit.server.study_store import StudyStore
+from breastkit.temporary import temporary_folder
 
 Params = Annotated[str, Form()]
 JsonBody = Annotated[Any, Body()]
@@ -117,7 +118,7 @@ def inferring(app: Any, queue: InferenceQueue, sessions: Sessions) -> APIRouter:
         if task is None:
             raise HTTPException(404, why_not_served(model))
         options = options_of(InferenceOptions, read_params(params))
-        with working_folder() as folder:
+        with temporary_folder("request") as folder:
             chosen = _chosen(store, sessions, image, session_id, file, folder)
             phases_of = partial(phases_in_store, store.images)
             prediction = queue.run(lambda: task.predict(chosen, store.images.file_of, phases_of))
@@ -229,7 +230,7 @@ def storing(app: Any) -> APIRouter:
     def add(file: Upload, image: ImageId = "", params: Params = "{}") -> dict[str, str]:
         """Takes a new image."""
         read_params(params)
-        with working_folder() as folder:
+        with temporary_folder("request") as folder:
             sent = _received(file, folder)
             name = image if image not in ("", "None") else Path(str(file.filename)).name.partition(".")[0]
             return {"image": store.add_image(name, str(sent), {})}
@@ -253,7 +254,7 @@ def storing(app: Any) -> APIRouter:
     ) -> dict[str, Any]:
         """Saves a label."""
         said = read_params(params)
-        with working_folder() as folder:
+        with temporary_folder("request") as folder:
             sent = _received(label, folder)
             saved = store.save(image, sent, tag=tag or FINAL, params=said, user=user_of(request))
         return {"image": image, "label": image, "version": saved.version, "class": saved.info["class"]}

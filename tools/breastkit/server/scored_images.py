@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -26,6 +25,7 @@ from breastkit.server.inference_queue import BusyError, InferenceQueue
 from breastkit.server.remote_images import RemoteImages
 from breastkit.server.served_models import SegmentationModel
 from breastkit.server.study_images import Form, StudyImage, StudyImages, frames_of, series_of
+from breastkit.temporary import temporary_folder
 
 _log = get_logger(__name__)
 # Of a clip, evenly spread: neighbours hardly differ, and viewers wait meanwhile.
@@ -210,9 +210,9 @@ class ScoredImages:
         if image.form is Form.VOLUME:
             return score_volume(self.model, image.files[0])
         # Not kept as `StudyImages.file_of` does: most of a large store is never opened.
-        with tempfile.TemporaryDirectory() as folder:
+        with temporary_folder("volume") as folder:
             volume = read_series(series_of(image))
-            return score_volume(self.model, write_nifti(Path(folder, "volume.nii"), volume.array, volume.affine))
+            return score_volume(self.model, write_nifti(folder / "volume.nii", volume.array, volume.affine))
 
     def _keep(self, weights: str, image: str, score: Score | None) -> None:
         """Keeps a score; None says that the image cannot be read, so that it is not tried over and over."""

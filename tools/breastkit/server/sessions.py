@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from breastkit.errors import BreastkitError
 from breastkit.images import PICTURE_SUFFIXES, VOLUME_SUFFIXES, is_volume, read_header
 from breastkit.server.decompressed_sizes import refuse_growing_volume
 from breastkit.server.study_images import Form, StudyImage
+from breastkit.temporary import remove_abandoned_folders, temporary_folder
 
 _KEPT_FOR_SECONDS = 3600.0
 _MOST = 32
@@ -32,7 +31,9 @@ class Sessions:
     """Keeps lent images in a folder of their own, which is removed at the end."""
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="breastkit-sessions-"))
+        remove_abandoned_folders()
+        self._until_closed = ExitStack()
+        self._folder = self._until_closed.enter_context(temporary_folder("sessions"))
         self._sessions: dict[str, _Session] = {}
         self._changing = threading.Lock()
 
@@ -79,7 +80,7 @@ class Sessions:
 
     def close(self) -> None:
         """Removes everything."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._until_closed.close()
 
     def _forget_old(self) -> None:
         for session, one in list(self._sessions.items()):
@@ -116,10 +117,3 @@ def image_of_file(path: Path) -> StudyImage:
     else:
         read_header(path)
     return StudyImage("image", Form.VOLUME if is_volume(path) else Form.PICTURE, (path,))
-
-
-@contextmanager
-def working_folder() -> Iterator[Path]:
-    """Yields a folder for the files of one request."""
-    with tempfile.TemporaryDirectory(prefix="breastkit-request-") as folder:
-        yield Path(folder)

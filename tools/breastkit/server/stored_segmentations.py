@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from breastkit.logs import get_logger
 from breastkit.server.saved_labels import FINAL
 from breastkit.server.study_images import Form, StudyImage, series_of
 from breastkit.server.study_store import StudyStore, names_and_class
+from breastkit.temporary import temporary_folder
 
 _log = get_logger(__name__)
 # A small file may stand for as many voxels as it likes; several segments on a finer grid are within this.
@@ -38,8 +38,8 @@ def keep_as_label(store: StudyStore, data: bytes, user: str = "") -> str:
     Returns:
         Why a segmentation is no label, empty where it is one or the object is something else.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "stored.dcm")
+    with temporary_folder("label") as folder:
+        path = folder / "stored.dcm"
         path.write_bytes(data)
         try:
             if not is_segmentation(path):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from breastkit.server.study_images import (
     refuse_missing_studies,
     series_of,
 )
+from breastkit.temporary import temporary_folder
 
 _log = get_logger(__name__)
 LABELS_FOLDER = "labels"
@@ -265,9 +265,9 @@ class StudyStore(Datastore):
     ) -> bytes | None:
         """Returns the segmentation to store beside the label, None where the images are no DICOM."""
         if image.form is Form.SERIES or (image.form is Form.FRAMES and len(image.files) == 1):
-            with tempfile.TemporaryDirectory() as folder:
+            with temporary_folder("label") as folder:
                 return self.write_segmentation(
-                    Path(folder, "label.dcm"), image, labels, affine, names, user=user
+                    folder / "label.dcm", image, labels, affine, names, user=user
                 ).read_bytes()
         return None
 
@@ -277,9 +277,10 @@ class StudyStore(Datastore):
             if outcome.stored is None:
                 _log.warning("The label is saved; its segmentation is not: %s", outcome.sentence)
         elif isinstance(self.images, RemoteImages):
-            with tempfile.NamedTemporaryFile(suffix=".dcm") as file:
-                Path(file.name).write_bytes(data)
-                self.images.store(file.name)
+            with temporary_folder("label") as folder:
+                path = folder / "label.dcm"
+                path.write_bytes(data)
+                self.images.store(path)
 
     def _with_segmentation(self) -> set[str]:
         """Returns the series that stored segmentations refer to."""

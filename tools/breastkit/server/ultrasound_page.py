@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import os
-import shutil
 import signal
 import socket
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +34,7 @@ from breastkit.logs import get_logger
 from breastkit.pictures import PREDICTION, heat, outline
 from breastkit.report.page import RESEARCH_USE, picture, render
 from breastkit.report.ultrasound_report import described, facts_of, single_page, table_row
+from breastkit.temporary import remove_abandoned_folders, temporary_folder
 from breastkit.training.weights import read_model_json
 
 # A clip's frames wait in memory, so that nothing of it stays on the disk.
@@ -166,16 +165,16 @@ def serve_ultrasound_page(
 def private_uploads() -> Iterator[Path]:
     """Lets the page put uploads into a folder only this user can read, which is removed at the end."""
     before = os.environ.get("GRADIO_TEMP_DIR")
-    folder = Path(tempfile.mkdtemp(prefix="breastkit-page-"))
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if before is None:
-            del os.environ["GRADIO_TEMP_DIR"]
-        else:
-            os.environ["GRADIO_TEMP_DIR"] = before
+    remove_abandoned_folders()
+    with temporary_folder("page") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = str(folder)
+        try:
+            yield folder
+        finally:
+            if before is None:
+                del os.environ["GRADIO_TEMP_DIR"]
+            else:
+                os.environ["GRADIO_TEMP_DIR"] = before
 
 
 def refuse_taken_port(host: str, port: int) -> None:
