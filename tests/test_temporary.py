@@ -13,7 +13,6 @@ import os, signal
 from breastkit.temporary import temporary_folder
 with temporary_folder("test") as folder:
     (folder / "image.dcm").write_bytes(b"a patient's")
-    print(folder, flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
