@@ -11,20 +11,31 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "tools" / "breastkit"
 # From the bottom up; a module imports from lower layers and from its own.
 LAYERS = [
-    {"errors", "atomic", "progress", "seeding", "logs", "images", "pictures", "bundles", "temporary"},
+    {"errors", "atomic", "progress", "seeding", "logs", "images", "pictures", "temporary"},
     {"cases"},
+    {"bundle"},
     {"dicom"},
-    {"transforms", "networks", "metrics", "datasets"},
-    {"training", "detection", "explain", "active_learning", "clinical"},
+    {"dicomweb"},
+    {"transforms", "networks", "metrics"},
+    {"phantoms"},
+    {"dce"},
+    {"training"},
+    {"datasets"},
+    {"active_learning", "detection", "explain"},
     {"inference"},
-    {"server", "report"},
-    {"bench"},
+    {"clinical"},
+    {"report"},
+    {"findings"},
+    {"pipelines"},
+    {"evaluation"},
+    {"server"},
+    {"demo"},
     {"cli", "usage"},
 ]
 LEVELS = {name: level for level, names in enumerate(LAYERS) for name in names}
 # `usage` checks words and imports verbs by name; it stands on the error type alone.
 ONLY_IN = {
-    "pydicom": ("dicom",),
+    "pydicom": ("dicom", "dicomweb"),
     "highdicom": ("dicom",),
     "ultralytics": ("detection",),
     "monailabel": ("server",),

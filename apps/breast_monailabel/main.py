@@ -12,13 +12,13 @@ from lib.trainers import BundleTraining
 from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 
-from breastkit.server.inference_queue import InferenceQueue
-from breastkit.server.label_training import LabelTraining
-from breastkit.server.model_list import find_models
-from breastkit.server.scored_images import ScoredImages
-from breastkit.server.scoring import Method, Scoring
-from breastkit.server.served_models import SegmentationModel
-from breastkit.server.study_store import StudyStore, open_store
+from breastkit.server.models.inference_queue import InferenceQueue
+from breastkit.server.models.label_training import LabelTraining
+from breastkit.server.models.model_list import find_models
+from breastkit.server.models.scored_images import ScoredImages
+from breastkit.server.models.scoring import Method, Scoring
+from breastkit.server.models.served_models import SegmentationModel
+from breastkit.server.studies.study_store import StudyStore, open_store
 from breastkit.training.promotion import PROMOTED_FOLDER, weights_in_use
 
 

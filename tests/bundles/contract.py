@@ -228,7 +228,7 @@ class BundleContract:
         text = json.dumps({key: value for key, value in config.items() if key != "displayable_configs"})
         for switch in (key for key, value in config.items() if isinstance(value, bool)):
             # The run folder reads its own switch.
-            read = "breastkit.bundles.is_yes(@" if switch != "resume" else '"resume": "@'
+            read = "breastkit.bundle.is_yes(@" if switch != "resume" else '"resume": "@'
             assert text.count(f"@{switch}") == text.count(f"{read}{switch}") > 0, switch
 
     def test_training_as_monai_label_starts_it(self, data, trained, tmp_path):

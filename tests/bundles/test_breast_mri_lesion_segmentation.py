@@ -64,7 +64,7 @@ class TestBreastMriLesionSegmentation(BundleContract):
 
     def test_whole_slices_and_all_outputs_of_unet3plus(self, data, trained, tmp_path):
         """Without detection, with deep supervision; both kinds of run in one comparison, on the same slices."""
-        from breastkit.report import compare_runs
+        from breastkit.evaluation import compare_runs
 
         whole = self.train(data, tmp_path / "whole", epochs=1, architecture="unet3plus", detection="false")
         assert read_model_json(whole)["detection"] is False

@@ -7,9 +7,9 @@ from tests.datasets.small_sets import save, square, texture, write_busi
 
 from breastkit.cases import read_cases
 from breastkit.datasets.busi import find_busi, prepare_busi
-from breastkit.datasets.phantoms.us import write_us_phantoms
 from breastkit.errors import BreastkitError
 from breastkit.images import read_gray, read_mask
+from breastkit.phantoms.us.pictures import write_us_phantoms
 
 COUNTS = {"benign": 20, "malignant": 10, "normal": 10}
 

@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 
 from breastkit.cases import find_problems, read_cases
-from breastkit.datasets.dce_phases import read_phases, to_axial
 from breastkit.datasets.duke import prepare_duke, read_annotation_boxes
-from breastkit.datasets.phantoms.mri import write_mri_phantoms
+from breastkit.dce.phases import read_phases, to_axial
 from breastkit.errors import BreastkitError
 from breastkit.images import read_volume
+from breastkit.phantoms.mri import write_mri_phantoms
 
 CASES = 6
 

@@ -10,8 +10,8 @@ from tests.bundles.tiny import tiny_study
 from tests.datasets.fast_scans import AFFINE, write_fast_scan
 
 from breastkit.cases import find_problems, read_cases
-from breastkit.datasets.dce_series import find_phases
 from breastkit.datasets.qin import prepare_qin
+from breastkit.dce.series import find_phases
 from breastkit.dicom import list_series, split_times
 from breastkit.dicom.write_mr import MrStudy
 from breastkit.dicom.write_seg import Segment, write_segmentation

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 from breastkit.cases import read_cases
-from breastkit.datasets.phantoms.mri import make_mri_phantom, write_mri_phantoms
 from breastkit.datasets.tissue import check_tissue, patient_id, prepare_tissue
 from breastkit.datasets.tissue_case import true_affine
 from breastkit.errors import BreastkitError
 from breastkit.images import read_volume, write_nifti
+from breastkit.phantoms.mri import make_mri_phantom, write_mri_phantoms
 from breastkit.transforms.orient_breast import canonical_orientation
 
 SIZE = 40

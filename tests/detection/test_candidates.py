@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from breastkit.datasets.dce_phases import DcePhases
+from breastkit.dce.phases import DcePhases
 from breastkit.detection import (
     average_precision,
     find_candidates,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from breastkit.datasets.dce_phases import DcePhases
+from breastkit.dce.phases import DcePhases
 from breastkit.detection import bounds_of, detect_lesions
 
 SIDE, SLICES = 128, 40

@@ -5,7 +5,7 @@ import pytest
 import torch
 from monai.transforms import Compose
 
-from breastkit.datasets.dce_phases import slice_boxes
+from breastkit.dce.phases import slice_boxes
 from breastkit.detection import (
     LesionSlices,
     LoadLesionSliced,

@@ -8,7 +8,7 @@ from monai.data import MetaTensor
 from monai.transforms import Compose
 from tests.bundles.tiny import AFFINE, tiny_study
 
-from breastkit.datasets.dce_phases import read_phases
+from breastkit.dce.phases import read_phases
 from breastkit.errors import BreastkitError
 from breastkit.images import write_nifti
 from breastkit.inference import FindRegionsd, LoadStudyd, find_studies

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from breastkit.bundles import bundle_folder
+from breastkit.bundle import bundle_folder
 from breastkit.inference.ultrasound import CLASSIFIER, SEGMENTER
 from breastkit.networks import from_file
 from breastkit.training import save_weights

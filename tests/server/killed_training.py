@@ -43,7 +43,7 @@ def serve():
 
     import breastkit.datasets.slices
     import breastkit.transforms  # noqa: F401
-    from breastkit.server import label_training
+    from breastkit.server.models import label_training
     from breastkit.training.promotion import promote
 
     calls = {

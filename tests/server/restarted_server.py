@@ -69,7 +69,7 @@ def main():
     import monailabel.interfaces.utils.app  # noqa: F401
 
     import breastkit.server.application
-    import breastkit.server.served_models
+    import breastkit.server.models.served_models
     from breastkit.cli import main as breastkit
 
     for line in sys.stdin:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 _PROGRAM = """
 import socket, sys, uvicorn
-from breastkit.server.dicom_store import dicom_store_app
+from breastkit.dicomweb.store import dicom_store_app
 app = dicom_store_app(sys.argv[1], stored=sys.argv[2], largest_upload=int(sys.argv[3]), refresh_seconds=0)
 listener = socket.socket()
 listener.bind(("127.0.0.1", 0))

@@ -13,15 +13,15 @@ import requests
 from tests.server.served_app import served
 from tests.server.store_process import store_process
 
-from breastkit.bundles import bundle_folder
-from breastkit.datasets.phantoms.mri import write_mri_phantoms
-from breastkit.datasets.phantoms.us import make_us_phantom
+from breastkit.bundle import bundle_folder
 from breastkit.dicom.read_seg import read_segmentation
 from breastkit.dicom.segment_kinds import SegmentKind
 from breastkit.dicom.write_us import write_us_dicom
 from breastkit.images import read_mask, write_nifti, write_png
 from breastkit.inference.ultrasound import Segmenter
 from breastkit.metrics.segmentation import dice
+from breastkit.phantoms.mri import write_mri_phantoms
+from breastkit.phantoms.us.pictures import make_us_phantom
 from breastkit.server.monailabel_fixes import prepare
 from breastkit.training.weights import read_model_json
 

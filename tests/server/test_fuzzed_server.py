@@ -23,9 +23,9 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from tests.server.served_app import served
 
-from breastkit.datasets.phantoms.us import make_us_phantom
 from breastkit.dicom.write_us import write_us_dicom
 from breastkit.images import write_nifti, write_png
+from breastkit.phantoms.us.pictures import make_us_phantom
 
 FEW = 3
 MODEL = "breast_us_lesion_segmentation"

@@ -14,12 +14,12 @@ import pytest
 import requests
 from tests.server.served_app import served
 
-from breastkit.datasets.phantoms.us import make_us_phantom
 from breastkit.images import write_png
-from breastkit.server.label_files import write_labels
+from breastkit.phantoms.us.pictures import make_us_phantom
+from breastkit.server.labels.label_files import write_labels
 from breastkit.server.monailabel_fixes import prepare
-from breastkit.server.study_images import PICTURE_AFFINE
-from breastkit.server.users import Users, set_user
+from breastkit.server.security.users import Users, set_user
+from breastkit.server.studies.study_images import PICTURE_AFFINE
 
 prepare()
 from monailabel.client import MONAILabelClient  # noqa: E402

@@ -2,9 +2,9 @@
 
 import cv2
 
-from breastkit.datasets.phantoms.mri import write_mri_phantoms
-from breastkit.datasets.phantoms.us import make_us_phantom
 from breastkit.dicom.write_us import write_us_dicom
+from breastkit.phantoms.mri import write_mri_phantoms
+from breastkit.phantoms.us.pictures import make_us_phantom
 
 TISSUE, LESION = "breast_mri_tissue_segmentation", "breast_us_lesion_segmentation"
 JSON = {"Accept": "application/dicom+json"}

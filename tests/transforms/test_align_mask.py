@@ -5,7 +5,7 @@ import pytest
 import torch
 from monai.data import MetaTensor
 
-from breastkit.datasets.phantoms.mri import make_mri_phantom
+from breastkit.phantoms.mri import make_mri_phantom
 from breastkit.transforms.align_mask import AlignMaskd, find_alignment
 from breastkit.transforms.orient_breast import canonical_orientation, reorient
 

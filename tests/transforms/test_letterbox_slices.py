@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from monai.data import MetaTensor, decollate_batch, list_data_collate
 from monai.transforms import Compose, Invertd
 
-from breastkit.bench.letterbox import compare
+from benchmarks.letterbox import compare
 from breastkit.transforms.letterbox import Letterbox
 from breastkit.transforms.letterbox_slices import (
     LetterboxSlicesd,

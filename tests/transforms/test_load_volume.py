@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from breastkit.datasets.phantoms.mri import make_mri_phantom, write_mri_phantoms
 from breastkit.errors import BreastkitError
 from breastkit.images import write_nifti
+from breastkit.phantoms.mri import make_mri_phantom, write_mri_phantoms
 from breastkit.transforms.load_volume import LoadVolumed, load_volume
 from breastkit.transforms.orient_breast import canonical_orientation, reorient
 

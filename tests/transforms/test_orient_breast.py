@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from monai.data import MetaTensor, decollate_batch, list_data_collate
 from monai.transforms import Compose, Invertd
 
-from breastkit.datasets.phantoms.mri import make_mri_phantom
 from breastkit.errors import BreastkitError
+from breastkit.phantoms.mri import make_mri_phantom
 from breastkit.transforms.letterbox_slices import LetterboxSlicesd
 from breastkit.transforms.orient_breast import (
     OrientBreastd,

@@ -18,7 +18,7 @@ COMMANDS = Group(
     "breast MRI and ultrasound analysis as MONAI bundles. For research, not for diagnosis.",
     {
         "demo": Verb(
-            "breastkit.report.demo:run_demo",
+            "breastkit.demo:run_demo",
             "make phantom studies, run the pipelines on them, serve them to annotate",
             "breastkit demo --no-serve",
         ),
@@ -29,12 +29,12 @@ COMMANDS = Group(
                     "make artificial studies with known truth.",
                     {
                         "mri": Verb(
-                            "breastkit.datasets.phantoms.mri:write_mri_phantoms",
+                            "breastkit.phantoms.mri:write_mri_phantoms",
                             "make breast MRI studies with masks, lesions and a clinical table",
                             "breastkit data phantom mri work/phantom --cases 6 --seed 1",
                         ),
                         "us": Verb(
-                            "breastkit.datasets.phantoms.us:write_us_phantoms",
+                            "breastkit.phantoms.us.pictures:write_us_phantoms",
                             "make breast ultrasound images with masks",
                             "breastkit data phantom us work/phantom_us --cases 30",
                         ),
@@ -111,12 +111,12 @@ COMMANDS = Group(
             "run whole pipelines on pictures or scans.",
             {
                 "mri": Verb(
-                    "breastkit.inference.mri_chain:run_mri",
+                    "breastkit.pipelines.mri:run_mri",
                     "outline breasts and lesions in one dynamic breast MRI study, measure the lesions",
                     "breastkit run mri work/study --out work/mri",
                 ),
                 "us": Verb(
-                    "breastkit.report.ultrasound_report:run_ultrasound",
+                    "breastkit.pipelines.ultrasound:run_ultrasound",
                     "outline the lesion in ultrasound pictures, tell its class, write a report",
                     "breastkit run us work/pictures --out work/us",
                 ),
@@ -146,14 +146,14 @@ COMMANDS = Group(
             "say who may log in to the annotation server.",
             {
                 "set": Verb(
-                    "breastkit.server.users:set_user",
+                    "breastkit.server.security.users:set_user",
                     "add a user or change role and password",
                     "breastkit users set work/users.json anna --role annotator",
                 ),
             },
         ),
         "page": Verb(
-            "breastkit.server.ultrasound_page:serve_ultrasound_page",
+            "breastkit.server.pages.ultrasound_page:serve_ultrasound_page",
             "read ultrasound pictures on a page in the browser",
             "breastkit page --port 7860",
         ),
@@ -166,7 +166,7 @@ COMMANDS = Group(
             "measure whole pipelines on a case list; single networks are measured by their bundles' evaluate.json.",
             {
                 "us": Verb(
-                    "breastkit.report.chain_evaluation:evaluate_chain",
+                    "breastkit.evaluation.chain_evaluation:evaluate_chain",
                     "what 'run us' answers, every picture read by networks that have not seen it",
                     "breastkit evaluate us work/masks --lesion_runs a0 --lesion_runs a1 "
                     "--normal_runs b0 --normal_runs b1 --out out",
@@ -174,7 +174,7 @@ COMMANDS = Group(
             },
         ),
         "compare": Verb(
-            "breastkit.report.comparison:compare_runs",
+            "breastkit.evaluation.comparison:compare_runs",
             "compare finished runs: metrics with intervals and paired tests",
             "breastkit compare runs/a runs/b --out work/comparison",
         ),
@@ -182,23 +182,23 @@ COMMANDS = Group(
             "measure speed, or what annotation brings.",
             {
                 "active-learning": Verb(
-                    "breastkit.bench.active_learning:simulate_annotation",
+                    "benchmarks.active_learning:simulate_annotation",
                     "simulate annotation: Dice against number of labels for every way to choose the next image",
                     "breastkit bench active-learning --data work/busi",
                 ),
                 "prepare": Verb(
-                    "breastkit.bench.prepare:bench_preparation",
+                    "benchmarks.prepare:bench_preparation",
                     "time and memory of preparing a set of dynamic MRI, by number of patients",
                     "breastkit bench prepare --patients 48",
                 ),
                 "soak": Verb(
-                    "breastkit.bench.soak:soak_server",
+                    "benchmarks.soak:soak_server",
                     "have many clients use the annotation server for minutes: answers, times, memory",
                     "breastkit bench soak --seconds 300 --clients 20",
                 ),
             },
             otherwise=Verb(
-                "breastkit.bench.run:run_benchmarks",
+                "benchmarks.run:run_benchmarks",
                 "measure speed, as ratios within one run",
                 "breastkit bench list",
             ),

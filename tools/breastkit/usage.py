@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import inspect
 import json
 import textwrap
@@ -43,6 +44,9 @@ class Verb:
     def function(self) -> Callable:
         """Imports and returns the function."""
         module, name = self.target.split(":")
+        room = module.partition(".")[0]
+        if importlib.util.find_spec(room) is None:
+            raise UsageError(f"This verb is part of the source checkout (tools/{room}), which is not installed here.")
         return getattr(importlib.import_module(module), name)
 
 

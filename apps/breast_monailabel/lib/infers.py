@@ -8,10 +8,10 @@ from typing import Any
 
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
-from breastkit.server.box_markups import MARKUPS_SUFFIX, write_markups
-from breastkit.server.label_files import write_labels
-from breastkit.server.served_models import ServedModel
-from breastkit.server.sessions import image_of_file
+from breastkit.server.labels.label_files import write_labels
+from breastkit.server.models.box_markups import MARKUPS_SUFFIX, write_markups
+from breastkit.server.models.served_models import ServedModel
+from breastkit.server.studies.sessions import image_of_file
 
 
 class BundleInfer(InferTask):

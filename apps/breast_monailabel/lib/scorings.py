@@ -7,7 +7,7 @@ from typing import Any
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 
-from breastkit.server.scoring import Method, Scoring
+from breastkit.server.models.scoring import Method, Scoring
 
 _SAID = {
     Method.DICE: "Dice of the models against the saved labels",

@@ -11,7 +11,7 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
 
 from breastkit.active_learning import Choice, Pool, choose
-from breastkit.server.scored_images import ScoredImages, pool_of
+from breastkit.server.models.scored_images import ScoredImages, pool_of
 
 _SAID = {
     Choice.FIRST: "The first image without a label",

@@ -8,8 +8,8 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.train import TrainTask
 
 from breastkit.errors import BreastkitError
-from breastkit.server.request_values import TrainingOptions
-from breastkit.server.served_models import ServedModel
+from breastkit.server.models.served_models import ServedModel
+from breastkit.server.security.request_values import TrainingOptions
 
 
 class BundleTraining(TrainTask):

@@ -1,1 +1,1 @@
-"""Public data sets turned into case lists, and the phantoms that stand in for them."""
+"""Public data sets, each turned from a folder as downloaded into a case list."""

@@ -13,8 +13,8 @@ import numpy as np
 
 from breastkit.atomic import make_folder, write_json
 from breastkit.cases import Item
-from breastkit.datasets.dce_correction import correct_phases
-from breastkit.datasets.dce_phases import DcePhases, lesion_slices, mask_slices, read_phases, slice_boxes
+from breastkit.dce.correction import correct_phases
+from breastkit.dce.phases import DcePhases, lesion_slices, mask_slices, read_phases, slice_boxes
 from breastkit.errors import BreastkitError
 from breastkit.images import read_header, read_volume, same_grid, write_nifti
 from breastkit.seeding import generator
@@ -48,7 +48,7 @@ class DceRecipe:
     Attributes:
         out: the prepared folder.
         image_size: side of the squares.
-        channels: see `breastkit.datasets.dce_phases.channel_volume`.
+        channels: see `breastkit.dce.phases.channel_volume`.
         seed: decides which slices without lesion are kept.
         register: whether phases after contrast are moved onto the one before it.
         shading: whether the shading of the coils is taken out.

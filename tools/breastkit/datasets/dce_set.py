@@ -11,7 +11,7 @@ from typing import Any
 from breastkit.atomic import write_text
 from breastkit.cases import Item, case_list_path, read_cases, write_cases
 from breastkit.datasets.dce_case import DceCase, DceRecipe, PreparedDce, prepare_dce_case
-from breastkit.datasets.dce_phases import check_channels
+from breastkit.dce.phases import check_channels
 from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
 from breastkit.progress import parallel_map

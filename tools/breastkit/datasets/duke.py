@@ -17,9 +17,9 @@ import numpy as np
 from breastkit.atomic import make_folder
 from breastkit.cases import Item
 from breastkit.datasets.dce_case import DceCase, DceRecipe, check_case
-from breastkit.datasets.dce_phases import DEFAULT_CHANNELS
 from breastkit.datasets.dce_set import check_options, previous_patients, write_dce_set
 from breastkit.datasets.splits import split_items
+from breastkit.dce.phases import DEFAULT_CHANNELS
 from breastkit.errors import BreastkitError
 from breastkit.images import VOLUME_SUFFIXES, read_volume, stem
 from breastkit.progress import parallel_map
@@ -146,7 +146,7 @@ def _find_tcia(root: Path, workers: int | None) -> tuple[list[DceCase], dict[str
 
 def _tcia_case(job: tuple[str, Path, dict[str, int]]) -> DceCase | str:
     """Returns a patient, or the sentence that says why it cannot be used."""
-    from breastkit.datasets.dce_series import find_phases
+    from breastkit.dce.series import find_phases
 
     name, folder, box = job
     try:

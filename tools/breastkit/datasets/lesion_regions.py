@@ -13,8 +13,8 @@ from monai.transforms import Randomizable
 from torch.utils.data import Dataset
 
 from breastkit.cases import CaseList, Item, case_list_path, read_cases
-from breastkit.datasets.dce_phases import DEFAULT_CHANNELS, slice_boxes
 from breastkit.datasets.slices import without_metadata
+from breastkit.dce.phases import DEFAULT_CHANNELS, slice_boxes
 from breastkit.errors import BreastkitError
 from breastkit.images import read_mask
 from breastkit.seeding import generator

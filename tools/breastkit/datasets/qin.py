@@ -17,9 +17,9 @@ import numpy as np
 
 from breastkit.atomic import make_folder, write_json
 from breastkit.datasets.dce_case import DceCase, DceRecipe
-from breastkit.datasets.dce_phases import DEFAULT_CHANNELS, DcePhases, read_phases
-from breastkit.datasets.dce_series import phases_among
 from breastkit.datasets.dce_set import check_options, previous_patients, write_dce_set
+from breastkit.dce.phases import DEFAULT_CHANNELS, DcePhases, read_phases
+from breastkit.dce.series import phases_among
 from breastkit.dicom import FolderContents, Series, read_folder
 from breastkit.errors import BreastkitError
 from breastkit.images import VOLUME_SUFFIXES, read_volume, stem, write_nifti

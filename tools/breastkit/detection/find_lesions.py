@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from breastkit.atomic import write_json
-from breastkit.datasets.dce_phases import BOUNDS, DEFAULT_CHANNELS, AxialBox, DcePhases, lesion_slices, mask_slices
+from breastkit.dce.phases import BOUNDS, DEFAULT_CHANNELS, AxialBox, DcePhases, lesion_slices, mask_slices
 from breastkit.detection.candidates import Candidate, find_candidates
 from breastkit.metrics.segmentation import bounding_box
 from breastkit.transforms.crop_to_box import in_steps
@@ -37,7 +37,7 @@ def detect_lesions(
         phases: the study.
         predict: takes a volume ``(1, 3, size, size, slices)`` and gives ``(1, 5, anchors, slices)``.
         image_size: side of the squares the detector was trained on.
-        channels: what it was trained on; see `breastkit.datasets.dce_phases.channel_volume`.
+        channels: what it was trained on; see `breastkit.dce.phases.channel_volume`.
         score: candidates of lower scores are left out.
         most: at most so many.
         breast: a mask on the study's own grid. Where it holds something only the box around it is looked at, and

@@ -14,7 +14,7 @@ from monai.transforms import MapTransform, Randomizable, Transform
 from monai.utils import convert_to_tensor
 from torch.utils.data import Dataset
 
-from breastkit.datasets.dce_phases import slice_boxes
+from breastkit.dce.phases import slice_boxes
 from breastkit.errors import BreastkitError
 from breastkit.images import read_mask
 from breastkit.seeding import generator

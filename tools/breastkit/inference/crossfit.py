@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from breastkit.atomic import atomic_folder
-from breastkit.bundles import bundle_folder
+from breastkit.bundle import bundle_folder
 from breastkit.cases import LISTS, CaseList, Item, case_list_path, read_cases, write_cases
 from breastkit.errors import BreastkitError
 from breastkit.images import read_gray, read_mask, stem, write_png

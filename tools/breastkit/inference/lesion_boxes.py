@@ -11,7 +11,7 @@ import pandas as pd
 from ignite.engine import Engine
 
 from breastkit.atomic import write_text
-from breastkit.datasets.dce_phases import DcePhases
+from breastkit.dce.phases import DcePhases
 from breastkit.detection.find_lesions import lesions_in_breast, lesions_on_grid, write_boxes
 from breastkit.errors import BreastkitError
 from breastkit.images import read_volume

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from breastkit.bundles import bundle_folder
-from breastkit.datasets.dce_phases import DEFAULT_CHANNELS, DcePhases
+from breastkit.bundle import bundle_folder
+from breastkit.dce.phases import DEFAULT_CHANNELS, DcePhases
 from breastkit.errors import BreastkitError
 from breastkit.inference.predictor import Predictor
 from breastkit.networks import from_file

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from breastkit.datasets.dce_series import StudyPhases, find_phases, numbered_phases
+from breastkit.dce.series import StudyPhases, find_phases, numbered_phases
 from breastkit.dicom import Series, holds_dicom
 from breastkit.errors import BreastkitError
 from breastkit.inference.inputs import Inputs

@@ -14,7 +14,7 @@ from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform, Transform
 from monai.utils import TraceKeys, convert_to_tensor
 
-from breastkit.datasets.dce_phases import (
+from breastkit.dce.phases import (
     BOUNDS,
     DEFAULT_CHANNELS,
     DcePhases,

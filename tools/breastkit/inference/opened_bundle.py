@@ -10,7 +10,7 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Compose, Invertd
 
-from breastkit.bundles import bundle_folder
+from breastkit.bundle import bundle_folder
 from breastkit.errors import BreastkitError, sentence_of
 from breastkit.training.weights import load_weights, read_model_json
 

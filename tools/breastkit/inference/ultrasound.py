@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from breastkit.bundles import bundle_folder
+from breastkit.bundle import bundle_folder
 from breastkit.explain import GradCamPlusPlus, share_inside
 from breastkit.inference.opened_bundle import OpenedBundle
 from breastkit.inference.picture_outputs import measure_mask

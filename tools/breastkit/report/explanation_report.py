@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from breastkit.atomic import make_folder, write_json, write_text
-from breastkit.bundles import bundle_folder
+from breastkit.bundle import bundle_folder
 from breastkit.cases import read_cases
 from breastkit.errors import BreastkitError
 from breastkit.explain import GradCamPlusPlus, map_correlation, randomise_from_the_top, share_inside

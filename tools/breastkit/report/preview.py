@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from breastkit.bundles import bundle_folder
+from breastkit.bundle import bundle_folder
 from breastkit.cases import CaseList, Item, read_cases
 from breastkit.errors import BreastkitError
 from breastkit.images import is_volume, stem, write_png

@@ -1,1 +1,1 @@
-"""What answers over a network: the embedded DICOMweb store and the pages people open in a browser."""
+"""The annotation server: MONAI Label's protocol, a DICOMweb store, the viewer and pages, behind one access control."""

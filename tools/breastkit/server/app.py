@@ -18,10 +18,10 @@ def _build() -> Any:
     from monailabel.interfaces.utils.app import app_instance
 
     from breastkit.server.application import build_application
-    from breastkit.server.audit import keep_names_out_of_logs
-    from breastkit.server.connection_times import time_connections
-    from breastkit.server.trusted_proxy import proxy_of
-    from breastkit.server.users import Users
+    from breastkit.server.security.audit import keep_names_out_of_logs
+    from breastkit.server.security.connection_times import time_connections
+    from breastkit.server.security.trusted_proxy import proxy_of
+    from breastkit.server.security.users import Users
 
     keep_names_out_of_logs()
     time_connections()

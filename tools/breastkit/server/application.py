@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +13,23 @@ from fastapi.responses import JSONResponse, Response
 from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 
+from breastkit.dicomweb.forwarding import forwarding
+from breastkit.dicomweb.store import store_app
 from breastkit.errors import BreastkitError
-from breastkit.server.access import AccessControl, logging_in
-from breastkit.server.audit import AUDIT_FOLDER, Audited, AuditLog, Endpoints
-from breastkit.server.dicom_store import store_app
 from breastkit.server.endpoints import choosing, inferring, informing, lending, scoring, storing, training
-from breastkit.server.forwarded_dicomweb import forwarding
-from breastkit.server.inference_queue import BusyError
-from breastkit.server.remote_images import RemoteImages
-from breastkit.server.request_limits import BodyLimits, Limits, RateLimits
-from breastkit.server.root_path import UnderPath
-from breastkit.server.sessions import Sessions
-from breastkit.server.start_page import starting
-from breastkit.server.stored_segmentations import keep_as_label
-from breastkit.server.study_images import DicomImages, FileImages
-from breastkit.server.trusted_proxy import BehindProxy, TrustedProxy
-from breastkit.server.users import Users
-from breastkit.server.viewer import viewing
+from breastkit.server.labels.stored_segmentations import keep_as_label
+from breastkit.server.models.inference_queue import BusyError
+from breastkit.server.pages.start_page import starting
+from breastkit.server.security.access import USER, AccessControl, logging_in
+from breastkit.server.security.audit import AUDIT_FOLDER, Audited, AuditLog, Endpoints
+from breastkit.server.security.request_limits import BodyLimits, Limits, RateLimits
+from breastkit.server.security.root_path import UnderPath
+from breastkit.server.security.trusted_proxy import BehindProxy, TrustedProxy
+from breastkit.server.security.users import Users
+from breastkit.server.studies.remote_images import RemoteImages
+from breastkit.server.studies.sessions import Sessions
+from breastkit.server.studies.study_images import DicomImages, FileImages
+from breastkit.server.viewer.ohif import viewing
 
 # Endpoints that OpenAPI's description leaves out.
 _NOT_DESCRIBED = ("/", "/openapi.json", "/dicom-web/{path:path}", "/ohif/{path:path}", "/results/{path:path}")
@@ -80,7 +79,10 @@ def build_application(
         server.include_router(router)
     dicom = not isinstance(store.images, FileImages)
     templates = list(server.openapi()["paths"])
-    keep = partial(keep_as_label, store)
+
+    def keep(data: bytes, request: Request) -> str:
+        return keep_as_label(store, data, str(request.scope.get(USER, "")))
+
     if isinstance(store.images, DicomImages):
         dicomweb = store_app(store.images.index, store.dicom, after_storing=keep)
         server.mount("/dicom-web", dicomweb)

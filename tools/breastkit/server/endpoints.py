@@ -18,12 +18,15 @@ from requests_toolbelt import MultipartEncoder
 
 from breastkit.dicom.write_seg import Algorithm
 from breastkit.errors import BreastkitError
-from breastkit.server.access import USER
-from breastkit.server.box_markups import MARKUPS_SUFFIX, write_markups
-from breastkit.server.inference_queue import InferenceQueue
-from breastkit.server.label_files import write_labels
-from breastkit.server.model_list import why_not_served
-from breastkit.server.request_values import (
+from breastkit.server.labels.label_files import write_labels
+from breastkit.server.labels.saved_labels import FINAL, ORIGINAL
+from breastkit.server.models.box_markups import MARKUPS_SUFFIX, write_markups
+from breastkit.server.models.inference_queue import InferenceQueue
+from breastkit.server.models.model_list import why_not_served
+from breastkit.server.models.scoring import Method
+from breastkit.server.models.served_models import Prediction, ServedModel
+from breastkit.server.security.access import USER
+from breastkit.server.security.request_values import (
     ChoosingOptions,
     ImageId,
     InferenceOptions,
@@ -36,13 +39,10 @@ from breastkit.server.request_values import (
     options_of,
     read_params,
 )
-from breastkit.server.saved_labels import FINAL, ORIGINAL
-from breastkit.server.scoring import Method
-from breastkit.server.served_models import Prediction, ServedModel
-from breastkit.server.sessions import Sessions, image_of_upload
-from breastkit.server.study_images import Grid, StudyImage
-from breastkit.server.study_phases import phases_in_store
-from breastkit.server.study_store import StudyStore
+from breastkit.server.studies.sessions import Sessions, image_of_upload
+from breastkit.server.studies.study_images import Grid, StudyImage
+from breastkit.server.studies.study_phases import phases_in_store
+from breastkit.server.studies.study_store import StudyStore
 from breastkit.temporary import temporary_folder
 
 Params = Annotated[str, Form()]

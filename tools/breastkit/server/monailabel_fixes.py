@@ -5,12 +5,12 @@ when one is no longer needed.
 out, because this server has its own endpoints, store and tasks and uses MONAI Label's interfaces alone:
 
 - its endpoints run blocking work on the event loop, take any value and any path, and decode tokens without naming an
-  algorithm: `breastkit.server.endpoints` and `breastkit.server.access` stand in their place;
+  algorithm: `breastkit.server.endpoints` and `breastkit.server.security.access` stand in their place;
 - its DICOMweb store caches lists for hours, downloads programs, lists CT only, and reads a segmentation without looking
-  where it lies: `breastkit.server.study_images` and `breastkit.server.saved_labels`;
+  where it lies: `breastkit.server.studies.study_images` and `breastkit.server.labels.saved_labels`;
 - its bundle tasks put requests into configs, fail in ``Spacingd``, and write pictures as floating point:
-  `breastkit.server.served_models`;
-- its training splits anew at every run: `breastkit.server.label_training`.
+  `breastkit.server.models.served_models`;
+- its training splits anew at every run: `breastkit.server.models.label_training`.
 """
 
 from __future__ import annotations

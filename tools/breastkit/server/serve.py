@@ -13,12 +13,12 @@ from typing import Any
 
 from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
-from breastkit.server.access import is_loopback
 from breastkit.server.companions import Companion, mlflow_interface, ultrasound_page
 from breastkit.server.monailabel_fixes import prepare
-from breastkit.server.root_path import check_root_path
-from breastkit.server.study_images import refuse_missing_studies
-from breastkit.server.ultrasound_page import refuse_taken_port
+from breastkit.server.pages.ultrasound_page import refuse_taken_port
+from breastkit.server.security.access import is_loopback
+from breastkit.server.security.root_path import check_root_path
+from breastkit.server.studies.study_images import refuse_missing_studies
 from breastkit.training.promotion import PROMOTED_FOLDER
 
 _log = get_logger(__name__)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from breastkit.atomic import atomic_folder, make_folder, remove_leftovers, write_json
-from breastkit.bundles import bundle_folder
+from breastkit.bundle import bundle_folder
 from breastkit.errors import BreastkitError
 from breastkit.training.weights import load_weights, read_model_json
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from breastkit.atomic import make_folder, remove_leftovers, write_json
-from breastkit.bundles import is_yes
+from breastkit.bundle import is_yes
 from breastkit.cases import case_list_path, read_cases
 from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger

@@ -1,0 +1,158 @@
+"""breastkit run us: files and table for every picture, bad ones named, one page."""
+
+import csv
+import json
+import re
+
+import cv2
+import numpy as np
+import pytest
+from tests.inference.ultrasound_weights import classifier_weights, segmenter_weights
+
+from breastkit import cli
+from breastkit.dicom.write_us import write_us_dicom
+from breastkit.errors import BreastkitError
+from breastkit.images import write_png
+from breastkit.pipelines.ultrasound import rounded, run_ultrasound
+
+COLUMNS = "file,class,p_normal,p_benign,p_malignant,uncertainty,abstain,lesion_area_px,mask"
+GRAY = np.random.default_rng(0).integers(0, 256, (24, 40), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Words of the command line that name weights: everything is a lesion, malignant with 0.8, normal with 0.25."""
+    folder = tmp_path_factory.mktemp("weights")
+    classifier = classifier_weights(folder / "fusion", (0.2, 0.8), variant="fusion", threshold=0.55)
+    normal = classifier_weights(folder / "aware", (0.25, 0.45, 0.3), variant="mask_aware", threshold=0.35)
+    return {
+        "segmenter": str(segmenter_weights(folder / "all", everything=True)),
+        "classifier": str(classifier),
+        "normal_classifier": str(normal),
+        "backend": "torch",
+    }
+
+
+@pytest.fixture(scope="module")
+def nothing(weights, tmp_path_factory):
+    return weights | {"segmenter": str(segmenter_weights(tmp_path_factory.mktemp("none"), everything=False))}
+
+
+def options(words):
+    return [f"--{name.replace('_', '-')}={value}" for name, value in words.items()]
+
+
+@pytest.fixture(scope="module")
+def ran(weights, tmp_path_factory):
+    """The outputs of a folder with a picture, a clip and bad files, run as a user runs it."""
+    root = tmp_path_factory.mktemp("with spaces")
+    folder = root / "in put"
+    write_png(folder / "benign (1).png", GRAY)
+    write_us_dicom(folder / "clip.dcm", np.stack([GRAY, GRAY[::-1]]), spacing=0.1, patient="P", uid_seed="0")
+    (folder / "cut.png").write_bytes((folder / "benign (1).png").read_bytes()[:60])
+    (folder / "notes.txt").write_text("")
+    write_png(folder / "benign (1)_mask.png", GRAY)
+    code = cli.main(["run", "us", str(folder), "--out", str(root / "out"), *options(weights)])
+    return root / "out", code
+
+
+def rows(folder):
+    return list(csv.DictReader((folder / "results.csv").open()))
+
+
+def test_one_row_a_picture_and_frame(ran):
+    out, _ = ran
+    assert (out / "results.csv").read_text().splitlines()[0] == COLUMNS
+    table = rows(out)
+    assert [row["file"] for row in table] == ["benign (1).png", "clip.dcm#frame1", "clip.dcm#frame2"]
+    for row in table:
+        probabilities = [float(row[f"p_{name}"]) for name in ("normal", "benign", "malignant")]
+        assert probabilities == pytest.approx([0.25, 0.15, 0.6], abs=1e-3)
+        assert sum(probabilities) == pytest.approx(1, abs=1e-9)
+        assert (row["class"], row["abstain"], row["lesion_area_px"]) == ("malignant", "0", str(24 * 40))
+        assert 0 <= float(row["uncertainty"]) <= 1
+        assert cv2.imread(str(out / row["mask"]), cv2.IMREAD_UNCHANGED).shape == (24, 40)
+
+
+def test_bad_pictures_are_named_and_the_others_done(ran, capsys):
+    out, code = ran
+    assert code == 1
+    problems = {row["input"]: row["problem"] for row in csv.DictReader((out / "problems.csv").open())}
+    assert set(problems) == {"cut.png", "notes.txt", "benign (1)_mask.png"}
+    assert re.search(r"cut\.png is damaged or not a picture", problems["cut.png"])
+
+
+def test_every_picture_has_its_files(ran):
+    out, _ = ran
+    for name in ("benign (1)", "clip_frame1", "clip_frame2"):
+        for kind in ("mask", "overlay", "explanation"):
+            assert cv2.imread(str(out / f"{name}_{kind}.png"), cv2.IMREAD_UNCHANGED).shape[:2] == (24, 40)
+        told = json.loads((out / f"{name}.json").read_text())
+        assert told["class"] == "malignant"
+        assert told["decided_by"] == "fusion"
+        assert told["probabilities"]["malignant"] == pytest.approx(0.6, abs=1e-3)
+        assert told["lesion"]["area_px"] == 24 * 40
+        assert told["lesion"]["x_max"] == 39
+        assert told["models"]["classifier"]["malignant_from"] == 0.55
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+
+
+def test_one_page_shows_all_and_needs_no_network(ran):
+    page = (ran[0] / "index.html").read_text()
+    assert "For research, not for diagnosis." in page
+    for words in ("benign (1).png", "clip.dcm#frame2", "60.0\u202f%", "cut.png is damaged"):
+        assert words in page
+    assert page.count("data:image/jpeg") == 9
+    assert not re.search(r"(src|href)=\"(https?:)?//", page)
+
+
+def test_without_a_lesion_the_report_says_who_decided(nothing, tmp_path):
+    write_png(tmp_path / "x.png", GRAY)
+    run_ultrasound(str(tmp_path / "x.png"), out=str(tmp_path / "out"), explanation=False, **nothing)
+    (row,) = rows(tmp_path / "out")
+    assert (row["class"], row["lesion_area_px"], row["abstain"]) == ("benign", "0", "1")
+    assert [float(row[f"p_{name}"]) for name in ("normal", "benign", "malignant")] == [0.25, 0.45, 0.3]
+    assert not cv2.imread(str(tmp_path / "out" / row["mask"]), cv2.IMREAD_UNCHANGED).any()
+    said = "No lesion was outlined, so the class is that of mask_aware, the variant that can say normal."
+    assert json.loads((tmp_path / "out" / "x.json").read_text())["note"] == said
+    assert said in (tmp_path / "out" / "index.html").read_text()
+    assert not (tmp_path / "out" / "x_explanation.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "out", "words"),
+    [
+        ("nowhere", "out", "does not exist"),
+        ("empty", "out", "holds nothing to run on"),
+        ("in", "in", "holds the pictures themselves"),
+        ("twins", "out", "outputs of the same name"),
+        ("bad", "out", "is damaged or not a picture"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence_and_nothing_is_written(weights, tmp_path, source, out, words):
+    (tmp_path / "empty").mkdir()
+    write_png(tmp_path / "in" / "x.png", GRAY)
+    for name in ("x.png", "x.bmp"):
+        write_png(tmp_path / "twins" / name, GRAY)
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "x.png").write_bytes(b"no picture")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(BreastkitError, match=words):
+        run_ultrasound(str(tmp_path / source), out=str(tmp_path / out), **weights)
+    written = [path for path in sorted(tmp_path.rglob("*")) if path not in before and path.is_file()]
+    assert not written
+
+
+def test_missing_weights_are_a_sentence(weights, tmp_path):
+    write_png(tmp_path / "x.png", GRAY)
+    with pytest.raises(BreastkitError, match=r"nowhere.* does not exist"):
+        run_ultrasound(str(tmp_path / "x.png"), out=str(tmp_path / "out"), **weights | {"classifier": "nowhere"})
+    assert not (tmp_path / "out").exists()
+
+
+def test_rounded_probabilities_sum_to_one():
+    for seed in range(50):
+        values = np.random.default_rng(seed).dirichlet([1, 1, 1])
+        few = rounded(dict(zip("abc", values, strict=True)))
+        assert round(sum(few.values()), 9) == 1
+        assert all(abs(few[name] - value) < 2e-4 for name, value in zip("abc", values, strict=True))

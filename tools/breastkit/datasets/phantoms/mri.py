@@ -1,6 +1,0 @@
-"""Breast MRI phantoms: one study with its truth, and folders of them."""
-
-from breastkit.datasets.phantoms.mri_case import MriPhantom, make_mri_phantom
-from breastkit.datasets.phantoms.mri_files import write_mri_phantoms
-
-__all__ = ["MriPhantom", "make_mri_phantom", "write_mri_phantoms"]

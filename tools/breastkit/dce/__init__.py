@@ -1,0 +1,1 @@
+"""A dynamic breast MRI study: its series, phases, arrival of contrast, correction, and what is measured in it."""

@@ -1,0 +1,89 @@
+"""DICOMweb of another server under our own address, query and all, and nothing but DICOMweb."""
+
+from __future__ import annotations
+
+import re
+
+import requests
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import Response
+from starlette.concurrency import run_in_threadpool
+
+from breastkit.dicomweb.multipart_related import dicom_objects_in
+from breastkit.dicomweb.store import AfterStoring
+from breastkit.errors import BreastkitError
+
+# Studies, series, instances and what belongs to them: identifiers, frame numbers and the names of the standard alone.
+_PATH = re.compile(
+    r"(studies|series|instances)"
+    r"|studies/[0-9.]+(/(series|instances|metadata|thumbnail))?"
+    r"|studies/[0-9.]+/series/[0-9.]+(/(instances|metadata|thumbnail))?"
+    r"|studies/[0-9.]+/series/[0-9.]+/instances/[0-9.]+(/(metadata|rendered|thumbnail|bulkdata))?"
+    r"|studies/[0-9.]+/series/[0-9.]+/instances/[0-9.]+/frames/[0-9,]+(/rendered)?"
+)
+_SENT = ("accept", "content-type")
+_ANSWERED = ("content-type", "warning")
+_SECONDS = 60.0
+
+
+def forwarding(
+    address: str, *, session: requests.Session | None = None, after_storing: AfterStoring | None = None
+) -> APIRouter:
+    """Returns endpoints that pass DICOMweb requests on.
+
+    Args:
+        address: of the other server's DICOMweb.
+        session: carries credentials, where it asks for them.
+        after_storing: is given every object that the other server took.
+    """
+    router = APIRouter()
+    asking = session or requests.Session()
+
+    @router.api_route("/dicom-web/{path:path}", methods=["GET", "POST"], include_in_schema=False)
+    async def forward(request: Request, path: str) -> Response:
+        """Passes a request on."""
+        stores = re.fullmatch(r"studies(/[0-9.]+)?", path) is not None
+        if not _PATH.fullmatch(path) or ".." in path or (request.method == "POST" and not stores):
+            raise HTTPException(404, "That is no address of DICOMweb.")
+        body = await request.body()
+        answer = await run_in_threadpool(_ask, asking, address, request, path, body)
+        if after_storing is not None and request.method == "POST" and answer.status_code == 200:
+            said = await run_in_threadpool(_told_of_stored, request, body, after_storing)
+            if said:
+                answer.headers["Warning"] = f'299 breastkit "{said}"'
+        return answer
+
+    return router
+
+
+def _told_of_stored(request: Request, body: bytes, after_storing: AfterStoring) -> str:
+    try:
+        objects = dicom_objects_in(request.headers.get("content-type", ""), body) or []
+    except BreastkitError:
+        # The other server took it all the same.
+        return ""
+    return next((said for said in [after_storing(data, request) for data in objects] if said), "")
+
+
+def _ask(session: requests.Session, address: str, request: Request, path: str, body: bytes) -> Response:
+    url = f"{address.rstrip('/')}/{path}"
+    headers = {name: request.headers[name] for name in _SENT if name in request.headers}
+    try:
+        answer = session.request(
+            request.method,
+            url,
+            params=request.url.query,
+            data=body or None,
+            headers=headers,
+            timeout=_SECONDS,
+            allow_redirects=False,
+        )
+    except requests.RequestException as error:
+        raise HTTPException(503, "The DICOMweb server does not answer.", headers={"Retry-After": "10"}) from error
+    passed = {name: answer.headers[name] for name in _ANSWERED if name in answer.headers}
+    # Addresses in results lead to the other server, which the browser may not reach.
+    content = answer.content
+    if "json" in answer.headers.get("content-type", ""):
+        own = f"{str(request.base_url).rstrip('/')}/dicom-web"
+        content = content.replace(address.rstrip("/").encode(), own.encode())
+    return Response(content, answer.status_code, headers=passed)

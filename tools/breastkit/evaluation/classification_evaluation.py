@@ -1,0 +1,264 @@
+"""The evaluation of a classifier of pictures: figures with intervals, calibration, abstention, and who was wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from ignite.engine import Engine
+from sklearn.model_selection import StratifiedGroupKFold
+
+from breastkit.atomic import write_text
+from breastkit.evaluation import classification_plots as plots
+from breastkit.evaluation.evaluation_report import EvaluationReport, range_text, told, value_text
+from breastkit.images import stem, write_png
+from breastkit.metrics import Interval, class_probabilities, decide, grouped_interval
+from breastkit.metrics.class_figures import class_figures
+from breastkit.metrics.classification import MALIGNANT
+from breastkit.pictures import PREDICTION, grid, outline
+from breastkit.report.page import picture, render_page
+from breastkit.training.decision_search import choose_rule
+
+_WORST = 20
+_PARTS = 5
+LABELS = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "specificity": "specificity",
+    "auc": "AUC",
+    "calibration_error": "calibration error (ECE)",
+    "macro_f1": "macro F1",
+}
+
+
+class ClassificationEvaluation(EvaluationReport):
+    """Handler that collects a classifier's opinions of all pictures and writes what they are worth.
+
+    In the folder: ``metrics.csv`` (``case, image, class, p_<class>…, predicted, correct, uncertainty, abstain,
+    mask_dice``), ``summary.json`` (figures with 95 % intervals that count the pictures of a case as one, and the facts
+    given), ``index.html`` with plots and the pictures it was most wrong about, and every picture in ``pictures``. The
+    figures are also the engine's metrics.
+
+    Where no rule is given, temperature, operating point and abstention are chosen on four fifths of the cases and used
+    on the fifth left out, in turn: what was chosen on pictures is never judged by them.
+
+    Args:
+        folder: the folder to write to.
+        classes: names of the classes in order.
+        rule: ``temperature``, ``threshold`` and ``abstain_above``, chosen elsewhere.
+        prevalence: share of malignant ones at which the decision curve is drawn.
+        facts: what was evaluated: bundle, architecture, split, case_list_hash…
+    """
+
+    unit = "image"
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        classes: Sequence[str],
+        rule: Mapping[str, float] | None = None,
+        prevalence: float = 0.3,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(folder, facts=facts)
+        self.classes, self.rule, self.prevalence = list(classes), rule, float(prevalence)
+        if not 0 < self.prevalence < 1:
+            raise ValueError(f"prevalence must lie between 0 and 1, got {prevalence}.")
+
+    def start(self, engine: Engine) -> None:
+        """Makes the folder and forgets an earlier run."""
+        super().start(engine)
+        self._opinions: list[np.ndarray] = []
+
+    def measure(self, engine: Engine) -> None:
+        """Collects and draws the pictures of a batch."""
+        for batch, output in zip(engine.state.batch, engine.state.output, strict=True):
+            self._opinions.append(output["pred"].detach().cpu().double().numpy())
+            name = Path(batch["picture"].meta["filename_or_obj"]).name
+            row = {"case": str(batch.get("case", name)), "image": name, "class": str(batch["class"])}
+            self._rows.append({**row, "mask_dice": self._mask_dice(batch)})
+            gray = batch["picture"][0].cpu().numpy().round().astype(np.uint8)
+            write_png(self.picture_of(name), _drawn(gray, batch))
+
+    def _mask_dice(self, batch: Mapping[str, Any]) -> float:
+        masks = self.facts.get("masks", "predicted")
+        return {"truth": 1.0, "predicted": float(batch.get("predicted_dice", np.nan))}.get(masks, np.nan)
+
+    def finish(self, engine: Engine) -> None:
+        """Decides, measures and writes."""
+        table = pd.DataFrame(self._rows)
+        labels = table["class"].map(self.classes.index).to_numpy()
+        answers, rules = self._answers(np.stack(self._opinions), labels, table["case"])
+        table = pd.concat([table[["case", "image", "class"]], answers, table["mask_dice"]], axis=1)
+        engine.state.metrics.update({name: interval.value for name, interval in self.write(table, rules).items()})
+
+    def write(self, table: pd.DataFrame, rules: Mapping[str, Any]) -> dict[str, Interval]:
+        """Measures answers, writes table, summary and page, and returns the figures.
+
+        Args:
+            table: the columns of ``metrics.csv``; the picture of every image is there already.
+            rules: by what was decided.
+        """
+        labels = table["class"].map(self.classes.index).to_numpy()
+        write_text(self.folder / "metrics.csv", table.round(5).to_csv(index=False))
+        probabilities = table[[f"p_{name}" for name in self.classes]].to_numpy()
+        decided = table["predicted"].map(self.classes.index).to_numpy()
+        figures = class_figures(probabilities, decided, labels, self.classes, table["case"])
+        answered = table[~table["abstain"]]
+        others = {
+            "share_answered": grouped_interval(~table["abstain"], table["case"]),
+            "accuracy_answered": grouped_interval(answered["correct"], answered["case"]),
+            "mask_dice": grouped_interval(table["mask_dice"], table["case"]),
+        }
+        confusion = np.zeros((len(self.classes),) * 2, dtype=int)
+        np.add.at(confusion, (labels, decided), 1)
+        self._write_summary(
+            {
+                "cases": int(table["case"].nunique()),
+                "images": len(table),
+                "classes": table["class"].value_counts().to_dict(),
+                "rule": rules,
+                "figures": {**figures, **others},
+                "confusion": {
+                    name: dict(zip(self.classes, map(int, row), strict=True))
+                    for name, row in zip(self.classes, confusion, strict=True)
+                },
+                "prevalence_of_decision_curve": self.prevalence,
+            }
+        )
+        self._write_classification_page(table, {**figures, **others}, confusion, rules)
+        return figures
+
+    def _answers(
+        self, opinions: np.ndarray, labels: np.ndarray, cases: pd.Series
+    ) -> tuple[pd.DataFrame, dict[str, Any]]:
+        """Returns one row per picture, and what is to be said of the rule."""
+        if self.rule is not None:
+            return self._answers_by(self.rule, opinions, labels), {**self.rule, "chosen": "with the weights"}
+        parts, rules = [], []
+        for tuned, judged in _parts(labels, cases):
+            rules.append(choose_rule(opinions[tuned], labels[tuned], self.classes))
+            part = self._answers_by(rules[-1], opinions[judged], labels[judged])
+            parts.append(part.set_index(judged))
+        said = {
+            name: [round(rule[name], 4) for rule in rules] for name in ("temperature", "threshold", "abstain_above")
+        }
+        chosen = f"on the other cases of this list, in {len(rules)} parts"
+        return pd.concat(parts).sort_index(), {**said, "chosen": chosen}
+
+    def _answers_by(self, rule: Mapping[str, float], opinions: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
+        probabilities, uncertainty = class_probabilities(opinions, rule["temperature"])
+        decided = decide(probabilities, self.classes, rule["threshold"])
+        rows = pd.DataFrame(probabilities, columns=[f"p_{name}" for name in self.classes])
+        rows["predicted"] = [self.classes[index] for index in decided]
+        rows["correct"] = (decided == labels).astype(int)
+        rows["uncertainty"] = uncertainty
+        rows["abstain"] = uncertainty > rule["abstain_above"]
+        return rows
+
+    def _write_classification_page(
+        self, table: pd.DataFrame, figures: Mapping[str, Interval], confusion: np.ndarray, rules: Mapping[str, Any]
+    ) -> None:
+        names = {**LABELS, "share_answered": "share answered", "accuracy_answered": "accuracy where answered"}
+        names["mask_dice"] = "Dice of the masks"
+        headline = ("accuracy", f"recall_{MALIGNANT}", "specificity", "auc", "macro_f1", "accuracy_answered")
+        is_true = table.apply(lambda row: row[f"p_{row['class']}"], axis=1)
+        worst = table.assign(surprise=1 - is_true).sort_values("surprise", ascending=False, kind="stable")
+        render_page(
+            "classification.html",
+            self.folder / "index.html",
+            title=" ".join(str(self.facts[key]) for key in ("bundle", "architecture") if key in self.facts) or "Images",
+            facts=[(key.replace("_", " "), told(value)) for key, value in self.facts.items() if value is not None],
+            rules=[(key.replace("_", " "), _range_of(value)) for key, value in rules.items()],
+            upper_bound=self.facts.get("masks") == "truth",
+            images=len(table),
+            cases=table["case"].nunique(),
+            figures=[
+                {
+                    "name": names.get(name, name.replace("_", ", ", 1)),
+                    "value": value_text(interval.value),
+                    "interval": range_text(interval),
+                    "headline": name in headline,
+                }
+                for name, interval in _malignant_first(figures).items()
+                if np.isfinite(interval.value)
+            ],
+            classes=self.classes,
+            confusion=confusion.tolist(),
+            plots=self._plots(table),
+            prevalence=self.prevalence,
+            pictured=[
+                {"name": row["image"], "caption": self._caption(row), "picture": self._picture(row["image"])}
+                for row in worst.head(_WORST).to_dict("records")
+            ],
+            wrong=int((table["correct"] == 0).sum()),
+        )
+
+    def _plots(self, table: pd.DataFrame) -> list[dict[str, str]]:
+        classes = self.classes
+        probabilities = table[[f"p_{name}" for name in classes]].to_numpy()
+        malignant, probability = (table["class"] == MALIGNANT).to_numpy(), table[f"p_{MALIGNANT}"].to_numpy()
+        drawn = [
+            (plots.roc_curves(probabilities, table["class"], classes), "ROC: one class against the rest."),
+            (plots.precision_recall_curves(probabilities, table["class"], classes), "Precision and recall."),
+            (
+                plots.reliability(probability, malignant),
+                "Of pictures with this probability of malignant, the share that is; larger dots are more pictures.",
+            ),
+            (
+                plots.accuracy_by_coverage(table["correct"].to_numpy(), table["uncertainty"].to_numpy()),
+                "Accuracy where the most uncertain pictures are left to a reader.",
+            ),
+            (
+                plots.decision_curve(probability, malignant, prevalence=self.prevalence),
+                f"Net benefit of acting on the probability of malignant, at a prevalence of {self.prevalence:.0%}.",
+            ),
+        ]
+        return [{"picture": picture(figure), "caption": caption} for figure, caption in drawn if figure is not None]
+
+    def _caption(self, row: Mapping[str, Any]) -> str:
+        numbers = ", ".join(f"{name} {row[f'p_{name}']:.2f}" for name in self.classes)
+        numbers += f"; uncertainty {row['uncertainty']:.2f}{', abstained' if row['abstain'] else ''}"
+        return f"is {row['class']}, called {row['predicted']} ({numbers})"
+
+    def _picture(self, name: str) -> str:
+        return picture(cv2.imread(str(self.picture_of(name)), cv2.IMREAD_COLOR_RGB))
+
+    def picture_of(self, case: str) -> Path:
+        """Returns where the picture of an image lies."""
+        return super().picture_of(stem(case))
+
+
+def _parts(labels: np.ndarray, cases: pd.Series) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Returns indices to choose on and to judge, by case and class; one part where there are too few cases."""
+    groups = pd.factorize(cases)[0]
+    fewest = min(len(set(groups[labels == label])) for label in set(labels))
+    everything = np.arange(len(labels))
+    if fewest < 2:
+        return [(everything, everything)]
+    folds = StratifiedGroupKFold(min(_PARTS, fewest), shuffle=True, random_state=0)
+    return list(folds.split(everything, labels, groups))
+
+
+def _malignant_first(figures: Mapping[str, Interval]) -> dict[str, Interval]:
+    """Returns the figures with those of what must not be missed before the others of single classes."""
+    first = ("accuracy", f"recall_{MALIGNANT}", "specificity", "auc", f"precision_{MALIGNANT}", f"f1_{MALIGNANT}")
+    return {name: figures[name] for name in (*first, *(name for name in figures if name not in first))}
+
+
+def _range_of(value: Any) -> str:
+    return f"{min(value):.3f} to {max(value):.3f}" if isinstance(value, list) else told(value)
+
+
+def _drawn(gray: np.ndarray, batch: Mapping[str, Any]) -> np.ndarray:
+    """Returns the picture as it is, and with the mask the classifier looked at."""
+    tiles = [gray]
+    if "mask_picture" in batch:
+        width = max(1, round(max(gray.shape) / 300))
+        tiles.append(outline(gray, batch["mask_picture"][0].cpu().numpy() > 0, PREDICTION, width=width))
+    return grid([tiles], tile=320)

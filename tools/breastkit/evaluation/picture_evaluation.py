@@ -1,0 +1,114 @@
+"""The evaluation of a segmenter of pictures: lesion images and all images apart, false masks where there is nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from ignite.engine import Engine
+
+from breastkit.atomic import write_text
+from breastkit.evaluation.evaluation_report import EvaluationReport
+from breastkit.images import stem, write_png
+from breastkit.metrics import Interval, dice, grouped_interval, hd95, iou, share_interval
+from breastkit.pictures import PREDICTION, TRUTH, grid, outline
+
+
+class PictureEvaluation(EvaluationReport):
+    """Handler that measures every picture on its own grid and writes what came out.
+
+    In the folder: ``metrics.csv`` (``case, image, class, lesion, found, dice, iou, hd95_px``; `lesion` and `found` say
+    whether the true and the predicted mask hold anything), ``summary.json``, ``index.html`` with the worst pictures
+    first, and each of them in ``pictures``. Means are given for the pictures with a lesion, for all, and for every
+    class; with 95 % intervals that count the pictures of a case as one. A picture without lesion has Dice 1 where
+    nothing was found and 0 otherwise; the share of the latter is told by itself. The batch must hold ``case`` and the
+    ``picture`` as it was read, the output the mask ``pred`` and the ``label`` on the picture's grid.
+
+    Args:
+        folder: the folder to write to.
+        facts: what was evaluated: bundle, architecture, split, threshold, case_list_hash…
+    """
+
+    labels: ClassVar[dict[str, str]] = {"dice": "Dice", "iou": "IoU", "hd95_px": "HD95 in pixels"}
+    unit = "image"
+    looking = ""
+    _columns = ("case", "image", "class", "lesion", "found")
+
+    def start(self, engine: Engine) -> None:
+        """Makes the folder and forgets the names of an earlier run."""
+        super().start(engine)
+        self._stems: set[str] = set()
+
+    def measure(self, engine: Engine) -> None:
+        """Measures and draws the pictures of a batch."""
+        for batch, output in zip(engine.state.batch, engine.state.output, strict=True):
+            prediction = output["pred"][0].cpu().numpy() > 0
+            truth = output["label"][0].cpu().numpy() > 0
+            name = self._name(batch)
+            lesion, found = bool(truth.any()), bool(prediction.any())
+            row = {"case": str(batch.get("case", name)), "image": name, "class": str(batch.get("class", ""))}
+            row |= {"lesion": lesion, "found": found, "dice": dice(prediction, truth), "iou": iou(prediction, truth)}
+            self._rows.append({**row, "hd95_px": hd95(prediction, truth)})
+            gray = batch["picture"][0].cpu().numpy().round().astype(np.uint8)
+            write_png(self.picture_of(name), _drawn(gray, truth, prediction))
+
+    def finish(self, engine: Engine) -> None:
+        """Writes table, summary and page, and tells the engine the means."""
+        table = pd.DataFrame(self._rows, columns=[*self._columns, *self.labels])
+        write_text(self.folder / "metrics.csv", table.round(5).to_csv(index=False))
+        with_lesion = self._means(table[table["lesion"]])
+        everything = self._means(table)
+        empty = table[~table["lesion"]]
+        false_masks = share_interval(int(empty["found"].sum()), len(empty))
+        classes = {name: {"images": len(rows), **self._means(rows)} for name, rows in table.groupby("class") if name}
+        self._write_summary(
+            {
+                "cases": int(table["case"].nunique()),
+                "images": len(table),
+                "lesion_images": {"images": int(table["lesion"].sum()), **with_lesion},
+                "all_images": {"images": len(table), **everything},
+                "images_without_lesion": {"images": len(empty), "share_with_false_mask": false_masks},
+                "classes": classes,
+            }
+        )
+        engine.state.metrics.update({f"mean_{metric}": interval.value for metric, interval in everything.items()})
+        engine.state.metrics.update({f"lesion_{metric}": interval.value for metric, interval in with_lesion.items()})
+        means = self._labelled(with_lesion, f"{len(table) - len(empty)} lesion images")
+        headline = list(means)
+        if len(empty):
+            means |= self._labelled(everything, f"all {len(table)} images")
+            means[f"Share of the {len(empty)} images without lesion that got a mask"] = false_masks
+            headline = [label for label in means if "Dice" in label or "Share" in label]
+        for name, figures in classes.items():
+            means[f"Dice, {figures['images']} {name}"] = figures["dice"]
+        worst_first = table.sort_values(["dice", "hd95_px"], ascending=[True, False], kind="stable")
+        columns = {"class": "class", **self.labels} if classes else self.labels
+        self._write_page(worst_first, means, name="image", columns=columns, headline=headline)
+
+    def _means(self, rows: pd.DataFrame) -> dict[str, Interval]:
+        return {metric: grouped_interval(rows[metric], rows["case"]) for metric in self.labels}
+
+    def _labelled(self, figures: Mapping[str, Interval], which: str) -> dict[str, Interval]:
+        return {f"{self.labels[metric]}, {which}": interval for metric, interval in figures.items()}
+
+    def _name(self, batch: Mapping[str, Any]) -> str:
+        """Returns the name of a picture's file, with its folder's where another one is called the same."""
+        path = Path(batch["picture"].meta["filename_or_obj"])
+        name = f"{path.parent.name}/{path.name}" if stem(path) in self._stems else path.name
+        self._stems.add(stem(path))
+        return name
+
+    def picture_of(self, case: str) -> Path:
+        """Returns where the picture of an image lies."""
+        return super().picture_of(str(Path(case).with_name(stem(case))))
+
+
+def _drawn(gray: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    """Returns the picture as it is, with the truth and with both outlines; `draw_comparison` takes them apart again."""
+    width = max(1, round(max(gray.shape) / 300))
+    true = outline(gray, truth, TRUTH, width=width)
+    both = outline(true, prediction, PREDICTION, width=width)
+    return grid([[gray, true, both]], tile=400, column_titles=["image", "truth", "truth and prediction"])

@@ -1,0 +1,1 @@
+"""Breast ultrasound phantoms: pictures with their truth, and folders of them."""

@@ -1,0 +1,1 @@
+"""One study or picture from input to findings."""

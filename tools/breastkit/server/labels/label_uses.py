@@ -1,0 +1,377 @@
+"""What saved labels are to each kind of bundle: which of them it learns from, in which form, and how it is measured."""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import cc3d
+import numpy as np
+
+from breastkit.bundle import bundle_folder
+from breastkit.cases import CaseList, Item
+from breastkit.datasets.dce_case import DceCase, DceRecipe, prepare_dce_case
+from breastkit.datasets.lesion_regions import studies_of
+from breastkit.dce.phases import DEFAULT_CHANNELS, read_phases
+from breastkit.dicom import Series
+from breastkit.images import read_gray, read_mask, read_volume, write_nifti, write_png
+from breastkit.inference.mri_detection import BUNDLE as LESION_DETECTOR
+from breastkit.inference.mri_detection import LesionDetector
+from breastkit.inference.opened_bundle import OpenedBundle
+from breastkit.inference.ultrasound import CLASSIFIER, SEGMENTER, LesionClassifier, Segmenter
+from breastkit.logs import get_logger
+from breastkit.metrics.classification import auc
+from breastkit.metrics.froc import CaseFindings, sensitivity_at
+from breastkit.metrics.segmentation import dice
+from breastkit.pipelines.mri import SEGMENTER as LESION_SEGMENTER
+from breastkit.server.labels.saved_labels import CLASSES, SavedLabel
+from breastkit.server.models.served_models import SegmentationModel, label_numbers, reads_pictures
+from breastkit.server.studies.sessions import image_of_file
+from breastkit.server.studies.study_images import StudyImage, frames_of
+from breastkit.server.studies.study_phases import phases_in_store
+from breastkit.server.studies.study_store import StudyStore
+from breastkit.training.promotion import version_weights
+from breastkit.training.weights import add_facts, read_model_json
+
+_log = get_logger(__name__)
+# Overlap of boxes from which on a lesion counts as found, and false candidates a study that are let through: as the
+# detection bundle's evaluation has them.
+_HIT, _FALSE_A_STUDY = 0.1, 1.0
+# Share of the slices without lesion that a detector learns from.
+_NEGATIVES = 0.25
+_AXES = ("col", "row", "slice")
+# From so many validation cases on everything is chosen anew.
+_CHOOSES_FROM = 40
+
+
+class LabelUse(ABC):
+    """How one bundle uses labels.
+
+    Args:
+        bundle: its folder.
+
+    Attributes:
+        measure: what weights are compared by; higher is better.
+        unit: what the validation list holds.
+        needs: what too few labels are answered with.
+        kept: facts of weights that a handful of validation cases do not change.
+    """
+
+    measure: ClassVar[str] = "Dice"
+    unit: ClassVar[str] = "validation pictures"
+    needs: ClassVar[str] = "labels of at least two pictures of different patients"
+    kept: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, bundle: Path) -> None:
+        self.bundle = bundle
+
+    @abstractmethod
+    def takes(self, image: StudyImage, saved: SavedLabel) -> bool:
+        """Returns whether a label says something to the bundle."""
+
+    @abstractmethod
+    def collect(self, store: StudyStore, image: StudyImage, saved: SavedLabel, stem: Path) -> list[Item]:
+        """Returns items for what was labelled, while the store is at hand.
+
+        Args:
+            store: images and labels.
+            image: one of them.
+            saved: its label.
+            stem: where files may be written, without suffix.
+        """
+
+    def finish(self, items: Sequence[Item], folder: Path) -> list[Item]:
+        """Returns the items as the bundle's training reads them; what takes time is done here, after the request.
+
+        Args:
+            items: of one list, as they were collected.
+            folder: to write to.
+        """
+        return list(items)
+
+    def facts(self) -> dict[str, Any]:
+        """Returns what the case list is to say of the set."""
+        return {"name": "labels", "classes": list(CLASSES)}
+
+    def is_enough(self, lists: Mapping[str, Sequence[Item]]) -> bool:
+        """Returns whether there is something to learn from and something to measure with."""
+        return all(lists.values())
+
+    def count(self, cases: CaseList) -> int:
+        """Returns how many of its units the validation list holds."""
+        return len(cases.validation)
+
+    def settle(self, run: Path, current: Path, cases: CaseList) -> None:
+        """Gives a candidate those facts of the weights in use that so few cases are not enough to choose anew.
+
+        Args:
+            run: folder of the candidate.
+            current: the weights in use.
+            cases: what was trained and validated on.
+        """
+        if self.kept and self.count(cases) < _CHOOSES_FROM:
+            facts = read_model_json(current)
+            add_facts(run, **{name: facts[name] for name in self.kept if name in facts})
+
+    @abstractmethod
+    def score(self, weights: Path, cases: CaseList) -> float:
+        """Returns what weights reach on the validation list."""
+
+
+class PictureMasks(LabelUse):
+    """Masks of pictures, for a bundle that outlines pictures."""
+
+    def takes(self, image: StudyImage, saved: SavedLabel) -> bool:
+        """Returns whether the image is a picture."""
+        return image.form.is_flat
+
+    def collect(self, store: StudyStore, image: StudyImage, saved: SavedLabel, stem: Path) -> list[Item]:
+        """Writes pictures and masks; of a clip every frame."""
+        labels, items = labels_of(saved.path), []
+        for number, (gray, _) in enumerate(frames_of(image)):
+            picture = write_png(stem.with_name(f"{stem.name}_{number:03d}.png"), gray)
+            mask = (labels[:, :, number].T > 0).astype(np.uint8) * 255
+            label = write_png(stem.with_name(f"{stem.name}_{number:03d}_label.png"), mask)
+            item = {"image": str(picture), "label": str(label)}
+            items.append({**item, "class": saved.info["class"]} if saved.info["class"] else item)
+        return items
+
+    def score(self, weights: Path, cases: CaseList) -> float:
+        """Returns the mean Dice over the validation items."""
+        model = SegmentationModel(self.bundle, lambda _: weights)
+        reached = []
+        for item in cases.validation:
+            found = model.predict(image_of_file(Path(item["image"])), lambda image: image.files[0])
+            reached.append(dice(found.labels > 0, labels_of(Path(item["label"])) > 0))
+        return float(np.mean(reached))
+
+
+class VolumeMasks(PictureMasks):
+    """Masks of volumes that are called as the bundle's label is, for a bundle that outlines volumes."""
+
+    unit = "validation volumes"
+    needs = "labels of at least two volumes of different patients, with a segment called as the model's label is"
+
+    def takes(self, image: StudyImage, saved: SavedLabel) -> bool:
+        """Returns whether the image is a volume and a label is called so."""
+        return not image.form.is_flat and bool(numbers_called(saved, self._names()))
+
+    def collect(self, store: StudyStore, image: StudyImage, saved: SavedLabel, stem: Path) -> list[Item]:
+        """Returns the volume as it is, and its label map with the numbers that count."""
+        numbers = numbers_called(saved, self._names())
+        return [{"image": str(store.images.file_of(image)), "label": str(saved.path), "numbers": numbers}]
+
+    def finish(self, items: Sequence[Item], folder: Path) -> list[Item]:
+        """Writes the masks of what counts."""
+        finished = []
+        for item in items:
+            mask = write_mask(item, folder / "labels")
+            finished.append({name: value for name, value in item.items() if name != "numbers"} | {"label": str(mask)})
+        return finished
+
+    def _names(self) -> frozenset[str]:
+        return frozenset(label_numbers(self.bundle))
+
+
+class PictureClasses(PictureMasks):
+    """The classes annotators set, for the classifier of lesions.
+
+    The masks it looks at are outlined by the segmenter as it was shipped: it has not seen the annotators' pictures,
+    which one that was trained from the viewer may have, and its masks have the faults that masks have when it is used.
+    """
+
+    measure = "AUC"
+    needs = "pictures of at least two patients for each class, called benign or malignant"
+    # The operating point, and what belongs to it.
+    kept = ("threshold", "temperature", "operating_point", "abstain_above")
+
+    def takes(self, image: StudyImage, saved: SavedLabel) -> bool:
+        """Returns whether the image is a picture of a class the classifier tells."""
+        return image.form.is_flat and saved.info["class"] in self._classes()
+
+    def finish(self, items: Sequence[Item], folder: Path) -> list[Item]:
+        """Adds the predicted masks."""
+        outline, finished = Segmenter(version_weights(bundle_folder(SEGMENTER), 0)), []
+        for item in items:
+            mask, _ = outline(read_gray(item["image"]))
+            path = write_png(folder / "masks" / Path(item["image"]).name, mask.astype(np.uint8) * 255)
+            finished.append({**item, "predicted_mask": str(path), "predicted_by": SEGMENTER})
+        return finished
+
+    def is_enough(self, lists: Mapping[str, Sequence[Item]]) -> bool:
+        """Returns whether both lists hold every class."""
+        return all({item["class"] for item in items} == set(self._classes()) for items in lists.values())
+
+    def score(self, weights: Path, cases: CaseList) -> float:
+        """Returns the area under the ROC curve over the validation pictures."""
+        classifier = LesionClassifier(weights)
+        probabilities, labels = [], []
+        for item in cases.validation:
+            mask = read_mask(item["predicted_mask"]) > 0
+            told, _ = classifier.classify(classifier.prepare(read_gray(item["image"]), mask))
+            probabilities.append(list(told.values()))
+            labels.append(classifier.classes.index(item["class"]))
+        return auc(np.array(probabilities), np.array(labels))
+
+    def _classes(self) -> list[str]:
+        facts = read_model_json(self.bundle / "models")
+        return list(facts["classes"])
+
+
+class StudyBoxes(LabelUse):
+    """Lesions outlined in a phase of a dynamic study, as slices with boxes, for the detector."""
+
+    measure = "sensitivity at one false candidate a study"
+    unit = "validation studies"
+    needs = (
+        "lesions outlined in at least two studies of different patients, each with its phase before contrast and the "
+        "first one after it"
+    )
+    _names: ClassVar = frozenset(("lesion", "benign", "malignant"))
+
+    def __init__(self, bundle: Path) -> None:
+        super().__init__(bundle)
+        self._scans: dict[str, Any] = {}
+        self._numbers = itertools.count()
+
+    def takes(self, image: StudyImage, saved: SavedLabel) -> bool:
+        """Returns whether the image is a volume and a label is called lesion, benign or malignant."""
+        numbers = numbers_called(saved, self._names)
+        return not image.form.is_flat and any(str(number) in saved.info["voxels"] for number in numbers)
+
+    def collect(self, store: StudyStore, image: StudyImage, saved: SavedLabel, stem: Path) -> list[Item]:
+        """Returns the phases as files, and the label map with the numbers that count."""
+        phases = [
+            str(store.images.file_of(store.images.get(phase.uid)) if isinstance(phase, Series) else phase)
+            for phase in phases_in_store(store.images, image).all[:2]
+        ]
+        return [{"image": phases, "label": str(saved.path), "numbers": numbers_called(saved, self._names)}]
+
+    def finish(self, items: Sequence[Item], folder: Path) -> list[Item]:
+        """Writes slices with masks and boxes; a study labelled on several phases counts once, as labelled last."""
+        by_study = {tuple(item["image"]): item for item in items}
+        finished: list[Item] = []
+        recipe = DceRecipe(folder.absolute(), self._slice_size(), DEFAULT_CHANNELS, 0)
+        for phases, item in by_study.items():
+            name = f"study_{next(self._numbers):04d}"
+            case = DceCase(name, tuple(map(Path, phases)), write_mask(item, folder / "studies"))
+            prepared = prepare_dce_case((case, _NEGATIVES), recipe=recipe)
+            if prepared.problem:
+                _log.warning("A study is left out: %s", prepared.problem)
+                continue
+            self._scans[name] = prepared.scan
+            finished += prepared.items(recipe.out)
+        return finished
+
+    def facts(self) -> dict[str, Any]:
+        """Returns what the case list is to say of the set: the studies that its slices come from."""
+        return {
+            "name": "labels",
+            "image_size": self._slice_size(),
+            "channels": DEFAULT_CHANNELS,
+            "scans": self._scans,
+        }
+
+    def score(self, weights: Path, cases: CaseList) -> float:
+        """Returns the share of lesions found at one false candidate a study."""
+        detector = LesionDetector(weights)
+        findings = []
+        for study in studies_of(cases, cases.validation):
+            truth = [_box(part) for part in _parts(read_volume(study["label"], mask=True).array)]
+            findings.append(_found(truth, detector(read_phases(study["image"]))))
+        return sensitivity_at(findings, _FALSE_A_STUDY)
+
+    def count(self, cases: CaseList) -> int:
+        """Returns how many studies the validation slices come from."""
+        return len({item["case"] for item in cases.validation})
+
+    def _slice_size(self) -> int:
+        facts = read_model_json(self.bundle / "models")
+        return int(facts.get("slice_size", facts["image_size"]))
+
+
+class StudyRegions(StudyBoxes):
+    """Lesions outlined in a phase of a dynamic study, for the segmenter of regions."""
+
+    measure = "Dice"
+
+    def score(self, weights: Path, cases: CaseList) -> float:
+        """Returns the mean Dice over the validation studies, with the boxes of the true lesions."""
+        bundle = OpenedBundle(str(self.bundle), weights=weights, boxes="true")
+        finish, reached = bundle.part("postprocessing"), []
+        for study in studies_of(cases, cases.validation):
+            prepared = bundle.preprocessing(dict(study))
+            finished = finish({**prepared, "pred": bundle.run(prepared)})
+            truth = read_volume(study["label"], mask=True).array
+            reached.append(dice(finished["pred"][0].cpu().numpy() > 0, truth > 0))
+        return float(np.mean(reached))
+
+
+def use_of(bundle: str | Path) -> LabelUse:
+    """Returns how a bundle uses labels.
+
+    Args:
+        bundle: its folder.
+    """
+    bundle = Path(bundle)
+    known = {CLASSIFIER: PictureClasses, LESION_DETECTOR: StudyBoxes, LESION_SEGMENTER: StudyRegions}
+    kind = known.get(bundle.name) or (PictureMasks if reads_pictures(bundle) else VolumeMasks)
+    return kind(bundle)
+
+
+def numbers_called(saved: SavedLabel, names: frozenset[str]) -> list[int]:
+    """Returns the numbers of a label whose names are among some."""
+    return [int(number) for name, number in saved.info["labels"].items() if base_name(name) in names]
+
+
+def base_name(name: str) -> str:
+    """Returns what a label is called without its number: ``Lesion 2`` is a ``lesion``."""
+    return name.lower().rstrip(" 0123456789_")
+
+
+def labels_of(path: Path) -> np.ndarray:
+    """Returns a label map [column, row, slice]."""
+    if path.suffix == ".png":
+        import cv2
+
+        return cv2.imread(str(path), cv2.IMREAD_UNCHANGED).T[:, :, None]
+    import nibabel
+
+    return np.asarray(nibabel.load(path).dataobj)
+
+
+def write_mask(item: Item, folder: Path) -> Path:
+    """Writes what counts of an item's label map as a mask on its own grid, and returns its path."""
+    import nibabel
+
+    image = nibabel.load(item["label"])
+    mask = np.isin(np.asarray(image.dataobj), item["numbers"]).astype(np.uint8)
+    place = Path(item["label"])
+    # Every image has its folder, in which versions are numbered.
+    return write_nifti(folder / f"{place.parent.name}_{place.name}", mask, image.affine)
+
+
+def _parts(mask: np.ndarray) -> list[np.ndarray]:
+    parts = cc3d.connected_components(np.ascontiguousarray(mask > 0), connectivity=26)
+    return [parts == number for number in range(1, int(parts.max()) + 1)]
+
+
+def _box(mask: np.ndarray) -> list[float]:
+    inside = np.nonzero(mask)
+    return [float(axis.min()) for axis in inside] + [float(axis.max() + 1) for axis in inside]
+
+
+def _found(truth: Sequence[Sequence[float]], lesions: Sequence[Mapping[str, Any]]) -> CaseFindings:
+    """Gives every true lesion the best candidate that hits it; a candidate that hits none is a false one."""
+    from breastkit.detection.boxes import overlap
+
+    scores = np.array([float(lesion["score"]) for lesion in lesions])
+    boxes = [[lesion[f"{a}_min"] for a in _AXES] + [lesion[f"{a}_max"] + 1 for a in _AXES] for lesion in lesions]
+    if not truth or not boxes:
+        return CaseFindings(tuple(float("nan") for _ in truth), tuple(scores.tolist()))
+    hits = overlap(np.array(boxes, float), np.array(truth, float)) >= _HIT
+    best = [float(scores[column].max()) if column.any() else float("nan") for column in hits.T]
+    return CaseFindings(tuple(best), tuple(scores[~hits.any(1)].tolist()))

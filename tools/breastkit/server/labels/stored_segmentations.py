@@ -1,0 +1,80 @@
+"""Segmentations that viewers store by DICOMweb, as labels of the images they were drawn on."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from breastkit.dicom.read_seg import (
+    ReadSegment,
+    count_values,
+    is_segmentation,
+    label_map,
+    outlined_series,
+    read_segmentation,
+)
+from breastkit.errors import BreastkitError
+from breastkit.logs import get_logger
+from breastkit.server.labels.saved_labels import FINAL
+from breastkit.server.studies.study_images import Form, StudyImage, series_of
+from breastkit.server.studies.study_store import StudyStore, names_and_class
+from breastkit.temporary import temporary_folder
+
+_log = get_logger(__name__)
+# A small file may stand for as many voxels as it likes; several segments on a finer grid are within this.
+_MOST_TIMES = 16
+
+
+def keep_as_label(store: StudyStore, data: bytes, user: str = "") -> str:
+    """Saves a stored object as the label of an image, where it is a segmentation of one.
+
+    Args:
+        store: of the images.
+        data: a DICOM object, which is stored already.
+        user: who stored it.
+
+    Returns:
+        Why a segmentation is no label, empty where it is one or the object is something else.
+    """
+    with temporary_folder("label") as folder:
+        path = folder / "stored.dcm"
+        path.write_bytes(data)
+        try:
+            if not is_segmentation(path):
+                return ""
+            referred = [store.image(uid) for uid in outlined_series(path) if uid in store.images.all()]
+            if len(referred) != 1:
+                return "The segmentation is stored and is no label: it refers to no series here, or to several."
+            _save(store, referred[0], path, user)
+        except BreastkitError as error:
+            # It names files of this machine: for its log, not for a client.
+            _log.warning("A stored segmentation is no label: %s", error)
+            return (
+                "The segmentation is stored and is no label: its segments overlap or do not lie on the series it "
+                "refers to; submit the label instead."
+            )
+    return ""
+
+
+def _save(store: StudyStore, image: StudyImage, path: Path, user: str) -> None:
+    grid = store.images.grid_of(image)
+    if count_values(path) > _MOST_TIMES * math.prod(grid.shape):
+        raise BreastkitError(f"{path} has far more voxels than its image; store it in the image's own resolution.")
+    segments = read_segmentation(path, series_of(image) if image.form is Form.SERIES else image.files[0])
+    labels = _on_grid(label_map(segments), image)
+    told = [{"name": _name(one), "idx": one.number} for one in segments]
+    names, of_class = names_and_class({"label_info": told}, labels)
+    store.labels.save(image.id, labels, grid, tag=FINAL, names=names, of_class=of_class, user=user)
+
+
+def _name(segment: ReadSegment) -> str:
+    return segment.label or f"segment {segment.number}"
+
+
+def _on_grid(labels: np.ndarray, image: StudyImage) -> np.ndarray:
+    """Returns a label map of a picture or a clip, (frames, rows, columns), as the others: [column, row, slice]."""
+    if image.form is Form.SERIES:
+        return labels
+    return (labels if labels.ndim == 3 else labels[None]).transpose(2, 1, 0)

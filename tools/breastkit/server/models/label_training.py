@@ -1,0 +1,345 @@
+"""Training on what annotators saved: a process of its own makes a candidate, which is promoted only if it is not worse.
+
+The split is kept with the labels: an image, or a patient where that is known, stays where it was put; new ones join.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from breastkit.atomic import make_folder, write_json
+from breastkit.cases import CaseList, read_cases, write_cases
+from breastkit.errors import BreastkitError, sentence_of
+from breastkit.logs import get_logger, log_to_stderr
+from breastkit.server.labels.label_uses import LabelUse, base_name, use_of
+from breastkit.server.security.request_values import TrainingOptions
+from breastkit.server.studies.study_images import Form, StudyImage
+from breastkit.server.studies.study_phases import phases_beside
+from breastkit.server.studies.study_store import StudyStore
+from breastkit.training.promotion import promote, version_in_use, version_of_training, weights_in_use
+from breastkit.training.weights import read_model_json
+
+_log = get_logger(__name__)
+# So many groups train for each one that validates.
+_TRAIN_FOR_ONE = 4
+_ENDS_WITHIN = 30.0
+_STATE, _COLLECTED = "training.json", "collected.json"
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """What is alike among groups of labelled images, so that every list gets some of it.
+
+    Attributes:
+        kind: what the labels are of: ``picture``, or ``volume`` with the names of the labels.
+        of_class: set by the annotator, empty where none is.
+    """
+
+    kind: str
+    of_class: str = ""
+
+
+def assign_split(known: dict[str, str], strata: dict[str, Stratum]) -> dict[str, str]:
+    """Returns the list of every group, ``training`` or ``validation``; known ones stay, new ones join at the end.
+
+    Of every stratum the second group validates, and one more each time five more have come; where nothing of a kind
+    validates yet, the next one does whatever its class.
+
+    Args:
+        known: what was assigned before, in that order.
+        strata: of the groups with labels.
+    """
+    result = dict(known)
+    for group, stratum in strata.items():
+        if group in result:
+            continue
+        others = [(strata[other], where) for other, where in result.items() if other in strata]
+        alike = [where for other, where in others if other == stratum]
+        of_kind = [where for other, where in others if other.kind == stratum.kind]
+        enough = _TRAIN_FOR_ONE * alike.count("validation") >= alike.count("training")
+        first = bool(of_kind) and "validation" not in of_kind
+        result[group] = "validation" if first or not enough else "training"
+    return result
+
+
+def keep_split(store: StudyStore) -> tuple[dict[str, str], dict[str, str]]:
+    """Assigns all labelled images that have no list yet, and keeps that with the labels.
+
+    One split serves every bundle, so that a patient who validates one of them trains no other.
+
+    Args:
+        store: images and labels.
+
+    Returns:
+        The list of every group, and the group of every labelled image.
+    """
+    there = store.images.all()
+    labelled = [there[name] for name in store.labels.labelled() if name in there]
+    groups = {image.id: group_of(image) for image in labelled}
+    kinds: dict[str, set[str]] = {}
+    classes: dict[str, str] = {}
+    for image in labelled:
+        saved, group = store.labels.current(image.id), groups[image.id]
+        names = () if image.form.is_flat else map(base_name, saved.info["labels"])
+        kinds.setdefault(group, set()).update(("picture",) if image.form.is_flat else ("volume", *names))
+        classes[group] = classes.get(group) or saved.info["class"] or ""
+    path = store.folder / "split.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    split = assign_split(known, {group: Stratum(" ".join(sorted(kinds[group])), classes[group]) for group in kinds})
+    if split != known:
+        write_json(path, split)
+    return split, groups
+
+
+def group_of(image: StudyImage) -> str:
+    """Returns what stays on one side of the split: the patient, the study of a numbered phase, or the image."""
+    if image.form is Form.VOLUME:
+        with suppress(BreastkitError):
+            return phases_beside(image).name
+    return str(image.info.get("PatientID") or image.id)
+
+
+def collect_labels(store: StudyStore, use: LabelUse, folder: Path) -> Path:
+    """Writes what a bundle learns from, by the store's own split, and returns the file that lists it.
+
+    Args:
+        store: images and labels.
+        use: how the bundle uses labels.
+        folder: to write to.
+
+    Raises:
+        BreastkitError: if there are too few labels.
+    """
+    split, groups = keep_split(store)
+    there = store.images.all()
+    lists: dict[str, list[dict[str, Any]]] = {"training": [], "validation": []}
+    left_out: list[str] = []
+    for number, (name, group) in enumerate(groups.items()):
+        saved = store.labels.current(name)
+        if saved is None or not use.takes(there[name], saved):
+            continue
+        try:
+            items = use.collect(store, store.image(name), saved, make_folder(folder / "images") / f"{number:06d}")
+        except BreastkitError as error:
+            # One image that cannot be read any more does not stop the others.
+            _log.warning("The label of %s trains nothing: %s", name, error)
+            left_out.append(str(error).rstrip("."))
+            continue
+        lists[split[group]] += [{**item, "case": group} for item in items]
+    if not use.is_enough(lists):
+        why = f" ({left_out[0]})" if left_out else ""
+        raise BreastkitError(f"Training needs {use.needs}; save more first{why}.")
+    return write_json(folder / _COLLECTED, lists)
+
+
+def finish_cases(use: LabelUse, folder: Path) -> CaseList:
+    """Returns the case list of what was collected, written beside it.
+
+    Raises:
+        BreastkitError: if too little of it can be used.
+    """
+    collected = json.loads((folder / _COLLECTED).read_text(encoding="utf-8"))
+    lists = {name: use.finish(items, folder) for name, items in collected.items()}
+    if not use.is_enough(lists):
+        raise BreastkitError(f"Training needs {use.needs}; of what was saved too little can be used, as the log says.")
+    write_cases(folder, lists, facts=use.facts())
+    return read_cases(folder)
+
+
+def train_candidate(
+    bundle: str | Path, folder: str | Path, models: str | Path, options: TrainingOptions, *, training: str = ""
+) -> str:
+    """Trains on a prepared folder from the weights in use, compares on its validation list, promotes if not worse.
+
+    Args:
+        bundle: its folder.
+        folder: with what was collected in ``cases``; the run and the comparison are written beside it.
+        models: where promoted versions are kept.
+        options: of the training.
+        training: what to call it in the record of the version it makes.
+
+    Returns:
+        What came out, as a sentence.
+
+    Raises:
+        BreastkitError: if the training fails.
+    """
+    bundle, folder = Path(bundle), Path(folder)
+    use = use_of(bundle)
+    cases = finish_cases(use, folder / "cases")
+    current = weights_in_use(bundle, models=models)
+    _train(bundle, folder, current, options)
+    candidate = folder / "run" / "model.pt"
+    use.settle(candidate.parent, current, cases)
+    reached = {"current": use.score(current, cases), "candidate": use.score(candidate, cases)}
+    figures = {"measure": use.measure, "reached": reached, "validation_cases": use.count(cases)}
+    write_json(folder / "comparison.json", figures)
+    told = (
+        f"{use.measure} {reached['candidate']:.3f} instead of {reached['current']:.3f} on "
+        f"{figures['validation_cases']} {use.unit}"
+    )
+    # A figure that is none, because nothing could be measured, promotes nothing.
+    if not reached["candidate"] >= reached["current"]:
+        return f"Not promoted: {told}."
+    number = promote(bundle, folder / "run", figures={**figures, "training": training}, models=models)
+    return f"Promoted as version {number}: {told}."
+
+
+def _train(bundle: Path, folder: Path, current: Path, options: TrainingOptions) -> None:
+    """Runs the bundle's own training in this process, so that nothing goes on without it when it is killed."""
+    from monai.bundle import run
+
+    facts = read_model_json(current)
+    try:
+        run(
+            config_file=str(bundle / "configs" / "train.json"),
+            bundle_root=str(bundle),
+            dataset_dir=str(folder / "cases"),
+            output_dir=str(folder / "run"),
+            architecture=str(facts["architecture"]),
+            image_size=facts["image_size"],
+            pretrained=str(current),
+            num_workers=0,
+            **options.model_dump(),
+        )
+    except Exception as error:  # MONAI wraps whatever a config raises
+        said = sentence_of(error) or f"{type(error).__name__}: {error}"
+        raise BreastkitError(f"The training failed: {said}") from error
+
+
+class LabelTraining:
+    """Starts, watches and stops one training at a time; a process it started goes on when the server ends.
+
+    Args:
+        store: images and labels.
+        models: where promoted versions are kept.
+    """
+
+    def __init__(self, store: StudyStore, models: str | Path) -> None:
+        self.store, self.models = store, Path(models)
+        self.folder = make_folder(store.folder / ".training")
+
+    def start(self, bundle: Path, options: TrainingOptions) -> dict[str, Any]:
+        """Starts a training and returns its state.
+
+        Raises:
+            BreastkitError: if one is running or there are too few labels.
+        """
+        if self.state()["status"] == "RUNNING":
+            raise BreastkitError("A training is running; stop it or wait.")
+        number = max((int(path.name) for path in self.folder.glob("[0-9]*")), default=0) + 1
+        job = make_folder(self.folder / f"{number:06d}")
+        try:
+            collect_labels(self.store, use_of(bundle), job / "cases")
+        except BreastkitError:
+            shutil.rmtree(job)
+            raise
+        settings = {
+            "bundle": str(bundle),
+            "models": str(self.models.resolve()),
+            "options": options.model_dump(),
+            "training": secrets.token_hex(16),
+        }
+        write_json(job / "job.json", settings)
+        with (job / "log.txt").open("wb") as log:
+            command = [sys.executable, "-m", "breastkit.server.models.label_training", str(job)]
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        _note_process(job, process.pid, bundle)
+        return self.state()
+
+    def state(self) -> dict[str, Any]:
+        """Returns what the latest training does: NONE, RUNNING, DONE, ERROR or STOPPED, and what it says."""
+        jobs = [path for path in sorted(self.folder.glob("[0-9]*")) if (path / _STATE).is_file()]
+        if not jobs:
+            return {"status": "NONE", "model": "", "says": "", "progress": 0.0}
+        job = jobs[-1]
+        known = json.loads((job / _STATE).read_text(encoding="utf-8"))
+        if (job / "result.json").is_file():
+            result = json.loads((job / "result.json").read_text(encoding="utf-8"))
+            return {**result, "model": known["model"], "progress": 1.0}
+        if _start_of(known["pid"]) == known["started"] is not None:
+            return {"status": "RUNNING", "model": known["model"], "says": "Training", "progress": _progress(job)}
+        return {**_left_by(job), "model": known["model"], "progress": _progress(job)}
+
+    def stop(self) -> dict[str, Any]:
+        """Stops a running training and returns the state."""
+        jobs = sorted(self.folder.glob("[0-9]*/training.json"))
+        if self.state()["status"] == "RUNNING":
+            known = json.loads(jobs[-1].read_text(encoding="utf-8"))
+            os.killpg(known["pid"], signal.SIGKILL)
+            end = time.monotonic() + _ENDS_WITHIN
+            while _start_of(known["pid"]) == known["started"] and time.monotonic() < end:
+                time.sleep(0.02)
+        return self.state()
+
+
+def _note_process(job: Path, pid: int, bundle: Path) -> None:
+    """Notes which process a training is; both it and the server do, so that it is known if either is killed."""
+    write_json(job / _STATE, {"pid": pid, "started": _start_of(pid), "model": bundle.name})
+
+
+def _left_by(job: Path) -> dict[str, str]:
+    """Returns what a training that was killed has come to: it may have made a version before it could say so."""
+    settings = json.loads((job / "job.json").read_text(encoding="utf-8"))
+    bundle, models = settings["bundle"], settings["models"]
+    version = version_of_training(settings.get("training", ""), bundle, models=models)
+    if not version:
+        return {"status": "STOPPED", "says": "Stopped before it was done; the weights in use are those of before."}
+    if version == version_in_use(bundle, models=models):
+        return {"status": "DONE", "says": f"Promoted as version {version}."}
+    return {"status": "STOPPED", "says": f"Stopped; version {version} is kept and not in use."}
+
+
+def _progress(job: Path) -> float:
+    """Returns the share of the epochs that are done."""
+    table = job / "run" / "metrics.csv"
+    if not table.is_file():
+        return 0.0
+    options = json.loads((job / "job.json").read_text(encoding="utf-8"))["options"]
+    return min(1.0, (len(table.read_text(encoding="utf-8").splitlines()) - 1) / options["max_epochs"])
+
+
+def _start_of(pid: int) -> str | None:
+    """Returns when a process began, so that another one with its number is not taken for it; None if it is gone."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    fields = re.sub(r"^.*\) ", "", text).split()
+    return None if fields[0] == "Z" else fields[19]
+
+
+def main(words: list[str]) -> None:
+    """Runs the training of a folder; what came out stands in its ``result.json``."""
+    log_to_stderr()
+    job = Path(words[0])
+    settings = json.loads((job / "job.json").read_text(encoding="utf-8"))
+    options = TrainingOptions.model_validate(settings["options"])
+    _note_process(job, os.getpid(), Path(settings["bundle"]))
+    try:
+        says = train_candidate(settings["bundle"], job, settings["models"], options, training=settings["training"])
+        write_json(job / "result.json", {"status": "DONE", "says": says})
+    except BreastkitError as error:
+        says = str(error)
+        write_json(job / "result.json", {"status": "ERROR", "says": says})
+    except Exception:
+        # Whatever else goes wrong: whoever pressed the button is told, whoever looks at the log sees why.
+        write_json(job / "result.json", {"status": "ERROR", "says": "The training failed; look at its log."})
+        raise
+    _log.info("%s", says)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,95 @@
+"""The page at the server's address: what is there and where to go."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from breastkit.report.page import render
+from breastkit.server.labels.saved_labels import CLASSES
+from breastkit.server.models.scoring import Method
+from breastkit.server.studies.study_store import StudyStore
+
+_SHOWN = 200
+
+
+def starting(app: Any, *, dicom: bool, pages: bool) -> APIRouter:
+    """Returns the endpoint of the start page.
+
+    Args:
+        app: the MONAI Label app.
+        dicom: whether there is a DICOMweb address for the viewer.
+        pages: whether there are results to look at.
+    """
+    router = APIRouter()
+    store: StudyStore = app.datastore()
+
+    @router.get("/", response_class=HTMLResponse, include_in_schema=False)
+    def page(request: Request) -> str:
+        """Shows what is there."""
+        root = request.scope.get("root_path", "").rstrip("/")
+        labelled = set(store.get_labeled_images())
+        images = list(store.images.all().values())
+        shown = [
+            {
+                "name": _name(image),
+                "kind": str(image.info.get("Modality") or image.form.value),
+                "study": image.info.get("StudyInstanceUID") if dicom else None,
+                "labelled": image.id in labelled,
+            }
+            for image in images[:_SHOWN]
+        ]
+        training, told = app.training.state(), app.info()
+        return render(
+            "annotation.html",
+            root=root,
+            address=str(request.base_url),
+            dicom=dicom,
+            pages=pages,
+            beside={name: app.conf.get(name, "") for name in ("page", "mlflow")},
+            total=len(images),
+            completed=len(labelled),
+            models=list(told["models"].items()),
+            labels=_told_of_labels(store, len(labelled), len(images), told["scoring"]),
+            scoring=app.scoring.state() if app.scoring is not None else None,
+            training=f"{training['model']}: {training['says']}" if training["model"] else "",
+            images=shown,
+            more=max(0, len(images) - _SHOWN),
+        )
+
+    return router
+
+
+def _told_of_labels(
+    store: StudyStore, labelled: int, total: int, scoring: Mapping[str, Mapping[str, Any]]
+) -> list[tuple[str, str]]:
+    """Returns what is known of the labels and of the model they train, each with its name."""
+    found = [("Labelled so far", f"{labelled} of {total}")]
+    classes = Counter(
+        saved.info["class"]
+        for image in store.labels.labelled()
+        if (saved := store.labels.current(image)) is not None and saved.info["class"]
+    )
+    if classes:
+        counts = ", ".join(f"{classes[name]} {name}" for name in CLASSES if classes[name])
+        found.append(("Classes that annotators set", counts))
+    for method, what in (
+        (Method.DICE, "Dice of the model against labels of {}"),
+        (Method.UNCERTAINTY, "Mean uncertainty of {} without a label"),
+    ):
+        told = scoring.get(method, {})
+        for kind in ("pictures", "volumes"):
+            measured = told.get(kind, {})
+            if measured.get(method) is not None:
+                value = f"{measured[method]:.3f} over {measured['images']} {kind}, measured {told['computed'][:10]}"
+                found.append((what.format(kind), value))
+    return found
+
+
+def _name(image: Any) -> str:
+    parts = [str(image.info.get(key) or "") for key in ("PatientID", "SeriesDescription")]
+    return " ".join(part for part in parts if part) or image.id

@@ -1,0 +1,1 @@
+"""Images of the server: where they lie, which belong together, and what clients lend."""

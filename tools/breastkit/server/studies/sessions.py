@@ -1,0 +1,119 @@
+"""Images that a client lends for some inferences: kept for an hour, under names nobody can guess."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from breastkit.errors import BreastkitError
+from breastkit.images import PICTURE_SUFFIXES, VOLUME_SUFFIXES, is_volume, read_header
+from breastkit.server.security.decompressed_sizes import refuse_growing_volume
+from breastkit.server.studies.study_images import Form, StudyImage
+from breastkit.temporary import remove_abandoned_folders, temporary_folder
+
+_KEPT_FOR_SECONDS = 3600.0
+_MOST = 32
+
+
+@dataclass(frozen=True)
+class _Session:
+    image: StudyImage
+    folder: Path
+    until: float
+
+
+class Sessions:
+    """Keeps lent images in a folder of their own, which is removed at the end."""
+
+    def __init__(self) -> None:
+        remove_abandoned_folders()
+        self._until_closed = ExitStack()
+        self._folder = self._until_closed.enter_context(temporary_folder("sessions"))
+        self._sessions: dict[str, _Session] = {}
+        self._changing = threading.Lock()
+
+    def add(self, data: bytes, name: str) -> str:
+        """Takes an image and returns the identifier of its session.
+
+        Args:
+            data: the file.
+            name: as the client calls it; only its suffix is used.
+
+        Raises:
+            BreastkitError: if it is no image, or too many are lent.
+        """
+        session = secrets.token_hex(16)
+        folder = self._folder / session
+        folder.mkdir()
+        try:
+            image = image_of_upload(data, name, folder)
+        except BreastkitError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        with self._changing:
+            self._forget_old()
+            if len(self._sessions) >= _MOST:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise BreastkitError(f"There are {_MOST} sessions already; end one or wait.")
+            self._sessions[session] = _Session(image, folder, time.monotonic() + _KEPT_FOR_SECONDS)
+        return session
+
+    def image(self, session: str) -> StudyImage | None:
+        """Returns the image of a session, None if there is no such session."""
+        with self._changing:
+            self._forget_old()
+            found = self._sessions.get(session)
+            return found.image if found else None
+
+    def remove(self, session: str) -> bool:
+        """Ends a session and tells whether there was one."""
+        with self._changing:
+            found = self._sessions.pop(session, None)
+            if found:
+                shutil.rmtree(found.folder, ignore_errors=True)
+            return found is not None
+
+    def close(self) -> None:
+        """Removes everything."""
+        self._until_closed.close()
+
+    def _forget_old(self) -> None:
+        for session, one in list(self._sessions.items()):
+            if one.until < time.monotonic():
+                del self._sessions[session]
+                shutil.rmtree(one.folder, ignore_errors=True)
+
+
+def image_of_upload(data: bytes, name: str, folder: Path) -> StudyImage:
+    """Returns an image that came with a request, written into a folder under a name of ours.
+
+    Raises:
+        BreastkitError: if it is no image.
+    """
+    suffix = next((end for end in (*VOLUME_SUFFIXES, *PICTURE_SUFFIXES) if name.lower().endswith(end)), "")
+    path = folder / f"image{suffix}"
+    path.write_bytes(data)
+    try:
+        return image_of_file(path)
+    except BreastkitError as error:
+        raise BreastkitError(str(error).replace(str(path), "The image")) from error
+
+
+def image_of_file(path: Path) -> StudyImage:
+    """Returns an image that belongs to no store.
+
+    Raises:
+        BreastkitError: if it is no image.
+    """
+    if not path.name.lower().endswith((*VOLUME_SUFFIXES, *PICTURE_SUFFIXES)):
+        raise BreastkitError("Images are .nii, .nii.gz, .png, .jpg, .tif and .bmp; send one of these.")
+    if is_volume(path):
+        refuse_growing_volume(path)
+    else:
+        read_header(path)
+    return StudyImage("image", Form.VOLUME if is_volume(path) else Form.PICTURE, (path,))

@@ -1,0 +1,317 @@
+"""The images of a studies folder or a DICOMweb address, each as one file that models read and clients download.
+
+An identifier from a request is only ever looked up among the images found here; no path is made of it.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from breastkit.atomic import atomic_path, make_folder
+from breastkit.dicom import Series, count_us_frames, read_series, read_us_frame, us_tissue_window
+from breastkit.dicomweb.folder_index import FolderIndex, Instance, tag_of
+from breastkit.dicomweb.retrieve import metadata_of
+from breastkit.errors import BreastkitError
+from breastkit.images import PICTURE_SUFFIXES, VOLUME_SUFFIXES, read_gray, read_header, stem, write_nifti
+from breastkit.server.security.decompressed_sizes import refuse_growing_volume
+
+MODALITIES = ("MR", "US", "CT")
+# Pictures lie in the world as ITK, and so 3D Slicer, reads them: one millimetre a pixel, columns to the patient's left.
+PICTURE_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
+_MOST_FRAMES = 500
+
+
+class Form(Enum):
+    """How an image is stored."""
+
+    VOLUME = "volume"
+    PICTURE = "picture"
+    SERIES = "series"
+    FRAMES = "frames"
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether it is read picture by picture."""
+        return self in (Form.PICTURE, Form.FRAMES)
+
+
+@dataclass(frozen=True)
+class StudyImage:
+    """One image to annotate.
+
+    Attributes:
+        id: what clients call it: a file's name, or a SeriesInstanceUID.
+        form: how it is stored.
+        files: where it is stored.
+        info: what clients are told of it; no names of patients.
+    """
+
+    id: str
+    form: Form
+    files: tuple[Path, ...]
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The voxels of an image: [column, row, slice] and RAS+ affine; a picture is a volume of one slice."""
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+
+
+class StudyImages(ABC):
+    """The images of one place.
+
+    Args:
+        cache: a folder for files made from DICOM series.
+    """
+
+    def __init__(self, cache: str | Path) -> None:
+        self.cache = make_folder(cache)
+        self._converting = threading.Lock()
+
+    @abstractmethod
+    def all(self) -> dict[str, StudyImage]:
+        """Returns the images by identifier, in a fixed order."""
+
+    def get(self, image_id: str) -> StudyImage:
+        """Returns an image.
+
+        Raises:
+            BreastkitError: if there is none of this name.
+        """
+        found = self.all().get(image_id)
+        if found is None:
+            raise BreastkitError(f"There is no image '{image_id[:80]}' here; list the images first.")
+        return found
+
+    def fetched(self, image: StudyImage) -> StudyImage:
+        """Returns the image with its files, which are here already unless another server holds them."""
+        return image
+
+    def file_of(self, image: StudyImage) -> Path:
+        """Returns the image as one file: as it is, or as a NIfTI made of its series.
+
+        Raises:
+            BreastkitError: if it cannot be read.
+        """
+        if image.form in (Form.VOLUME, Form.PICTURE):
+            return image.files[0]
+        path = self.cache / f"{image.id}.nii.gz"
+        with self._converting:
+            if not path.is_file() or any(one.stat().st_mtime > path.stat().st_mtime for one in image.files):
+                if image.form is Form.SERIES:
+                    volume = read_series(series_of(image))
+                    write_nifti(path, volume.array, volume.affine)
+                else:
+                    frames = np.stack([gray for gray, _ in frames_of(image)], axis=-1).transpose(1, 0, 2)
+                    write_nifti(path, frames, PICTURE_AFFINE)
+        return path
+
+    def grid_of(self, image: StudyImage) -> Grid:
+        """Returns where the voxels of an image lie.
+
+        Raises:
+            BreastkitError: if it cannot be read.
+        """
+        header = read_header(self.file_of(image))
+        if header.affine is None:
+            return Grid((header.shape[1], header.shape[0], 1), PICTURE_AFFINE)
+        shape = (*header.shape, 1, 1)[:3]
+        return Grid(tuple(int(size) for size in shape), np.asarray(header.affine, dtype=np.float64))
+
+
+class FileImages(StudyImages):
+    """NIfTI volumes and pictures in a folder and its sub-folders; masks and labels are left aside.
+
+    Args:
+        folder: where they lie.
+        cache: see `StudyImages`.
+        added: a folder for images that clients send, in the one for labels.
+    """
+
+    def __init__(self, folder: str | Path, cache: str | Path, *, added: str | Path) -> None:
+        super().__init__(cache)
+        self.folder, self.added = Path(folder).resolve(), Path(added).resolve()
+
+    def all(self) -> dict[str, StudyImage]:
+        """Returns the images by name; where names repeat, the folders' names stand before them."""
+        own = [path for path in _image_files(self.folder) if not path.is_relative_to(self.added.parent)]
+        paths = sorted({*own, *_image_files(self.added)})
+        names = [stem(path) for path in paths]
+        found = {}
+        for path, name in zip(paths, names, strict=True):
+            if names.count(name) > 1 and path.is_relative_to(self.folder):
+                name = "__".join((*path.relative_to(self.folder).parts[:-1], path.name.replace(".", "_")))
+            form = Form.VOLUME if path.name.lower().endswith(VOLUME_SUFFIXES) else Form.PICTURE
+            found[name] = StudyImage(name, form, (path,), {"name": path.name})
+        return found
+
+
+def _image_files(place: Path) -> list[Path]:
+    found = []
+    for path in place.rglob("*") if place.is_dir() else ():
+        parts = path.relative_to(place).parts
+        if not path.name.lower().endswith((*VOLUME_SUFFIXES, *PICTURE_SUFFIXES)) or "_mask" in path.name:
+            continue
+        if any(part.startswith(".") for part in parts):
+            continue
+        # A link must not lead out of what was opened for reading.
+        if path.is_file() and path.resolve().is_relative_to(place):
+            found.append(path)
+    return found
+
+
+class DicomImages(StudyImages):
+    """The MR, US and CT series of an index of DICOM files.
+
+    Args:
+        index: knows the files.
+        cache: see `StudyImages`.
+    """
+
+    def __init__(self, index: FolderIndex, cache: str | Path) -> None:
+        super().__init__(cache)
+        self.index = index
+        self._referred: dict[str, set[str]] = {}
+
+    def all(self) -> dict[str, StudyImage]:
+        """Returns the series by SeriesInstanceUID."""
+        self.index.refresh_if_old()
+        series: dict[str, list[Instance]] = {}
+        for instance in self.index:
+            if _text(instance, "Modality") in MODALITIES and tag_of("Rows") in instance.attributes:
+                series.setdefault(instance.series, []).append(instance)
+        ordered = sorted(series.values(), key=lambda ones: (_text(ones[0], "PatientID"), ones[0].series))
+        return {ones[0].series: _series_image(ones) for ones in ordered}
+
+    def with_segmentation(self) -> set[str]:
+        """Returns the series that segmentations of the index refer to."""
+        found = set()
+        for instance in self.index:
+            if _text(instance, "Modality") == "SEG":
+                if instance.uid not in self._referred:
+                    self._referred[instance.uid] = _series_referred_to(instance)
+                found |= self._referred[instance.uid]
+        return found
+
+
+def _series_referred_to(instance: Instance) -> set[str]:
+    try:
+        parts = metadata_of(instance).get("00081115", {}).get("Value", [])
+    except BreastkitError:
+        return set()
+    return {str(value) for part in parts for value in part.get(tag_of("SeriesInstanceUID"), {}).get("Value", [])}
+
+
+def _series_image(instances: list[Instance]) -> StudyImage:
+    first = min(instances, key=lambda one: str(one.path))
+    modality = _text(first, "Modality")
+    info = {
+        "Modality": modality,
+        "StudyInstanceUID": first.study,
+        "SeriesInstanceUID": first.series,
+        "PatientID": _text(first, "PatientID"),
+        "StudyDate": _text(first, "StudyDate"),
+        "SeriesDescription": _text(first, "SeriesDescription"),
+    }
+    form = Form.FRAMES if modality == "US" else Form.SERIES
+    # As viewers order them; where a header does not tell, by name.
+    ordered = sorted(instances, key=lambda one: (int(_text(one, "InstanceNumber") or 0), str(one.path)))
+    return StudyImage(first.series, form, tuple(one.path for one in ordered), info)
+
+
+def _text(instance: Instance, keyword: str) -> str:
+    values = instance.attributes.get(tag_of(keyword), {}).get("Value") or [""]
+    return str(values[0])
+
+
+def series_of(image: StudyImage) -> Series:
+    """Returns a DICOM volume as `breastkit.dicom` reads it."""
+    return Series(
+        uid=image.id,
+        files=image.files,
+        patient=str(image.info.get("PatientID", "")),
+        study=str(image.info.get("StudyInstanceUID", "")),
+        description=str(image.info.get("SeriesDescription", "")),
+        number=0,
+        modality=str(image.info.get("Modality", "")),
+        images=len(image.files),
+        time="",
+    )
+
+
+def frames_of(image: StudyImage) -> list[tuple[np.ndarray, tuple[slice, slice]]]:
+    """Returns the gray pictures of a flat image, each with its rows and columns that show tissue.
+
+    Raises:
+        BreastkitError: if one cannot be read, or they are of different sizes or too many.
+    """
+    if image.form is Form.PICTURE:
+        return [(read_gray(image.files[0]), (slice(None), slice(None)))]
+    counts = [count_us_frames(path) for path in image.files]
+    if sum(counts) > _MOST_FRAMES:
+        raise BreastkitError(f"Series {image.id} has {sum(counts)} frames; at most {_MOST_FRAMES} are read, cut it.")
+    found = [
+        (read_us_frame(path, number), us_tissue_window(path))
+        for path, count in zip(image.files, counts, strict=True)
+        for number in range(count)
+    ]
+    if len({gray.shape for gray, _ in found}) > 1:
+        raise BreastkitError(f"Series {image.id} has pictures of different sizes; store each size as its own series.")
+    return found
+
+
+def refuse_missing_studies(studies: str) -> None:
+    """Refuses a place that is no folder and no address.
+
+    Raises:
+        BreastkitError: if it is neither.
+    """
+    if not studies.startswith(("http://", "https://")) and not Path(studies).is_dir():
+        raise BreastkitError(
+            f"{studies} is no folder; name a folder of NIfTI, pictures or DICOM, or a DICOMweb address."
+        )
+
+
+# What a client may call an image it sends; also safe as the name of a file.
+NAME_OF_NEW_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _()+-]{0,99}")
+
+
+def add_image(images: StudyImages, name: str, sent: Path) -> StudyImage:
+    """Takes an image from a client into the store.
+
+    Args:
+        images: where to; only folders of NIfTI and pictures take any.
+        name: what to call it.
+        sent: the file as it came.
+
+    Raises:
+        BreastkitError: if the store takes none, the name is taken or none, or the file is no image.
+    """
+    if not isinstance(images, FileImages):
+        raise BreastkitError("This store holds DICOM; store new images with DICOMweb.")
+    if not NAME_OF_NEW_IMAGE.fullmatch(name):
+        raise BreastkitError("The name of an image is letters, digits, spaces and _()+-, at most 100; choose such.")
+    if name in images.all():
+        raise BreastkitError(f"There is an image '{name}' already; choose another name.")
+    suffix = next((end for end in (*VOLUME_SUFFIXES, *PICTURE_SUFFIXES) if sent.name.lower().endswith(end)), None)
+    if suffix is None:
+        raise BreastkitError("Images are .nii, .nii.gz, .png, .jpg, .tif and .bmp; send one of these.")
+    try:
+        refuse_growing_volume(sent) if suffix in VOLUME_SUFFIXES else read_header(sent)
+    except BreastkitError as error:
+        raise BreastkitError(str(error).replace(str(sent), name)) from error
+    with atomic_path(images.added / f"{name}{suffix}") as temporary:
+        temporary.write_bytes(sent.read_bytes())
+    return images.get(name)

@@ -1,0 +1,346 @@
+"""Images and labels behind MONAI Label's interface of a datastore."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from monailabel.interfaces.datastore import Datastore
+
+from breastkit.atomic import make_folder
+from breastkit.dicom.read_series import is_dicom
+from breastkit.dicom.source_images import read_source_images
+from breastkit.dicom.write_seg import Algorithm, Segment, write_segmentation
+from breastkit.dicomweb.folder_index import FolderIndex
+from breastkit.dicomweb.stored_folder import StoredFolder
+from breastkit.errors import BreastkitError
+from breastkit.logs import get_logger
+from breastkit.server.labels.label_files import read_labels
+from breastkit.server.labels.saved_labels import CLASSES, FINAL, SavedLabel, SavedLabels
+from breastkit.server.studies.remote_images import RemoteImages
+from breastkit.server.studies.study_images import (
+    DicomImages,
+    FileImages,
+    Form,
+    StudyImage,
+    StudyImages,
+    add_image,
+    refuse_missing_studies,
+    series_of,
+)
+from breastkit.temporary import temporary_folder
+
+_log = get_logger(__name__)
+LABELS_FOLDER = "labels"
+
+
+class StudyStore(Datastore):
+    """The images of a place and the labels that belong to them.
+
+    Args:
+        images: the images.
+        folder: for labels and what else is kept.
+        kinds: what labels show, by their name, for DICOM segmentations.
+        dicom: takes segmentations, where the images are a folder of DICOM.
+    """
+
+    def __init__(
+        self,
+        images: StudyImages,
+        folder: str | Path,
+        *,
+        kinds: Mapping[str, Any] | None = None,
+        dicom: StoredFolder | None = None,
+    ) -> None:
+        self.images, self.folder, self.dicom = images, make_folder(folder), dicom
+        self.labels = SavedLabels(self.folder)
+        self.kinds = dict(kinds or {})
+
+    # What the server asks
+
+    def image(self, image_id: str) -> StudyImage:
+        """Returns an image.
+
+        Raises:
+            BreastkitError: if there is none of this name.
+        """
+        return self.images.get(image_id)
+
+    def save(
+        self, image_id: str, sent: Path, *, tag: str = FINAL, params: Mapping[str, Any] | None = None, user: str = ""
+    ) -> SavedLabel:
+        """Saves what an annotator sent: on the image's grid, and as a segmentation where the images are DICOM.
+
+        Args:
+            image_id: which image.
+            sent: the file as it came.
+            tag: which kind of label.
+            params: names of the labels and the class, as viewers send them.
+            user: who.
+
+        Raises:
+            BreastkitError: if it is refused; the sentence says why.
+        """
+        image = self.image(image_id)
+        grid = self.images.grid_of(image)
+        labels = read_labels(sent, grid, name=image_id)
+        names, of_class = names_and_class(params or {}, labels)
+        segmentation = self._as_segmentation(image, labels, grid.affine, names, user) if tag == FINAL else None
+        saved = self.labels.save(
+            image_id,
+            labels,
+            grid,
+            tag=tag,
+            names=names,
+            of_class=of_class,
+            user=user,
+            flat=image.form is Form.PICTURE,
+        )
+        if segmentation is not None:
+            self._store_segmentation(segmentation)
+        return saved
+
+    def write_segmentation(
+        self,
+        path: Path,
+        image: StudyImage,
+        labels: np.ndarray,
+        affine: np.ndarray,
+        names: Mapping[str, int],
+        *,
+        algorithm: Algorithm | None = None,
+        user: str = "",
+    ) -> Path:
+        """Writes a label map as a DICOM segmentation of its image.
+
+        Raises:
+            BreastkitError: if the image is no DICOM, or several files of pictures.
+        """
+        source: Any
+        if image.form is Form.SERIES:
+            source = read_source_images(series_of(image))
+        elif image.form is Form.FRAMES and len(image.files) == 1:
+            source = image.files[0]
+        else:
+            raise BreastkitError(f"'{image.id}' is not one DICOM object or volume; ask for .nrrd or .nii.gz.")
+        segments = []
+        for name, number in sorted(names.items(), key=lambda item: item[1]):
+            mask = labels == number
+            if image.form is Form.FRAMES:
+                mask = mask.transpose(2, 1, 0)
+                mask = mask if len(mask) > 1 else mask[0]
+            segments.append(Segment(self.kinds.get(name, "breast_lesion"), mask, algorithm, label=name))
+        volume = affine if image.form is Form.SERIES else None
+        return write_segmentation(path, segments, source, affine=volume, creator=user[:64])
+
+    # MONAI Label's interface
+
+    def name(self) -> str:
+        """Returns the name of the store."""
+        return "breastkit"
+
+    def set_name(self, name: str) -> None:
+        """Refuses: the store is called what it is."""
+        raise BreastkitError("The store cannot be renamed.")
+
+    def description(self) -> str:
+        """Returns what the store is."""
+        return "Images and labels"
+
+    def set_description(self, description: str) -> None:
+        """Refuses, as `set_name`."""
+        raise BreastkitError("The store cannot be described anew.")
+
+    def datalist(self) -> list[dict[str, Any]]:
+        """Returns image and label of every labelled image."""
+        found = []
+        for image_id in self.get_labeled_images():
+            saved = self.labels.current(image_id)
+            if saved is not None:
+                found.append({"image": self.get_image_uri(image_id), "label": str(saved.path)})
+        return found
+
+    def get_labels_by_image_id(self, image_id: str) -> dict[str, str]:
+        """Returns the tags under which an image has labels."""
+        return {tag: image_id for tag in ("final", "original") if self.labels.current(image_id, tag)}
+
+    def get_label_by_image_id(self, image_id: str, tag: str) -> str:
+        """Returns the identifier of an image's label, empty if there is none."""
+        return image_id if self.labels.current(image_id, tag) else ""
+
+    def get_image(self, image_id: str, params: Any = None) -> Any:
+        """Returns the file of an image."""
+        return self.get_image_uri(image_id)
+
+    def get_image_uri(self, image_id: str) -> str:
+        """Returns the file of an image."""
+        return str(self.images.file_of(self.image(image_id)))
+
+    def get_label(self, label_id: str, label_tag: str, params: Any = None) -> Any:
+        """Returns the file of a label."""
+        return self.get_label_uri(label_id, label_tag)
+
+    def get_label_uri(self, label_id: str, label_tag: str) -> str:
+        """Returns the file of a label's current version."""
+        return str(self._label(label_id, label_tag).path)
+
+    def get_image_info(self, image_id: str) -> dict[str, Any]:
+        """Returns what is told of an image."""
+        return dict(self.image(image_id).info)
+
+    def get_label_info(self, label_id: str, label_tag: str) -> dict[str, Any]:
+        """Returns what is told of a label."""
+        return dict(self._label(label_id, label_tag).info)
+
+    def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
+        """Returns the images with a label, saved here or stored as a segmentation."""
+        known = set(self.labels.labelled()) | self._with_segmentation()
+        return [image_id for image_id in self.images.all() if image_id in known]
+
+    def get_unlabeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
+        """Returns the images without a label."""
+        done = set(self.get_labeled_images())
+        return [image_id for image_id in self.images.all() if image_id not in done]
+
+    def list_images(self) -> list[str]:
+        """Returns the images."""
+        return list(self.images.all())
+
+    def get_dataset_archive(self, limit_cases: int | None) -> str:
+        """Refuses: the images lie where they are."""
+        raise BreastkitError("The images are not packed into an archive; copy their folder.")
+
+    def refresh(self) -> None:
+        """Does nothing: folders are looked at when they are asked for."""
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Takes a new image."""
+        return add_image(self.images, image_id, Path(image_filename)).id
+
+    def remove_image(self, image_id: str) -> None:
+        """Refuses: images are never removed here."""
+        raise BreastkitError("Images are not removed through this server; remove the file.")
+
+    def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
+        """Saves a label."""
+        return self.save(image_id, Path(label_filename), tag=label_tag, params=label_info).image
+
+    def remove_label(self, label_id: str, label_tag: str) -> None:
+        """Refuses: every version is kept."""
+        raise BreastkitError("Labels are kept; save a corrected one.")
+
+    def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
+        """Refuses: what is told of an image comes from its file."""
+        raise BreastkitError("What is told of an image comes from its file.")
+
+    def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
+        """Refuses: every version is kept as it was saved."""
+        raise BreastkitError("Labels are kept as they were saved; save the label again.")
+
+    def status(self) -> dict[str, Any]:
+        """Returns how many images there are and how many of them have labels."""
+        done = len(self.get_labeled_images())
+        return {"total": len(self.images.all()), "completed": done, "label_tags": {"final": done} if done else {}}
+
+    def json(self) -> dict[str, Any]:
+        """Returns all images with their labels."""
+        objects = {}
+        for image_id, image in self.images.all().items():
+            saved = {tag: self.labels.current(image_id, tag) for tag in ("final", "original")}
+            labels = {tag: {"ext": "", "info": dict(one.info)} for tag, one in saved.items() if one}
+            objects[image_id] = {"image": {"ext": "", "info": dict(image.info)}, "labels": labels}
+        return {"name": self.name(), "description": self.description(), "objects": objects}
+
+    def _label(self, image_id: str, tag: str) -> SavedLabel:
+        self.image(image_id)
+        saved = self.labels.current(image_id, tag)
+        if saved is None:
+            raise BreastkitError(f"There is no label '{tag[:40]}' of '{image_id}'; save one first.")
+        return saved
+
+    def _as_segmentation(
+        self, image: StudyImage, labels: np.ndarray, affine: np.ndarray, names: Mapping[str, int], user: str
+    ) -> bytes | None:
+        """Returns the segmentation to store beside the label, None where the images are no DICOM."""
+        if image.form is Form.SERIES or (image.form is Form.FRAMES and len(image.files) == 1):
+            with temporary_folder("label") as folder:
+                return self.write_segmentation(
+                    folder / "label.dcm", image, labels, affine, names, user=user
+                ).read_bytes()
+        return None
+
+    def _store_segmentation(self, data: bytes) -> None:
+        if self.dicom is not None:
+            outcome = self.dicom.store([data])[0]
+            if outcome.stored is None:
+                _log.warning("The label is saved; its segmentation is not: %s", outcome.sentence)
+        elif isinstance(self.images, RemoteImages):
+            with temporary_folder("label") as folder:
+                path = folder / "label.dcm"
+                path.write_bytes(data)
+                self.images.store(path)
+
+    def _with_segmentation(self) -> set[str]:
+        """Returns the series that stored segmentations refer to."""
+        if isinstance(self.images, RemoteImages):
+            return self.images.labelled()
+        if not isinstance(self.images, DicomImages):
+            return set()
+        return self.images.with_segmentation()
+
+
+def names_and_class(params: Mapping[str, Any], labels: np.ndarray) -> tuple[dict[str, int], str | None]:
+    """Returns numbers by label's name, and the class, from what viewers send with a label.
+
+    3D Slicer sends ``label_info``, a list of names and numbers; a class is said outright or by a segment's name.
+    """
+    names: dict[str, int] = {}
+    given = params.get("label_info") or params.get("label_names") or []
+    if isinstance(given, Mapping):
+        given = [{"name": name, "idx": number} for name, number in given.items()]
+    for position, item in enumerate(given if isinstance(given, list) else [], start=1):
+        if isinstance(item, Mapping) and isinstance(item.get("name"), str):
+            number = item.get("idx", item.get("id", position))
+            if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= 255:
+                raise BreastkitError("The numbers of labels are whole, from 1 to 255; save the label again.")
+            names[item["name"][:64]] = number
+    present = [int(value) for value in np.unique(labels) if value]
+    for number in present:
+        if number not in names.values():
+            names[f"label {number}" if names else "lesion"] = number
+    of_class = params.get("class")
+    if of_class is None:
+        # An empty segment says something only where there is nothing else.
+        told = [name for name, number in names.items() if number in present or not present]
+        of_class = next((name for name in reversed(CLASSES) if name in {one.lower() for one in told}), None)
+    elif not isinstance(of_class, str):
+        raise BreastkitError(f"The class of an image is one of {', '.join(CLASSES)}; send one of these.")
+    return names or {"lesion": 1}, of_class
+
+
+def open_store(studies: str, *, labels: str | Path | None = None, kinds: Mapping[str, Any] | None = None) -> StudyStore:
+    """Opens a folder of NIfTI or pictures, a folder of DICOM, or a DICOMweb address.
+
+    Args:
+        studies: the folder or address.
+        labels: where labels are kept; by default ``labels`` in the folder, and ``work/labels`` for an address.
+        kinds: what labels show, by their name.
+
+    Raises:
+        BreastkitError: if there is nothing of this kind.
+    """
+    if studies.startswith(("http://", "https://")):
+        folder = make_folder(labels or Path("work", LABELS_FOLDER))
+        return StudyStore(RemoteImages(studies, folder / ".cache"), folder, kinds=kinds)
+    place = Path(studies)
+    refuse_missing_studies(studies)
+    folder = make_folder(labels or place / LABELS_FOLDER)
+    if any(is_dicom(path) for path in place.rglob("*") if path.is_file() and folder not in path.parents):
+        stored = make_folder(folder / "dicom")
+        index = FolderIndex((place, stored))
+        images = DicomImages(index, folder / ".cache")
+        return StudyStore(images, folder, kinds=kinds, dicom=StoredFolder(stored, index))
+    images = FileImages(place, folder / ".cache", added=folder / "images")
+    return StudyStore(images, folder, kinds=kinds)

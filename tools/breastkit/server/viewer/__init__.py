@@ -1,0 +1,1 @@
+"""OHIF, and what is added to it."""
