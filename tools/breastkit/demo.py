@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.atomic import atomic_folder, make_folder, write_json
 from breastkit.bundle import bundle_folder
@@ -335,7 +336,7 @@ def _commands(seed: int) -> list[str]:
     ]
 
 
-def _mri_slices(mri: Path, tissue: Path | None) -> tuple[list[tuple[np.ndarray, int]], dict[str, Any]]:
+def _mri_slices(mri: Path, tissue: Path | None) -> tuple[list[tuple[NDArray[Any], int]], dict[str, Any]]:
     """Returns slices with the true and, where there is one, the found outline, and figures about the study."""
     import cc3d
 
@@ -360,7 +361,7 @@ def _mri_slices(mri: Path, tissue: Path | None) -> tuple[list[tuple[np.ndarray, 
     return [(view.picture(k, outlined, filled), k) for k in chosen], facts
 
 
-def _lesions(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+def _lesions(path: Path, shape: tuple[int, ...]) -> NDArray[Any]:
     import nibabel
 
     return (
@@ -368,7 +369,7 @@ def _lesions(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     )
 
 
-def _figures(masks: dict[str, np.ndarray], voxel_mm3: float) -> dict[str, Any]:
+def _figures(masks: dict[str, NDArray[Any]], voxel_mm3: float) -> dict[str, Any]:
     from breastkit.metrics.segmentation import dice
 
     return {
@@ -413,7 +414,7 @@ def _classes(diagnosis: Path | None) -> dict[str, str]:
     }
 
 
-def _ultrasound_images(folder: Path, found: Path | None) -> tuple[list[tuple[np.ndarray, str]], float | None]:
+def _ultrasound_images(folder: Path, found: Path | None) -> tuple[list[tuple[NDArray[Any], str]], float | None]:
     """Returns every image with its true lesions and, where there are, those found, its name; and their mean Dice."""
     from breastkit.metrics.segmentation import dice
 

@@ -10,9 +10,11 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from isal import igzip, isal_zlib
+from numpy.typing import NDArray
 
 from breastkit.atomic import atomic_path
 from breastkit.errors import BreastkitError
@@ -37,12 +39,12 @@ class Image:
         path: the file or DICOM folder it came from.
     """
 
-    array: np.ndarray
-    affine: np.ndarray | None
+    array: NDArray[Any]
+    affine: NDArray[Any] | None
     path: Path
 
     @property
-    def spacing(self) -> np.ndarray:
+    def spacing(self) -> NDArray[Any]:
         """Voxel edge lengths in millimetres along the array's axes."""
         return np.linalg.norm(self.affine[:3, :3], axis=0)
 
@@ -52,7 +54,7 @@ class Header:
     """What is known of an image without reading its pixels."""
 
     shape: tuple[int, ...]
-    affine: np.ndarray | None
+    affine: NDArray[Any] | None
 
 
 def stem(path: str | Path) -> str:
@@ -136,7 +138,7 @@ def read_volume(path: str | Path, *, mask: bool = False) -> Image:
     return Image(array, np.asarray(image.affine, dtype=np.float64), path)
 
 
-def check_affine(affine: np.ndarray | None, path: Path) -> None:
+def check_affine(affine: NDArray[Any] | None, path: Path) -> None:
     """Raises `BreastkitError` unless an affine places voxels in the world."""
     if affine is None or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise BreastkitError(
@@ -144,7 +146,7 @@ def check_affine(affine: np.ndarray | None, path: Path) -> None:
         )
 
 
-def write_nifti(path: str | Path, array: np.ndarray, affine: np.ndarray, *, like: str | Path | None = None) -> Path:
+def write_nifti(path: str | Path, array: NDArray[Any], affine: NDArray[Any], *, like: str | Path | None = None) -> Path:
     """Writes a volume in one piece, compressed when the name ends in ``.gz``.
 
     Args:
@@ -175,7 +177,7 @@ def write_nifti(path: str | Path, array: np.ndarray, affine: np.ndarray, *, like
     return Path(path)
 
 
-def read_gray(path: str | Path) -> np.ndarray:
+def read_gray(path: str | Path) -> NDArray[Any]:
     """Reads a picture of any mode as 8-bit gray, rows by columns, without transparency; of animations the first frame.
 
     Sixteen-bit pictures are scaled by their own range, since few use all of it.
@@ -191,7 +193,7 @@ def read_gray(path: str | Path) -> np.ndarray:
     return np.asarray(_without_transparency(picture).convert("L"))
 
 
-def read_mask(path: str | Path) -> np.ndarray:
+def read_mask(path: str | Path) -> NDArray[Any]:
     """Reads a picture of a mask as 0 and 1, uint8: bright is inside; the alpha channel is never the mask.
 
     Raises:
@@ -207,7 +209,7 @@ def read_mask(path: str | Path) -> np.ndarray:
     return (values > (0.5 * top if top <= 1 else 127 if top <= 255 else 0.5 * top)).astype(np.uint8)
 
 
-def write_png(path: str | Path, array: np.ndarray) -> Path:
+def write_png(path: str | Path, array: NDArray[Any]) -> Path:
     """Writes an 8-bit picture, gray (rows, columns) or colour (rows, columns, 3), in one piece."""
     import cv2
 
@@ -289,7 +291,7 @@ def _check_length(path: Path, image) -> None:
         raise BreastkitError(f"{path} is truncated; {_FETCH_AGAIN}.")
 
 
-def _binary(array: np.ndarray, path: Path) -> np.ndarray:
+def _binary(array: NDArray[Any], path: Path) -> NDArray[Any]:
     values = _distinct(array)
     if set(values) - {0.0, 1.0}:
         shown = ", ".join(f"{value:g}" for value in values[:5])
@@ -299,7 +301,7 @@ def _binary(array: np.ndarray, path: Path) -> np.ndarray:
     return array.astype(np.uint8)
 
 
-def _distinct(array: np.ndarray) -> Sequence[float]:
+def _distinct(array: NDArray[Any]) -> Sequence[float]:
     # A mask has few values; a scan named as a mask has thousands, of which a sample says enough.
     low, high = float(array.min()), float(array.max())
     if {low, high} <= {0.0, 1.0} and np.issubdtype(array.dtype, np.integer):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 # Told apart by people with the common colour-vision deficiencies, and visible on gray.
 PREDICTION = (255, 176, 0)
@@ -15,14 +17,14 @@ LESION = (255, 80, 120)
 _GAP, _HEADER = 4, 22
 
 
-def to_gray8(image: np.ndarray, *, percentiles: tuple[float, float] = (0.5, 99.5)) -> np.ndarray:
+def to_gray8(image: NDArray[Any], *, percentiles: tuple[float, float] = (0.5, 99.5)) -> NDArray[Any]:
     """Windows an image by percentiles to 8-bit gray; a flat image becomes black."""
     image = np.asarray(image, dtype=np.float32)
     low, high = np.percentile(image, percentiles)
     return (np.clip((image - low) / max(high - low, 1e-6), 0, 1) * 255).astype(np.uint8)
 
 
-def to_rgb(image: np.ndarray) -> np.ndarray:
+def to_rgb(image: NDArray[Any]) -> NDArray[Any]:
     """Returns a picture as (rows, columns, 3) uint8, windowing it when it is not 8-bit."""
     image = np.asarray(image)
     if image.dtype != np.uint8:
@@ -31,8 +33,8 @@ def to_rgb(image: np.ndarray) -> np.ndarray:
 
 
 def outline(
-    image: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int] = PREDICTION, *, width: int = 1
-) -> np.ndarray:
+    image: NDArray[Any], mask: NDArray[Any], colour: tuple[int, int, int] = PREDICTION, *, width: int = 1
+) -> NDArray[Any]:
     """Draws the border of a mask on a picture and returns the result as RGB."""
     picture = np.ascontiguousarray(to_rgb(image))
     borders, _ = cv2.findContours((np.asarray(mask) > 0).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
@@ -40,8 +42,8 @@ def outline(
 
 
 def overlay(
-    image: np.ndarray, mask: np.ndarray, colour: tuple[int, int, int] = PREDICTION, *, opacity: float = 0.3
-) -> np.ndarray:
+    image: NDArray[Any], mask: NDArray[Any], colour: tuple[int, int, int] = PREDICTION, *, opacity: float = 0.3
+) -> NDArray[Any]:
     """Tints a mask over a picture, with its border drawn, and returns the result as RGB."""
     picture = to_rgb(image)
     inside = np.asarray(mask) > 0
@@ -49,7 +51,7 @@ def overlay(
     return outline(picture, mask, colour)
 
 
-def heat(image: np.ndarray, relevance: np.ndarray, *, opacity: float = 0.6) -> np.ndarray:
+def heat(image: NDArray[Any], relevance: NDArray[Any], *, opacity: float = 0.6) -> NDArray[Any]:
     """Lays a map over a picture, clear where it is 0 and bright yellow where it is 1, and returns the result as RGB.
 
     Args:
@@ -66,12 +68,12 @@ def heat(image: np.ndarray, relevance: np.ndarray, *, opacity: float = 0.6) -> n
 
 
 def grid(
-    rows: Sequence[Sequence[np.ndarray]],
+    rows: Sequence[Sequence[NDArray[Any]]],
     *,
     tile: int = 192,
     row_titles: Sequence[str] = (),
     column_titles: Sequence[str] = (),
-) -> np.ndarray:
+) -> NDArray[Any]:
     """Lays pictures out in rows and columns with titles, each fitted into a square tile, and returns one RGB picture.
 
     Args:
@@ -96,7 +98,7 @@ def grid(
     return canvas
 
 
-def tiles(picture: np.ndarray, *, columns: int, titled: bool) -> list[np.ndarray]:
+def tiles(picture: NDArray[Any], *, columns: int, titled: bool) -> list[NDArray[Any]]:
     """Takes the tiles of a one-row grid out again.
 
     Args:
@@ -114,13 +116,13 @@ def tiles(picture: np.ndarray, *, columns: int, titled: bool) -> list[np.ndarray
     return [picture[top : top + edge, number * side : number * side + edge] for number in range(columns)]
 
 
-def _fit(picture: np.ndarray, tile: int) -> np.ndarray:
+def _fit(picture: NDArray[Any], tile: int) -> NDArray[Any]:
     scale = tile / max(picture.shape[:2])
     size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
 
 
-def _write(canvas: np.ndarray, text: str, position: tuple[int, int]) -> None:
+def _write(canvas: NDArray[Any], text: str, position: tuple[int, int]) -> None:
     # A dark rim keeps light text readable on any picture.
     for colour, thickness in (((0, 0, 0), 3), ((245, 245, 245), 1)):
         cv2.putText(canvas, text, position, cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, thickness, cv2.LINE_AA)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.datasets.duplicates import RESEMBLANCE
 from breastkit.seeding import generator
@@ -45,10 +47,10 @@ class Pool:
         thumbnails: ``(images, values)``, by which near-duplicates are known.
     """
 
-    labelled: np.ndarray
-    uncertainty: np.ndarray
-    features: np.ndarray
-    thumbnails: np.ndarray
+    labelled: NDArray[Any]
+    uncertainty: NDArray[Any]
+    features: NDArray[Any]
+    thumbnails: NDArray[Any]
 
 
 def choose(pool: Pool, how: Choice, count: int = 1, *, seed: int = 0) -> list[int]:
@@ -95,20 +97,20 @@ class _GreedyChoice:
             self._cover(order[:1])
         return taken
 
-    def _surest(self) -> np.ndarray:
+    def _surest(self) -> NDArray[Any]:
         """Returns which images are of the share that the model is surest of, near-duplicates left aside."""
         fresh = self.waiting & ~self.resembles
         if not fresh.any():
             return self.resembles
         return self.uncertainty < np.quantile(self.uncertainty[fresh], _SUREST)
 
-    def _farness(self) -> np.ndarray:
+    def _farness(self) -> NDArray[Any]:
         if np.isinf(self.distance).any():
             # Nothing is labelled: begin with what is most like all others.
             return -np.linalg.norm(self.features - self.features.mean(axis=0), axis=1)
         return self.distance
 
-    def _cover(self, positions: np.ndarray) -> None:
+    def _cover(self, positions: NDArray[Any]) -> None:
         for start in range(0, len(positions), _ROWS):
             some = positions[start : start + _ROWS]
             products = self.features @ self.features[some].T
@@ -117,14 +119,14 @@ class _GreedyChoice:
             self.resembles |= (self.thumbnails @ self.thumbnails[some].T >= RESEMBLANCE).any(axis=1)
 
 
-def standardised(features: np.ndarray) -> np.ndarray:
+def standardised(features: NDArray[Any]) -> NDArray[Any]:
     """Returns features with mean 0 and deviation 1 over the images, so that no channel outweighs the others."""
     features = np.asarray(features, dtype=np.float64)
     deviation = features.std(axis=0)
     return (features - features.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
 
 
-def _directions(thumbnails: np.ndarray) -> np.ndarray:
+def _directions(thumbnails: NDArray[Any]) -> NDArray[Any]:
     """Returns rows whose products are the correlations of the thumbnails; a constant one correlates with none."""
     rows = np.asarray(thumbnails, dtype=np.float32).reshape(len(thumbnails), -1)
     rows = rows - rows.mean(axis=1, keepdims=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.atomic import make_folder, write_json
 from breastkit.cases import Item
@@ -213,7 +214,7 @@ def _write_phases(folder: Path, name: str, phases: DcePhases) -> tuple[Path, ...
     )
 
 
-def _masks(case: DceCase, phases: DcePhases, size: int) -> np.ndarray:
+def _masks(case: DceCase, phases: DcePhases, size: int) -> NDArray[Any]:
     if case.mask is None:
         return np.zeros((len(phases.arrays[0]), 1, 1), np.uint8)
     mask = read_volume(case.mask, mask=True)
@@ -237,7 +238,7 @@ def _square_boxes(boxes: Sequence[Mapping[str, int]], phases: DcePhases, letterb
 
 
 def _kept(
-    positive: Sequence[bool], squares: np.ndarray, negatives: float, case: DceCase, recipe: DceRecipe
+    positive: Sequence[bool], squares: NDArray[Any], negatives: float, case: DceCase, recipe: DceRecipe
 ) -> list[int]:
     """Returns the slices to keep: those with lesion, and a share of the others drawn by the patient's name."""
     draw = generator(recipe.seed, "empty slices", case.name).uniform(size=len(squares))
@@ -246,7 +247,7 @@ def _kept(
     ]
 
 
-def _write_png(path: Path, image: np.ndarray) -> None:
+def _write_png(path: Path, image: NDArray[Any]) -> None:
     # Tens of thousands of files: each flushed to the disk by itself would take longer than making them, and the
     # patient's record, written last, already says which are whole.
     _, encoded = cv2.imencode(".png", image[..., ::-1] if image.ndim == 3 else image)

@@ -11,9 +11,11 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -24,14 +26,14 @@ RESEMBLANCE = 0.9
 _ROWS = 512
 
 
-def thumbnail(gray: np.ndarray) -> np.ndarray:
+def thumbnail(gray: NDArray[Any]) -> NDArray[Any]:
     """Returns the 48 x 48 float32 thumbnail of a grayscale image, each value the mean of the area it stands for."""
     size = (THUMBNAIL_SIZE, THUMBNAIL_SIZE)
     return cv2.resize(np.asarray(gray, dtype=np.float32), size, interpolation=cv2.INTER_AREA)
 
 
 def near_duplicate_pairs(
-    thumbnails: Sequence[np.ndarray] | np.ndarray, threshold: float = THRESHOLD
+    thumbnails: Sequence[NDArray[Any]] | NDArray[Any], threshold: float = THRESHOLD
 ) -> list[tuple[int, int, float]]:
     """Finds every pair of thumbnails that correlate.
 
@@ -77,7 +79,7 @@ def duplicate_groups(pairs: Sequence[tuple[int, ...]], count: int) -> list[int]:
     return [numbers.setdefault(label, len(numbers)) for label in labels.tolist()]
 
 
-def identical_images(images: Sequence[np.ndarray | str]) -> list[list[int]]:
+def identical_images(images: Sequence[NDArray[Any] | str]) -> list[list[int]]:
     """Finds images that agree in every pixel.
 
     Args:
@@ -92,7 +94,7 @@ def identical_images(images: Sequence[np.ndarray | str]) -> list[list[int]]:
     return [group for group in positions.values() if len(group) > 1]
 
 
-def pixel_hash(image: np.ndarray) -> str:
+def pixel_hash(image: NDArray[Any]) -> str:
     """Returns a text that two images share only when they agree in shape and in every pixel."""
     image = np.ascontiguousarray(image)
     return f"{image.dtype.str}{image.shape}{hashlib.sha256(image.tobytes()).hexdigest()}"

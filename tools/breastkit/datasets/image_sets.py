@@ -16,6 +16,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.atomic import make_folder
 from breastkit.cases import Item, case_list_path, read_cases, write_cases
@@ -117,7 +118,7 @@ class _Converted:
 
     name: str
     item: Item | None = None
-    thumbnail: np.ndarray | None = None
+    thumbnail: NDArray[Any] | None = None
     pixels: str = ""
     mask_pixels: str = ""
     problem: str = ""
@@ -299,7 +300,7 @@ def _convert(picture: Picture, *, out: Path, resize_masks: bool) -> _Converted:
     return _Converted(picture.name, item, thumbnail(gray), pixel_hash(gray), pixel_hash(mask))
 
 
-def _united(picture: Picture, shape: tuple[int, int], resize_masks: bool) -> np.ndarray:
+def _united(picture: Picture, shape: tuple[int, int], resize_masks: bool) -> NDArray[Any]:
     united = np.zeros(shape, np.uint8)
     for path in picture.masks:
         mask = read_mask(path)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import torch
 from monai.transforms import Randomizable
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from breastkit.cases import CaseList, Item, case_list_path, read_cases
@@ -187,7 +188,7 @@ def _boxes_of(item: Mapping[str, Any]) -> list[Box]:
     return list(item["boxes"]) if "boxes" in item else slice_boxes(read_mask(item["label"]))
 
 
-def _read_slice(path: str | Path) -> np.ndarray:
+def _read_slice(path: str | Path) -> NDArray[Any]:
     picture = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
     if picture is None:
         raise BreastkitError(f"{path} is missing, damaged or no picture; prepare the set again.")

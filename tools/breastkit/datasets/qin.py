@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.atomic import make_folder, write_json
 from breastkit.datasets.dce_case import DceCase, DceRecipe
@@ -172,7 +173,7 @@ def _fingerprint(visit: _Visit, masks: list[Path]) -> dict[str, Any]:
     return {"format": _FORMAT, "files": len(files), "bytes": sum(stat.st_size for stat in stats), "newest": newest}
 
 
-def _segmented(paths: list[Path], phases: list[Path | Series]) -> np.ndarray:
+def _segmented(paths: list[Path], phases: list[Path | Series]) -> NDArray[Any]:
     """Returns what any segmentation of a study marks, drawn on whichever phase."""
     from breastkit.dicom.read_seg import read_segmentation
 
@@ -186,7 +187,7 @@ def _segmented(paths: list[Path], phases: list[Path | Series]) -> np.ndarray:
     return np.logical_or.reduce(masks).astype(np.uint8)
 
 
-def _onto(path: Path, phases: DcePhases) -> np.ndarray:
+def _onto(path: Path, phases: DcePhases) -> NDArray[Any]:
     """Returns a mask on the grid of the phases, whichever way its axes run."""
     import torch
     from monai.data import MetaTensor

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from monai.data import get_track_meta, set_track_meta
 from monai.transforms import Randomizable
+from numpy.typing import NDArray
 from torch.utils.data import Dataset, get_worker_info
 
 from breastkit.atomic import atomic_path, make_folder, remove_leftovers
@@ -124,7 +125,7 @@ class SlicesOfVolumes(Dataset):
 class _CachedVolume:
     """The slices of one volume: arrays, or the files that hold them, opened when first needed."""
 
-    def __init__(self, arrays: dict[str, np.ndarray] | None, paths: dict[str, Path] | None, length: int) -> None:
+    def __init__(self, arrays: dict[str, NDArray[Any]] | None, paths: dict[str, Path] | None, length: int) -> None:
         self._arrays = arrays
         self._paths = paths
         self._length = length
@@ -132,7 +133,7 @@ class _CachedVolume:
     def __len__(self) -> int:
         return self._length
 
-    def __getitem__(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, number: int) -> tuple[NDArray[Any], NDArray[Any]]:
         if self._arrays is None:
             self._arrays = {key: np.load(path, mmap_mode="r") for key, path in self._paths.items()}
         image = np.array(self._arrays["image"][number], dtype=np.float32)
@@ -158,7 +159,7 @@ def _prepared(item: Mapping[str, Any], *, transform: Callable, folder: Path | No
     return _CachedVolume(None, paths, len(np.load(paths["image"], mmap_mode="r")))
 
 
-def _compact(volumes: Mapping[str, Any], item: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _compact(volumes: Mapping[str, Any], item: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     if "label" not in volumes:
         raise BreastkitError(f"{item['image']} has no mask; leave it out of the list of scans to learn from.")
     image, label = (torch.as_tensor(volumes[key]).detach().cpu() for key in _KEYS)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.atomic import write_json
 from breastkit.cases import Item
@@ -168,7 +169,7 @@ def _prepared(scan: Scan, recipe: Recipe) -> PreparedCase:
     )
 
 
-def true_affine(affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def true_affine(affine: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     """Returns the affine of a volume in the canonical frame, as its header places it.
 
     It holds after flips that undo a lie, too: the header then finally says the truth, and reading the written file
@@ -181,7 +182,7 @@ def true_affine(affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return affine @ nibabel.orientations.inv_ornt_aff(canonical_orientation(affine), tuple(shape))
 
 
-def _compact(array: np.ndarray) -> np.ndarray:
+def _compact(array: NDArray[Any]) -> NDArray[Any]:
     """Returns whole numbers that fit as 16-bit integers, anything else as it is."""
     limits = np.iinfo(np.int16)
     if array.min() < limits.min or array.max() > limits.max:

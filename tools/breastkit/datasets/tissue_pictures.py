@@ -7,13 +7,14 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.pictures import grid, overlay, to_gray8
 
 PERCENTILES = (10, 25, 50, 75, 90)
 
 
-def orientation_picture(volume: np.ndarray, *, spacing: Sequence[float], flipped: Sequence[int] = ()) -> np.ndarray:
+def orientation_picture(volume: NDArray[Any], *, spacing: Sequence[float], flipped: Sequence[int] = ()) -> NDArray[Any]:
     """Returns a grid of sagittal, coronal and axial slices, as the header has it above, as it is now below.
 
     Sagittal slices show the front on the left, coronal and axial ones the patient's right on the left; the head is up,
@@ -36,7 +37,7 @@ def orientation_picture(volume: np.ndarray, *, spacing: Sequence[float], flipped
     return grid(rows, tile=168, row_titles=titles, column_titles=[f"{p} %" for p in PERCENTILES])
 
 
-def _upright(plane: np.ndarray, axis: int, spacing: Sequence[float]) -> np.ndarray:
+def _upright(plane: NDArray[Any], axis: int, spacing: Sequence[float]) -> NDArray[Any]:
     across, along = (spacing[n] for n in range(3) if n != axis)
     if axis == 0:
         picture = plane[::-1].T[::-1]
@@ -49,7 +50,7 @@ def _upright(plane: np.ndarray, axis: int, spacing: Sequence[float]) -> np.ndarr
     return cv2.resize(np.ascontiguousarray(picture), size, interpolation=cv2.INTER_LINEAR)
 
 
-def alignment_picture(scan: np.ndarray, mask: np.ndarray, alignment: Mapping[str, Any]) -> np.ndarray:
+def alignment_picture(scan: NDArray[Any], mask: NDArray[Any], alignment: Mapping[str, Any]) -> NDArray[Any]:
     """Returns the slice of the largest mask with the mask as delivered, after the first and after the second rule.
 
     Args:

@@ -7,8 +7,10 @@ says by reference which frame of the clip it outlines, and the size of a pixel c
 from __future__ import annotations
 
 from copy import deepcopy
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.pixels import pack_bits
@@ -67,7 +69,7 @@ def first_frame_of(header: Dataset) -> Dataset:
     return single
 
 
-def extend_to_clip(result: Dataset, frames: np.ndarray, header: Dataset, *, keep_empty: bool) -> None:
+def extend_to_clip(result: Dataset, frames: NDArray[Any], header: Dataset, *, keep_empty: bool) -> None:
     """Gives a segmentation that was made of a clip's first frame the frames of all of it.
 
     Args:

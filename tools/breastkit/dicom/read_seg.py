@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 from scipy import ndimage
@@ -48,7 +50,7 @@ class ReadSegment:
     type: Code
     algorithm: str
     version: str
-    mask: np.ndarray
+    mask: NDArray[Any]
 
 
 def is_segmentation(path: str | Path) -> bool:
@@ -118,7 +120,7 @@ def read_segmentation(path: str | Path, source: str | Path | Series | SourceImag
         raise BreastkitError(f"{path} lacks parts that a segmentation must have; {_EXPORT_AGAIN}.") from error
 
 
-def label_map(segments: tuple[ReadSegment, ...]) -> np.ndarray:
+def label_map(segments: tuple[ReadSegment, ...]) -> NDArray[Any]:
     """Joins segments into one array of their numbers, 0 where there is none; probabilities count from 0.5.
 
     Raises:
@@ -161,7 +163,7 @@ def _check_belongs(dataset: Dataset, images: SourceImages, path: Path) -> None:
         raise BreastkitError(f"{path} belongs to other images than {images.place}; name the series it was made on.")
 
 
-def _pixels(dataset: Dataset, path: Path) -> np.ndarray:
+def _pixels(dataset: Dataset, path: Path) -> NDArray[Any]:
     try:
         pixels = dataset.pixel_array
     except READ_ERRORS as error:
@@ -173,7 +175,7 @@ def _numbers(dataset: Dataset) -> list[int]:
     return [int(item.SegmentNumber) for item in dataset.SegmentSequence]
 
 
-def _describe(item: Dataset, mask: np.ndarray) -> ReadSegment:
+def _describe(item: Dataset, mask: NDArray[Any]) -> ReadSegment:
     kind = _code(item.SegmentedPropertyTypeCodeSequence[0])
     region = item.get("AnatomicRegionSequence")
     algorithm = item.get("SegmentationAlgorithmIdentificationSequence")
@@ -197,7 +199,7 @@ def _group(dataset: Dataset, frame: Dataset, name: str) -> Dataset:
     return (frame.get(name) or dataset.SharedFunctionalGroupsSequence[0].get(name))[0]
 
 
-def _frames_of(dataset: Dataset, pixels: np.ndarray, number: int) -> tuple[list[int], np.ndarray]:
+def _frames_of(dataset: Dataset, pixels: NDArray[Any], number: int) -> tuple[list[int], NDArray[Any]]:
     """Returns the frames of one segment: their indices and their values, from 0 to 1."""
     kind = dataset.SegmentationType
     if kind == "LABELMAP":
@@ -212,7 +214,9 @@ def _frames_of(dataset: Dataset, pixels: np.ndarray, number: int) -> tuple[list[
     return frames, pixels[frames].astype(np.uint8)
 
 
-def _onto_picture(dataset: Dataset, pixels: np.ndarray, number: int, images: SourceImages, path: Path) -> np.ndarray:
+def _onto_picture(
+    dataset: Dataset, pixels: NDArray[Any], number: int, images: SourceImages, path: Path
+) -> NDArray[Any]:
     shape = images.grid.shape
     if pixels.shape[1:] != tuple(shape[-2:]):
         raise BreastkitError(
@@ -244,11 +248,11 @@ def _frame_of_source(frame: Dataset, images: SourceImages, path: Path) -> int:
 class _Stack:
     """The frames of one segment as a volume [column, row, slice] with its affine (LPS)."""
 
-    array: np.ndarray
-    affine: np.ndarray
+    array: NDArray[Any]
+    affine: NDArray[Any]
 
 
-def _onto_volume(dataset: Dataset, pixels: np.ndarray, number: int, images: SourceImages, path: Path) -> np.ndarray:
+def _onto_volume(dataset: Dataset, pixels: NDArray[Any], number: int, images: SourceImages, path: Path) -> NDArray[Any]:
     indices, frames = _frames_of(dataset, pixels, number)
     result = np.zeros(images.grid.shape, dtype=frames.dtype)
     if not indices or not frames.any():
@@ -273,7 +277,7 @@ def _onto_volume(dataset: Dataset, pixels: np.ndarray, number: int, images: Sour
     return result
 
 
-def _stack(dataset: Dataset, indices: list[int], frames: np.ndarray, lps: np.ndarray, path: Path) -> _Stack:
+def _stack(dataset: Dataset, indices: list[int], frames: NDArray[Any], lps: NDArray[Any], path: Path) -> _Stack:
     groups = [dataset.PerFrameFunctionalGroupsSequence[index] for index in indices]
     places = np.array([_vector(_group(dataset, g, "PlanePositionSequence").ImagePositionPatient, 3) for g in groups])
     turns = np.array(
@@ -299,7 +303,7 @@ def _stack(dataset: Dataset, indices: list[int], frames: np.ndarray, lps: np.nda
     return _Stack(array, affine)
 
 
-def _step(heights: np.ndarray, measures: Dataset, normal: np.ndarray, lps: np.ndarray, path: Path) -> float:
+def _step(heights: NDArray[Any], measures: Dataset, normal: NDArray[Any], lps: NDArray[Any], path: Path) -> float:
     """Returns the distance of two slices.
 
     Empty slices are left out, so the gaps between those that are there are multiples of it. SliceThickness says
@@ -319,19 +323,19 @@ def _step(heights: np.ndarray, measures: Dataset, normal: np.ndarray, lps: np.nd
     return (touching or known or [smallest])[0]
 
 
-def _are_multiples(gaps: np.ndarray, step: float) -> bool:
+def _are_multiples(gaps: NDArray[Any], step: float) -> bool:
     return bool((np.abs(gaps / step - np.maximum(np.round(gaps / step), 1)) < _SPACING_TOLERANCE).all())
 
 
 def _check_inside(
-    array: np.ndarray, corners: np.ndarray, to_source: np.ndarray, images: SourceImages, path: Path
+    array: NDArray[Any], corners: NDArray[Any], to_source: NDArray[Any], images: SourceImages, path: Path
 ) -> None:
     """Refuses what lies outside of the source: a part of the label would be lost without a word."""
     # Up to half a voxel of either grid beyond the centre of the outermost voxel is still the outermost voxel.
     slack = np.maximum(0.5, 0.5 * np.abs(to_source[:3, :3]).sum(axis=1)) + 1e-3
     low, high = -slack, np.array(images.grid.shape) - 1 + slack
 
-    def outside(voxels: np.ndarray) -> np.ndarray:
+    def outside(voxels: NDArray[Any]) -> NDArray[Any]:
         places = voxels @ to_source[:3, :3].T + to_source[:3, 3]
         return ((places < low) | (places > high)).any(axis=1)
 

@@ -11,9 +11,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, EnhancedMRImageStorage, MRImageStorage
 
@@ -72,10 +74,10 @@ class FolderContents:
 
 @dataclass(frozen=True)
 class _Slice:
-    pixels: np.ndarray
-    position: np.ndarray
-    orientation: np.ndarray
-    spacing: np.ndarray
+    pixels: NDArray[Any]
+    position: NDArray[Any]
+    orientation: NDArray[Any]
+    spacing: NDArray[Any]
     instance: int
 
 
@@ -243,14 +245,14 @@ def _slices_of(path: Path) -> list[_Slice]:
         raise _no_geometry(path) from error
 
 
-def _vector(values: Sequence[float], length: int) -> np.ndarray:
+def _vector(values: Sequence[float], length: int) -> NDArray[Any]:
     vector = np.array(values, dtype=np.float64)
     if vector.shape != (length,) or not np.isfinite(vector).all():
         raise ValueError(f"{length} numbers are needed, got {values}")
     return vector
 
 
-def _frames(dataset: Dataset, pixels: np.ndarray, path: Path) -> list[_Slice]:
+def _frames(dataset: Dataset, pixels: NDArray[Any], path: Path) -> list[_Slice]:
     """Returns the slices of a multi-frame object, whose geometry stands per frame or once for all of them."""
 
     def group(frame: Dataset, name: str, default: Dataset | None = None) -> Dataset:
@@ -279,7 +281,7 @@ def _frames(dataset: Dataset, pixels: np.ndarray, path: Path) -> list[_Slice]:
     return slices
 
 
-def _decode(dataset: Dataset, path: Path) -> np.ndarray:
+def _decode(dataset: Dataset, path: Path) -> NDArray[Any]:
     if "PixelData" not in dataset:
         raise BreastkitError(f"{path} has no pixels; export it again.")
     syntax = dataset.file_meta.get("TransferSyntaxUID")
@@ -300,7 +302,7 @@ def _decode(dataset: Dataset, path: Path) -> np.ndarray:
     return pixels
 
 
-def _rescale(pixels: np.ndarray, slope: float | None, intercept: float | None) -> np.ndarray:
+def _rescale(pixels: NDArray[Any], slope: float | None, intercept: float | None) -> NDArray[Any]:
     slope, intercept = float(1 if slope is None else slope), float(intercept or 0)
     if (slope, intercept) == (1.0, 0.0):
         return pixels
@@ -337,7 +339,7 @@ def _in_order(slices: list[_Slice], place: Path) -> list[_Slice]:
     return slices
 
 
-def _check_spacing(heights: np.ndarray, place: Path) -> None:
+def _check_spacing(heights: NDArray[Any], place: Path) -> None:
     gaps = np.abs(np.diff(heights))
     if (gaps <= 1e-3).any():
         copies = Counter(np.round(heights, 2)).most_common(1)[0][1]
@@ -357,7 +359,7 @@ def _check_spacing(heights: np.ndarray, place: Path) -> None:
         )
 
 
-def _affine(slices: list[_Slice]) -> np.ndarray:
+def _affine(slices: list[_Slice]) -> NDArray[Any]:
     first, last = slices[0], slices[-1]
     affine = np.eye(4)
     affine[:3, 0] = first.orientation[:3] * first.spacing[1]

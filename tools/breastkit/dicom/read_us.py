@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels import pixel_array
@@ -54,7 +56,7 @@ def count_us_frames(path: str | Path) -> int:
     return int(_header(path).get("NumberOfFrames") or 1)
 
 
-def read_us_frame(path: str | Path, frame: int = 0) -> np.ndarray:
+def read_us_frame(path: str | Path, frame: int = 0) -> NDArray[Any]:
     """Reads one frame of an ultrasound object as 8-bit gray, rows by columns; colour becomes its luminance.
 
     Args:
@@ -108,7 +110,7 @@ def us_tissue_window(path: str | Path) -> tuple[slice, slice]:
     return (slice(top, bottom + 1), slice(left, right + 1)) if fits else (slice(None), slice(None))
 
 
-def _gray8(pixels: np.ndarray, header: Dataset) -> np.ndarray:
+def _gray8(pixels: NDArray[Any], header: Dataset) -> NDArray[Any]:
     if header.get("PhotometricInterpretation") == "PALETTE COLOR":
         pixels = pydicom.pixels.apply_color_lut(pixels, header)
     pixels = pixels.astype(np.float32)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
@@ -56,8 +58,8 @@ class MrStudy:
 
 def write_mr_series(
     folder: str | Path,
-    volume: np.ndarray,
-    affine: np.ndarray,
+    volume: NDArray[Any],
+    affine: NDArray[Any],
     study: MrStudy,
     *,
     number: int,
@@ -105,13 +107,13 @@ def write_mr_series(
 class _Geometry:
     """The axes of a volume in DICOM's world, which points to the left and the back where NIfTI's points opposite."""
 
-    across: np.ndarray
-    down: np.ndarray
-    through: np.ndarray
-    origin: np.ndarray
+    across: NDArray[Any]
+    down: NDArray[Any]
+    through: NDArray[Any]
+    origin: NDArray[Any]
 
     @classmethod
-    def of(cls, affine: np.ndarray, folder: Path) -> _Geometry:
+    def of(cls, affine: NDArray[Any], folder: Path) -> _Geometry:
         lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.asarray(affine, dtype=np.float64)
         lengths = np.linalg.norm(lps[:3, :3], axis=0)
         directions = lps[:3, :3] / np.where(lengths > 0, lengths, 1)
@@ -197,7 +199,7 @@ def _decimal(value: float) -> str:
     return f"{value:.0f}"
 
 
-def _fill(image: Dataset, pixels: np.ndarray) -> None:
+def _fill(image: Dataset, pixels: NDArray[Any]) -> None:
     pixels = np.ascontiguousarray(pixels, dtype=np.int16)
     image.Rows, image.Columns = pixels.shape
     image.SamplesPerPixel = 1

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import highdicom
 import numpy as np
@@ -17,6 +18,7 @@ from highdicom.seg import (
     SegmentationTypeValues,
     SegmentDescription,
 )
+from numpy.typing import NDArray
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
 
@@ -58,7 +60,7 @@ class Segment:
     """
 
     kind: SegmentKind | str
-    mask: np.ndarray
+    mask: NDArray[Any]
     algorithm: Algorithm | None = None
     label: str = ""
 
@@ -68,7 +70,7 @@ def write_segmentation(
     segments: Sequence[Segment],
     source: str | Path | Series | SourceImages,
     *,
-    affine: np.ndarray | None = None,
+    affine: NDArray[Any] | None = None,
     series_number: int = 900,
     description: str = "Segmentation",
     creator: str = "",
@@ -190,7 +192,7 @@ def _settle(result: Segmentation, images: SourceImages, uids: _Uids) -> None:
             setattr(result, name, header.StudyTime or "000000")
 
 
-def _frames_of(mask: np.ndarray, affine: np.ndarray | None, images: SourceImages, path: Path) -> np.ndarray:
+def _frames_of(mask: NDArray[Any], affine: NDArray[Any] | None, images: SourceImages, path: Path) -> NDArray[Any]:
     """Returns a mask as (frames, rows, columns) in the order of the source's headers or frames."""
     mask = _checked_values(np.asarray(mask), path)
     if images.is_volume:
@@ -205,7 +207,7 @@ def _frames_of(mask: np.ndarray, affine: np.ndarray | None, images: SourceImages
     return np.ascontiguousarray(frames[np.argsort(images.planes)])
 
 
-def _checked_values(mask: np.ndarray, path: Path) -> np.ndarray:
+def _checked_values(mask: NDArray[Any], path: Path) -> NDArray[Any]:
     if mask.dtype.kind == "f":
         if not np.isfinite(mask).all() or mask.min(initial=0) < 0 or mask.max(initial=0) > 1:
             raise BreastkitError(f"{path} needs probabilities from 0 to 1; give those, or a mask of 0 and 1.")
@@ -215,7 +217,7 @@ def _checked_values(mask: np.ndarray, path: Path) -> np.ndarray:
     return mask.astype(np.uint8, copy=False)
 
 
-def _check_shape(mask: np.ndarray, images: SourceImages, path: Path) -> None:
+def _check_shape(mask: NDArray[Any], images: SourceImages, path: Path) -> None:
     if mask.shape != tuple(images.grid.shape):
         raise BreastkitError(
             f"{path} was not written: its mask of {_times(mask.shape)} does not fit {images.place} of "
@@ -227,7 +229,7 @@ def _times(shape: Sequence[int]) -> str:
     return "x".join(str(size) for size in shape)
 
 
-def _in_order_of_source(mask: np.ndarray, affine: np.ndarray, images: SourceImages, path: Path) -> np.ndarray:
+def _in_order_of_source(mask: NDArray[Any], affine: NDArray[Any], images: SourceImages, path: Path) -> NDArray[Any]:
     """Reorders and flips the axes of a mask so that it lies as its source does.
 
     The voxels must be the source's: nothing is interpolated here.

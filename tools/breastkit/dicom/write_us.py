@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
     ExplicitVRLittleEndian,
@@ -23,7 +25,7 @@ _FIXED_DATE = "20200101"
 
 def write_us_dicom(
     path: str | Path,
-    frames: np.ndarray,
+    frames: NDArray[Any],
     *,
     spacing: float,
     patient: str,
@@ -102,7 +104,7 @@ def _add_identity(dataset: Dataset, patient: str, uid_seed: str, series_number: 
     dataset.ImageType = ["ORIGINAL", "PRIMARY", "SMALL PARTS", "0001"]
 
 
-def _add_pixels(dataset: Dataset, frames: np.ndarray) -> None:
+def _add_pixels(dataset: Dataset, frames: NDArray[Any]) -> None:
     dataset.SamplesPerPixel = 1
     dataset.PhotometricInterpretation = "MONOCHROME2"
     dataset.Rows, dataset.Columns = frames.shape[1:]

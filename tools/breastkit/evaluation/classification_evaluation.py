@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pandas as pd
 from ignite.engine import Engine
+from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from breastkit.atomic import write_text
@@ -73,7 +74,7 @@ class ClassificationEvaluation(EvaluationReport):
     def start(self, engine: Engine) -> None:
         """Makes the folder and forgets an earlier run."""
         super().start(engine)
-        self._opinions: list[np.ndarray] = []
+        self._opinions: list[NDArray[Any]] = []
 
     def measure(self, engine: Engine) -> None:
         """Collects and draws the pictures of a batch."""
@@ -135,7 +136,7 @@ class ClassificationEvaluation(EvaluationReport):
         return figures
 
     def _answers(
-        self, opinions: np.ndarray, labels: np.ndarray, cases: pd.Series
+        self, opinions: NDArray[Any], labels: NDArray[Any], cases: pd.Series
     ) -> tuple[pd.DataFrame, dict[str, Any]]:
         """Returns one row per picture, and what is to be said of the rule."""
         if self.rule is not None:
@@ -151,7 +152,7 @@ class ClassificationEvaluation(EvaluationReport):
         chosen = f"on the other cases of this list, in {len(rules)} parts"
         return pd.concat(parts).sort_index(), {**said, "chosen": chosen}
 
-    def _answers_by(self, rule: Mapping[str, float], opinions: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
+    def _answers_by(self, rule: Mapping[str, float], opinions: NDArray[Any], labels: NDArray[Any]) -> pd.DataFrame:
         probabilities, uncertainty = class_probabilities(opinions, rule["temperature"])
         decided = decide(probabilities, self.classes, rule["threshold"])
         rows = pd.DataFrame(probabilities, columns=[f"p_{name}" for name in self.classes])
@@ -162,7 +163,7 @@ class ClassificationEvaluation(EvaluationReport):
         return rows
 
     def _write_classification_page(
-        self, table: pd.DataFrame, figures: Mapping[str, Interval], confusion: np.ndarray, rules: Mapping[str, Any]
+        self, table: pd.DataFrame, figures: Mapping[str, Interval], confusion: NDArray[Any], rules: Mapping[str, Any]
     ) -> None:
         names = {**LABELS, "share_answered": "share answered", "accuracy_answered": "accuracy where answered"}
         names["mask_dice"] = "Dice of the masks"
@@ -234,7 +235,7 @@ class ClassificationEvaluation(EvaluationReport):
         return super().picture_of(stem(case))
 
 
-def _parts(labels: np.ndarray, cases: pd.Series) -> list[tuple[np.ndarray, np.ndarray]]:
+def _parts(labels: NDArray[Any], cases: pd.Series) -> list[tuple[NDArray[Any], NDArray[Any]]]:
     """Returns indices to choose on and to judge, by case and class; one part where there are too few cases."""
     groups = pd.factorize(cases)[0]
     fewest = min(len(set(groups[labels == label])) for label in set(labels))
@@ -255,7 +256,7 @@ def _range_of(value: Any) -> str:
     return f"{min(value):.3f} to {max(value):.3f}" if isinstance(value, list) else told(value)
 
 
-def _drawn(gray: np.ndarray, batch: Mapping[str, Any]) -> np.ndarray:
+def _drawn(gray: NDArray[Any], batch: Mapping[str, Any]) -> NDArray[Any]:
     """Returns the picture as it is, and with the mask the classifier looked at."""
     tiles = [gray]
     if "mask_picture" in batch:

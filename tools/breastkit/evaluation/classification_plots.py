@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from breastkit.metrics import auc, reliability_bins
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _SIZE = (4.6, 3.8)
 
 
-def roc_curves(probabilities: np.ndarray, truth: Sequence[str], classes: Sequence[str]) -> Figure:
+def roc_curves(probabilities: NDArray[Any], truth: Sequence[str], classes: Sequence[str]) -> Figure:
     """Draws recall against the share of false alarms for every class, with the area under each."""
     drawing, axes = figure(*_SIZE)
     for colour, (name, scores, is_class) in zip(SERIES, _told_apart(probabilities, truth, classes), strict=False):
@@ -32,7 +33,7 @@ def roc_curves(probabilities: np.ndarray, truth: Sequence[str], classes: Sequenc
     return drawing
 
 
-def precision_recall_curves(probabilities: np.ndarray, truth: Sequence[str], classes: Sequence[str]) -> Figure:
+def precision_recall_curves(probabilities: NDArray[Any], truth: Sequence[str], classes: Sequence[str]) -> Figure:
     """Draws precision against recall for every class."""
     drawing, axes = figure(*_SIZE)
     for colour, (name, scores, is_class) in zip(SERIES, _told_apart(probabilities, truth, classes), strict=False):
@@ -43,7 +44,7 @@ def precision_recall_curves(probabilities: np.ndarray, truth: Sequence[str], cla
     return drawing
 
 
-def reliability(probability: np.ndarray, is_class: np.ndarray) -> Figure:
+def reliability(probability: NDArray[Any], is_class: NDArray[Any]) -> Figure:
     """Draws the share that is of the class against its probability; the diagonal is perfect."""
     drawing, axes = figure(*_SIZE)
     bins = reliability_bins(probability, is_class)
@@ -55,7 +56,7 @@ def reliability(probability: np.ndarray, is_class: np.ndarray) -> Figure:
     return drawing
 
 
-def accuracy_by_coverage(correct: np.ndarray, uncertainty: np.ndarray) -> Figure:
+def accuracy_by_coverage(correct: NDArray[Any], uncertainty: NDArray[Any]) -> Figure:
     """Draws the accuracy of the most certain pictures against the share of pictures they are."""
     drawing, axes = figure(*_SIZE)
     order = np.argsort(uncertainty, kind="stable")
@@ -68,7 +69,7 @@ def accuracy_by_coverage(correct: np.ndarray, uncertainty: np.ndarray) -> Figure
     return drawing
 
 
-def decision_curve(probability: np.ndarray, is_class: np.ndarray, *, prevalence: float) -> Figure | None:
+def decision_curve(probability: NDArray[Any], is_class: NDArray[Any], *, prevalence: float) -> Figure | None:
     """Draws the net benefit of acting on the probability against that of acting on all or none; None for one class."""
     if is_class.all() or not is_class.any():
         return None
@@ -93,7 +94,7 @@ def _name_curves(axes: Axes, place: str) -> None:
         axes.text(0.5, 0.5, "pictures of one class alone", ha="center", va="center", color="#5b6470")
 
 
-def _told_apart(probabilities: np.ndarray, truth: Sequence[str], classes: Sequence[str]):
+def _told_apart(probabilities: NDArray[Any], truth: Sequence[str], classes: Sequence[str]):
     """Yields name, scores and truth of every class there are pictures of, of two classes the second alone."""
     truth = np.asarray(truth)
     for index, name in list(enumerate(classes))[::-1][: 1 if len(classes) == 2 else None]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from breastkit.images import write_png
 from breastkit.logs import get_logger
@@ -66,13 +68,13 @@ def _evaluated(folders: Sequence[Path]) -> dict[str, tuple[float, Path]]:
     return images
 
 
-def _row(pictures: Sequence[Path]) -> list[np.ndarray]:
+def _row(pictures: Sequence[Path]) -> list[NDArray[Any]]:
     parts = [_tiles(cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)) for path in pictures]
     image, truth, *_ = parts[0]
     return [image, truth, *(part[-1] for part in parts)]
 
 
-def _tiles(picture: np.ndarray) -> list[np.ndarray]:
+def _tiles(picture: NDArray[Any]) -> list[NDArray[Any]]:
     """Returns image, truth and what an evaluation drew besides, both outlines on one picture last."""
     columns = max(3, round(picture.shape[1] / picture.shape[0]))
     return tiles(picture, columns=columns, titled=True)

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pandas as pd
 from ignite.engine import Engine
+from numpy.typing import NDArray
 
 from breastkit.atomic import atomic_path, make_folder, write_text
 from breastkit.cases import CaseList
@@ -81,8 +82,8 @@ class DetectionEvaluation(EvaluationReport):
     def start(self, engine: Engine) -> None:
         """Makes the folder, before hours of work."""
         make_folder(self.folder)
-        self._outputs: dict[int, dict[int, np.ndarray]] = defaultdict(dict)
-        self._truths: dict[int, dict[int, np.ndarray]] = defaultdict(dict)
+        self._outputs: dict[int, dict[int, NDArray[Any]]] = defaultdict(dict)
+        self._truths: dict[int, dict[int, NDArray[Any]]] = defaultdict(dict)
 
     def measure(self, engine: Engine) -> None:
         """Keeps what the detector gave for the slices of a batch: boxes that are not faint."""
@@ -161,7 +162,7 @@ class DetectionEvaluation(EvaluationReport):
         worst_first = worst_first.astype(dict.fromkeys(("lesions", "found", "false_candidates"), str))
         self._write_page(worst_first, means, name="case", columns=self.labels, headline=headline)
 
-    def _row(self, name: str, found: CaseFindings, boxes: tuple[np.ndarray, np.ndarray, int]) -> dict[str, Any]:
+    def _row(self, name: str, found: CaseFindings, boxes: tuple[NDArray[Any], NDArray[Any], int]) -> dict[str, Any]:
         return {
             "case": name,
             "lesions": len(found.lesions),
@@ -172,7 +173,7 @@ class DetectionEvaluation(EvaluationReport):
             "box_map50": average_precision(boxes[0], boxes[1][:, 0], boxes[2]),
         }
 
-    def _boxes_of(self, case: int) -> tuple[np.ndarray, np.ndarray, int]:
+    def _boxes_of(self, case: int) -> tuple[NDArray[Any], NDArray[Any], int]:
         """Returns the scores of a patient's boxes, which of them are right at each overlap, and how many there are."""
         scores, hits, truths = [np.zeros(0)], [np.zeros((0, len(OVERLAPS)), bool)], 0
         for number, output in self._outputs[case].items():
@@ -227,7 +228,9 @@ class DetectionEvaluation(EvaluationReport):
             tiles.append(_framed(picture, [b for b in believed if b[0] <= number < b[3]], PREDICTION))
         write_png(self.picture_of(name), grid([tiles], tile=320))
 
-    def _draw_curve(self, curve: tuple[np.ndarray, np.ndarray, np.ndarray], rates: Mapping[float, Interval]) -> None:
+    def _draw_curve(
+        self, curve: tuple[NDArray[Any], NDArray[Any], NDArray[Any]], rates: Mapping[float, Interval]
+    ) -> None:
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(5.5, 4), layout="constrained")
@@ -245,10 +248,10 @@ class DetectionEvaluation(EvaluationReport):
             figure.savefig(temporary, dpi=110)
 
 
-def _precision_intervals(cases: list[tuple[np.ndarray, np.ndarray, int]]) -> tuple[Interval, Interval]:
+def _precision_intervals(cases: list[tuple[NDArray[Any], NDArray[Any], int]]) -> tuple[Interval, Interval]:
     """Returns average precision at an overlap of 0.5 and over all overlaps, with 95 % intervals over patients."""
 
-    def figures(chosen: Sequence[tuple[np.ndarray, np.ndarray, int]]) -> tuple[float, float]:
+    def figures(chosen: Sequence[tuple[NDArray[Any], NDArray[Any], int]]) -> tuple[float, float]:
         score, hit = (np.concatenate([case[part] for case in chosen]) for part in (0, 1))
         truths = sum(case[2] for case in chosen)
         every = [average_precision(score, hit[:, column], truths) for column in range(len(OVERLAPS))]
@@ -297,7 +300,7 @@ def _linked_boxes(boxes: Mapping[int, list[list[float]]]) -> list[tuple[float, .
     return [tuple(run) for run in runs]
 
 
-def _millimetres(scan: Mapping[str, Any] | None, item: Mapping[str, Any]) -> np.ndarray:
+def _millimetres(scan: Mapping[str, Any] | None, item: Mapping[str, Any]) -> NDArray[Any]:
     """Returns the size of a slice step and of a prepared picture's pixel; 1 where the case list does not know it."""
     if scan is None:
         return np.ones(3)
@@ -318,7 +321,7 @@ def _compared(lesions: list[tuple[tuple[float, ...], float]], candidates: list[C
     return CaseFindings(tuple(best), tuple(false.tolist()), tuple(size for _, size in lesions))
 
 
-def _framed(picture: np.ndarray, boxes: list[tuple[float, ...]], colour: tuple[int, int, int]) -> np.ndarray:
+def _framed(picture: NDArray[Any], boxes: list[tuple[float, ...]], colour: tuple[int, int, int]) -> NDArray[Any]:
     for _, y0, x0, _, y1, x1 in boxes:
         frame = np.zeros(picture.shape[:2], np.uint8)
         frame[max(0, int(y0)) : int(np.ceil(y1)), max(0, int(x0)) : int(np.ceil(x1))] = 1

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pandas as pd
 from ignite.engine import Engine, Events
+from numpy.typing import NDArray
 
 from breastkit.atomic import make_folder, write_json, write_text
 from breastkit.images import write_png
@@ -164,7 +165,7 @@ def range_text(interval: Interval) -> str:
     return f"{value_text(interval.low)} to {value_text(interval.high)}"
 
 
-def _drawn(view: AxialView) -> np.ndarray:
+def _drawn(view: AxialView) -> NDArray[Any]:
     """Returns the slices with the most truth, the most difference and the most prediction."""
     differing = np.count_nonzero(view.masks["truth"] != view.masks["prediction"], axis=(0, 1))
     slices = [view.largest("truth"), int(differing.argmax()), view.largest("prediction")]

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from ignite.engine import Engine
+from numpy.typing import NDArray
 
 from breastkit.atomic import write_text
 from breastkit.dce.phases import to_axial
@@ -115,7 +116,7 @@ def _mean(values: list[float]) -> float:
     return float(np.mean(values)) if values else float("nan")
 
 
-def _drawn(view: AxialView) -> np.ndarray:
+def _drawn(view: AxialView) -> NDArray[Any]:
     """Returns the slice with the most true lesion: as a whole, and around the lesion truth, prediction and both."""
     number = view.largest("truth")
     window = view.around("truth", number, least_mm=_CLOSE_MM)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from ignite.engine import Engine
+from numpy.typing import NDArray
 
 from breastkit.atomic import write_text
 from breastkit.evaluation.evaluation_report import EvaluationReport
@@ -106,7 +107,7 @@ class PictureEvaluation(EvaluationReport):
         return super().picture_of(str(Path(case).with_name(stem(case))))
 
 
-def _drawn(gray: np.ndarray, truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+def _drawn(gray: NDArray[Any], truth: NDArray[Any], prediction: NDArray[Any]) -> NDArray[Any]:
     """Returns the picture as it is, with the truth and with both outlines; `draw_comparison` takes them apart again."""
     width = max(1, round(max(gray.shape) / 300))
     true = outline(gray, truth, TRUTH, width=width)

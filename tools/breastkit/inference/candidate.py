@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cc3d
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.metrics.segmentation import bounding_box
 
 
-def find_candidate(scan: np.ndarray, mask: np.ndarray, *, percentile: float = 98.0) -> np.ndarray:
+def find_candidate(scan: NDArray[Any], mask: NDArray[Any], *, percentile: float = 98.0) -> NDArray[Any]:
     """Returns the largest connected piece of the voxels above a percentile of the intensities inside a mask.
 
     Voxels are connected through faces, edges and corners. An empty mask, or one of a single intensity, has none.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 FEATURES = ("volume_voxels", "volume_mm3", "mean_intensity", "max_intensity")
 
 
-def measure_candidate(scan: np.ndarray, candidate: np.ndarray, *, voxel_mm3: float) -> dict[str, float]:
+def measure_candidate(scan: NDArray[Any], candidate: NDArray[Any], *, voxel_mm3: float) -> dict[str, float]:
     """Returns the size of a candidate and its intensities in the scan's own units; zeros for an empty one."""
     values = np.asarray(scan)[np.asarray(candidate) > 0]
     if not values.size:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.dicom import count_us_frames, is_dicom, read_us_frame, us_tissue_window
 from breastkit.errors import BreastkitError
@@ -23,15 +25,15 @@ class UltrasoundPicture:
         window: rows and columns that show tissue; a DICOM image may say so, otherwise it is all of it.
     """
 
-    gray: np.ndarray
+    gray: NDArray[Any]
     window: tuple[slice, slice]
 
     @property
-    def tissue(self) -> np.ndarray:
+    def tissue(self) -> NDArray[Any]:
         """The part that shows tissue."""
         return self.gray[self.window]
 
-    def on_whole(self, part: np.ndarray) -> np.ndarray:
+    def on_whole(self, part: NDArray[Any]) -> NDArray[Any]:
         """Returns what was made for the tissue on the grid of the whole picture, zero elsewhere."""
         whole = np.zeros(self.gray.shape, part.dtype)
         whole[self.window] = part

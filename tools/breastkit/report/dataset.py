@@ -11,6 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.cases import LISTS, CaseList, Item, find_problems, read_cases
 from breastkit.datasets.duplicates import RESEMBLANCE, THRESHOLD, duplicate_groups, near_duplicate_pairs, thumbnail
@@ -43,7 +44,7 @@ class _Seen:
     has_label: bool = False
     label_size: float = 0.0
     picture: str = ""
-    thumbnail: np.ndarray | None = None
+    thumbnail: NDArray[Any] | None = None
     problem: str = ""
     details: dict[str, Any] = field(default_factory=dict)
 
@@ -155,7 +156,7 @@ def _look_at_picture(seen: _Seen, image: str, label: str | None) -> None:
     seen.picture = picture(shown)
 
 
-def _shrunk(array: np.ndarray) -> np.ndarray:
+def _shrunk(array: NDArray[Any]) -> NDArray[Any]:
     """Fits a picture to its height on the page before anything is drawn on it, so that lines stay as thin as drawn."""
     rows, columns = array.shape
     size = (max(round(columns * _PICTURE_HEIGHT / rows), 1), _PICTURE_HEIGHT)

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from breastkit import pictures
 from breastkit.atomic import write_text
@@ -52,7 +53,7 @@ def render(template: str, **context: Any) -> str:
     return environment.get_template(template).render(research_use=RESEARCH_USE, today=date.today(), **context)
 
 
-def picture(source: np.ndarray | Figure, *, height: int | None = None, lossless: bool = False) -> str:
+def picture(source: NDArray[Any] | Figure, *, height: int | None = None, lossless: bool = False) -> str:
     """Returns a picture as a data URI, to be the ``src`` of an image.
 
     Args:

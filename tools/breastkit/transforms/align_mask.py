@@ -11,6 +11,7 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform
 from monai.utils import TraceKeys, convert_to_tensor
+from numpy.typing import NDArray
 
 # Percentage of a slice that counts as dark: air and, in most sequences, lung.
 DARKEST = 40.0
@@ -51,7 +52,7 @@ class Alignment:
         return [_ROWS] * self.upside_down + [_COLUMNS] * self.mirrored
 
 
-def find_alignment(scan: np.ndarray, mask: np.ndarray) -> Alignment:
+def find_alignment(scan: NDArray[Any], mask: NDArray[Any]) -> Alignment:
     """Compares a mask with its scan, both (column, row, slice) in the canonical frame.
 
     Of an empty mask nothing can be said, so it stays.

@@ -11,9 +11,10 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
+from numpy.typing import NDArray
 
 
-def clean_mask(mask: np.ndarray, *, largest_only: bool = False, minimum_share: float = 0.0) -> np.ndarray:
+def clean_mask(mask: NDArray[Any], *, largest_only: bool = False, minimum_share: float = 0.0) -> NDArray[Any]:
     """Returns a mask without its small connected pieces, or with only the largest one.
 
     Pixels are connected through edges and corners.

@@ -12,6 +12,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform
 from monai.utils import TraceKeys, convert_to_tensor
+from numpy.typing import NDArray
 
 # Of a box x0, y0, x1, y1 in pixels, x1 and y1 its outer edges.
 Box = Sequence[float]
@@ -70,7 +71,7 @@ def in_steps(first: int, end: int, length: int) -> slice:
     return slice(max(0, first) // _STEP * _STEP, min(length, -(-end // _STEP) * _STEP))
 
 
-def cut_region(picture: np.ndarray, region: Region, size: int, *, mask: bool = False) -> np.ndarray:
+def cut_region(picture: NDArray[Any], region: Region, size: int, *, mask: bool = False) -> NDArray[Any]:
     """Returns a region of a picture (rows, columns[, channels]) at another size."""
     part = np.ascontiguousarray(picture[region.window])
     if region.side == size:
@@ -137,7 +138,7 @@ class CropToBoxesd(MapTransform, InvertibleTransform):
         return results
 
 
-def paste_regions(cut: np.ndarray, regions: Sequence[Sequence[int]], shape: Sequence[int]) -> np.ndarray:
+def paste_regions(cut: NDArray[Any], regions: Sequence[Sequence[int]], shape: Sequence[int]) -> NDArray[Any]:
     """Returns a volume with what was cut out of it at its place; zeros elsewhere, the largest value where several lie.
 
     Args:
@@ -154,7 +155,7 @@ def paste_regions(cut: np.ndarray, regions: Sequence[Sequence[int]], shape: Sequ
     return pasted
 
 
-def _cut(picture: np.ndarray, region: Region, size: int) -> np.ndarray:
+def _cut(picture: NDArray[Any], region: Region, size: int) -> NDArray[Any]:
     """Returns a region of a picture (channels, rows, columns) as (size, size, channels)."""
     cut = cut_region(np.ascontiguousarray(picture.transpose(1, 2, 0)), region, size)
     return cut.reshape(size, size, len(picture))

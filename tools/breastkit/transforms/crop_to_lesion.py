@@ -11,6 +11,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform
 from monai.utils import TraceKeys, convert_to_tensor
+from numpy.typing import NDArray
 
 # A lesion of a few pixels still gets something to be seen in.
 _SMALLEST = 16
@@ -74,7 +75,7 @@ class CropToLesiond(MapTransform, InvertibleTransform):
         return results
 
 
-def lesion_window(mask: np.ndarray, *, margin: float = 0.25) -> tuple[slice, slice]:
+def lesion_window(mask: NDArray[Any], *, margin: float = 0.25) -> tuple[slice, slice]:
     """Returns rows and columns of the square around a mask, the whole picture where the mask is empty."""
     if not mask.any():
         return slice(0, mask.shape[0]), slice(0, mask.shape[1])

@@ -12,6 +12,7 @@ import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import MapTransform
+from numpy.typing import NDArray
 
 # Clip limit and tiles of the equalisation, and how much of the gray value is left around the lesion.
 _CLIP_LIMIT, _TILES = 3.0, (4, 4)
@@ -76,7 +77,9 @@ class LesionViewd(MapTransform):
         return results
 
 
-def lesion_view(gray: np.ndarray, mask: np.ndarray | None, *, channels: Sequence[str] = tuple(Channel)) -> np.ndarray:
+def lesion_view(
+    gray: NDArray[Any], mask: NDArray[Any] | None, *, channels: Sequence[str] = tuple(Channel)
+) -> NDArray[Any]:
     """Returns the channels of a view as one float32 array; see `LesionViewd`.
 
     Args:
@@ -92,7 +95,7 @@ def lesion_view(gray: np.ndarray, mask: np.ndarray | None, *, channels: Sequence
     return np.stack([made[channel]() for channel in channels]).astype(np.float32)
 
 
-def equalised(gray: np.ndarray) -> np.ndarray:
+def equalised(gray: NDArray[Any]) -> NDArray[Any]:
     """Returns gray values from 0 to 1 with their contrast equalised locally."""
     values = (np.clip(gray, 0, 1) * 255).round().astype(np.uint8)
     return cv2.createCLAHE(_CLIP_LIMIT, _TILES).apply(values).astype(np.float32) / 255

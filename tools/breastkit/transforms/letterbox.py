@@ -11,6 +11,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform
 from monai.utils import InterpolateMode, TraceKeys
+from numpy.typing import NDArray
 
 from breastkit.transforms.mask_keys import MaskKeysTransform
 
@@ -42,7 +43,7 @@ class Letterbox:
         return slice(top, top + self.scaled[0]), slice(left, left + self.scaled[1])
 
     @property
-    def affine(self) -> np.ndarray:
+    def affine(self) -> NDArray[Any]:
         """Voxel index (row, column, slice) of the square to voxel index (column, row, slice) of the volume."""
         rows, columns = self.window
         down, right = self.rows / self.scaled[0], self.columns / self.scaled[1]

@@ -10,14 +10,15 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.utils import convert_to_tensor
+from numpy.typing import NDArray
 
 from breastkit.transforms.letterbox import Letterbox, LetterboxTransform
 from breastkit.transforms.letterbox_slices import letterbox_masks, slice_percentiles, unletterbox
 
 
 def letterbox_picture(
-    image: np.ndarray, size: int, *, percentiles: tuple[float, float] = (0.5, 99.5)
-) -> tuple[np.ndarray, Letterbox]:
+    image: NDArray[Any], size: int, *, percentiles: tuple[float, float] = (0.5, 99.5)
+) -> tuple[NDArray[Any], Letterbox]:
     """Clips, scales and pads a picture; its values then lie between 0 (dark, and the padding) and 1.
 
     A picture that is shrunk is averaged over areas, since speckle would alias otherwise. A flat one becomes all zeros.

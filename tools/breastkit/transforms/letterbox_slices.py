@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from monai.data import MetaTensor
 from monai.utils import convert_to_tensor
+from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
 from breastkit.transforms.letterbox import Letterbox, LetterboxTransform
@@ -23,7 +24,7 @@ _BINS = 4096
 _FLAT = 1e-6
 
 
-def slice_percentiles(image: np.ndarray, percentiles: tuple[float, ...]) -> tuple[float, ...]:
+def slice_percentiles(image: NDArray[Any], percentiles: tuple[float, ...]) -> tuple[float, ...]:
     """Returns percentiles of an image, linearly interpolated like ``numpy.percentile``, several times faster.
 
     A histogram finds the bin each wanted rank falls into; only the values of that bin are looked at.
@@ -43,7 +44,7 @@ def slice_percentiles(image: np.ndarray, percentiles: tuple[float, ...]) -> tupl
     below = np.cumsum(cv2.calcHist([bins], [0], None, [_BINS], [0, _BINS]).astype(np.int64))
 
     @cache
-    def values_in(number: int) -> np.ndarray:
+    def values_in(number: int) -> NDArray[Any]:
         values = image[bins == number]
         # Whole-numbered scans have one value a bin, and no wish to sort the background.
         return values if values.min() == values.max() else np.sort(values)
@@ -63,8 +64,8 @@ def slice_percentiles(image: np.ndarray, percentiles: tuple[float, ...]) -> tupl
 
 
 def letterbox_images(
-    volume: np.ndarray, size: int, *, percentiles: tuple[float, float] = (1.0, 99.0)
-) -> tuple[np.ndarray, Letterbox]:
+    volume: NDArray[Any], size: int, *, percentiles: tuple[float, float] = (1.0, 99.0)
+) -> tuple[NDArray[Any], Letterbox]:
     """Clips, scales, pads and normalises every slice of a volume.
 
     Each slice is clipped to its percentiles and scaled with the aspect ratio kept (bilinear). Zero stands for the
@@ -96,7 +97,7 @@ def letterbox_images(
     return result, box
 
 
-def _standardise(image: np.ndarray, *, flat: float) -> None:
+def _standardise(image: NDArray[Any], *, flat: float) -> None:
     """Brings an image to mean 0 and standard deviation 1 in place; one that varies by no more than `flat` to 0."""
     image -= image.mean()
     values = image.reshape(-1)
@@ -107,7 +108,7 @@ def _standardise(image: np.ndarray, *, flat: float) -> None:
         image.fill(0)
 
 
-def letterbox_masks(volume: np.ndarray, size: int) -> tuple[np.ndarray, Letterbox]:
+def letterbox_masks(volume: NDArray[Any], size: int) -> tuple[NDArray[Any], Letterbox]:
     """Scales and pads every slice of a mask; nearest neighbour about pixel centres, so that it stays on its image.
 
     Returns:
@@ -121,7 +122,7 @@ def letterbox_masks(volume: np.ndarray, size: int) -> tuple[np.ndarray, Letterbo
     return result, box
 
 
-def unletterbox(volume: np.ndarray, box: Letterbox, *, nearest: bool = False) -> np.ndarray:
+def unletterbox(volume: NDArray[Any], box: Letterbox, *, nearest: bool = False) -> NDArray[Any]:
     """Brings squares back to the size of the slices they came from; intensities stay as they are.
 
     Args:
@@ -143,7 +144,7 @@ def unletterbox(volume: np.ndarray, box: Letterbox, *, nearest: bool = False) ->
     return result
 
 
-def _nearest(volume: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def _nearest(volume: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
     slices = torch.from_numpy(np.ascontiguousarray(volume, dtype=np.float32))
     return interpolate(slices[None], size=shape, mode="nearest-exact")[0].numpy()
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform, RandomizableTransform
+from numpy.typing import NDArray
 
 
 class RandMaskErrorsd(RandomizableTransform, MapTransform):
@@ -54,7 +55,7 @@ class RandMaskErrorsd(RandomizableTransform, MapTransform):
         return results
 
 
-def spoil(mask: np.ndarray, *, border: float, shift: tuple[float, float]) -> np.ndarray:
+def spoil(mask: NDArray[Any], *, border: float, shift: tuple[float, float]) -> NDArray[Any]:
     """Returns a mask grown (or, where negative, shrunk) and shifted by shares of the diameter of a disc of its area."""
     diameter = 2 * np.sqrt(np.count_nonzero(mask) / np.pi)
     radius = round(abs(border) * diameter)

@@ -14,6 +14,7 @@ from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform
 from monai.utils import TraceKeys, convert_to_tensor
+from numpy.typing import NDArray
 from torch.nn.functional import adaptive_avg_pool3d
 
 from breastkit.errors import BreastkitError
@@ -99,7 +100,7 @@ class Rule:
         array = volume.numpy()
         return self._measured(array, self.first), self._measured(array, self.second)
 
-    def _measured(self, volume: np.ndarray, region: Mapping[str, Any]) -> float:
+    def _measured(self, volume: NDArray[Any], region: Mapping[str, Any]) -> float:
         part = volume[tuple(_span(region.get(name, (0, 100)), volume.shape[axis]) for name, axis in _AXES.items())]
         if self.measure == "mean":
             return float(part.mean(dtype=np.float64))
@@ -111,7 +112,7 @@ class Rule:
         return float(_cleft(depth).mean())
 
 
-def _cleft(depth: np.ndarray) -> np.ndarray:
+def _cleft(depth: NDArray[Any]) -> NDArray[Any]:
     """Returns by slice how much deeper (column, slice) depths are in the middle seventh than near the sides."""
     columns = len(depth)
     middle = depth[columns * 3 // 7 : columns - columns * 3 // 7].mean(axis=0)
@@ -177,13 +178,13 @@ def decide_orientation(volume: torch.Tensor, rules: Mapping[str, Rule]) -> Decis
     return decision
 
 
-def canonical_orientation(affine: np.ndarray) -> np.ndarray:
+def canonical_orientation(affine: NDArray[Any]) -> NDArray[Any]:
     """Returns nibabel's orientation array that brings voxels with this affine to the canonical frame."""
     target = nibabel.orientations.axcodes2ornt(CANONICAL)
     return nibabel.orientations.ornt_transform(nibabel.io_orientation(affine), target)
 
 
-def reorient(volume: torch.Tensor, orientation: np.ndarray) -> torch.Tensor:
+def reorient(volume: torch.Tensor, orientation: NDArray[Any]) -> torch.Tensor:
     """Permutes and flips the last three axes of a volume (channel, i, j, k) as nibabel does for arrays."""
     flipped = [1 + axis for axis in range(3) if orientation[axis, 1] < 0]
     volume = volume.flip(flipped) if flipped else volume
@@ -263,7 +264,7 @@ class OrientBreastd(MapTransform, InvertibleTransform):
                 results[key] = self._reoriented(results[key], back)
         return results
 
-    def _reoriented(self, source: MetaTensor, orientation: np.ndarray, *, record: dict | None = None) -> MetaTensor:
+    def _reoriented(self, source: MetaTensor, orientation: NDArray[Any], *, record: dict | None = None) -> MetaTensor:
         result = MetaTensor(reorient(source.as_tensor(), orientation)).copy_meta_from(source)
         result.applied_operations = list(source.applied_operations)
         voxels = nibabel.orientations.inv_ornt_aff(orientation, tuple(source.shape[1:]))
@@ -282,7 +283,7 @@ class OrientBreastd(MapTransform, InvertibleTransform):
             return self.mode
         return "report" if Path(str(source.meta.get("filename_or_obj", ""))).is_dir() else "correct"
 
-    def _record(self, affine: np.ndarray, decision: Decision, flips: list[str], mode: str) -> dict[str, Any]:
+    def _record(self, affine: NDArray[Any], decision: Decision, flips: list[str], mode: str) -> dict[str, Any]:
         record: dict[str, Any] = {
             "mode": mode,
             "preset": self.preset if isinstance(self.preset, str) else "custom",

@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from breastkit.phantoms.mri.fields import (
@@ -103,11 +104,11 @@ class Anatomy:
         nipples: position (z, y, x) of each nipple in mm.
     """
 
-    tissue: np.ndarray
-    depth: np.ndarray
-    breast: np.ndarray
-    gland: np.ndarray
-    chest_depth: np.ndarray
+    tissue: NDArray[Any]
+    depth: NDArray[Any]
+    breast: NDArray[Any]
+    gland: NDArray[Any]
+    chest_depth: NDArray[Any]
     body: Body
     nipples: list[tuple[float, float, float]] = field(default_factory=list)
 
@@ -224,23 +225,23 @@ class _Shape:
             surface = np.maximum(surface, self._arms(rng))
         self.surface = ndimage.gaussian_filter(surface, 0.6)
 
-    def _cage_size(self) -> tuple[np.ndarray, np.ndarray]:
+    def _cage_size(self) -> tuple[NDArray[Any], NDArray[Any]]:
         narrow = 1 - 0.28 * ramp(self.z, 10, 150)
         return self.body.half_width * narrow, self.body.half_depth * (1 - 0.15 * ramp(self.z, 30, 150))
 
-    def _cage_level(self) -> np.ndarray:
+    def _cage_level(self) -> NDArray[Any]:
         width, depth = self._cage_size()
         n = self.body.squareness
         y = self.y + self.body.tilt * self.z + self.body.half_depth
         return ((np.abs(self.x) / width) ** n + (np.abs(y) / depth) ** n) ** (1 / n)
 
-    def _cage_front(self, x: np.ndarray | float, z: np.ndarray | float) -> np.ndarray:
+    def _cage_front(self, x: NDArray[Any] | float, z: NDArray[Any] | float) -> NDArray[Any]:
         body = self.body
         narrow = np.clip(1 - (np.abs(x) / (body.half_width * (1 - 0.28 * ramp(np.asarray(z), 10, 150)))), 0, 1)
         n = body.squareness
         return body.half_depth * ((1 - (1 - narrow) ** n) ** (1 / n) - 1) - body.tilt * np.asarray(z)
 
-    def _muscle_thickness(self, rng: np.random.Generator) -> np.ndarray:
+    def _muscle_thickness(self, rng: np.random.Generator) -> NDArray[Any]:
         body, x, z = self.body, np.abs(self.x), self.z
         edge = body.muscle_edge
         pectoral = body.muscle * ramp(x, 4, 40) * ramp(x, edge + 6, edge - 22)
@@ -249,7 +250,7 @@ class _Shape:
         belly = rng.uniform(3, 9) * ramp(z, body.fold + 5, body.fold - 25) * ramp(x, 3, 14)
         return np.maximum(np.maximum(pectoral, side), belly)
 
-    def _fat_thickness(self, rng: np.random.Generator) -> np.ndarray:
+    def _fat_thickness(self, rng: np.random.Generator) -> NDArray[Any]:
         body, x, z = self.body, np.abs(self.x), self.z
         fat = body.fat_top + (body.fat_bottom - body.fat_top) * ramp(z, body.fold + 25, body.fold - 15)
         fat = fat * (
@@ -259,11 +260,11 @@ class _Shape:
         fat = fat + body.fat_side * side + body.shoulders * side * ramp(z, 45, 130)
         return np.maximum(fat * (1 + 0.15 * noise(rng, self.grid, 70.0)), 1.5)
 
-    def _local(self, breast: Breast, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _local(self, breast: Breast, y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         t = np.maximum(y - breast.base_y, 0) / breast.length
         return breast.centre_x + breast.lean_x * t * t, breast.centre_z - breast.sag * t
 
-    def _breast(self, breast: Breast) -> np.ndarray:
+    def _breast(self, breast: Breast) -> NDArray[Any]:
         t = (self.y - breast.base_y) / breast.length
         cx, cz = self._local(breast, self.y)
         waist = 1 - breast.neck * np.exp(-np.square((self.y - breast.base_y - 14) / 11))
@@ -295,13 +296,13 @@ class _Shape:
             float(first + step * i) for first, step, i in zip(self.grid.first, self.grid.steps(), found, strict=True)
         )
 
-    def _arms(self, rng: np.random.Generator) -> np.ndarray:
+    def _arms(self, rng: np.random.Generator) -> NDArray[Any]:
         radius = rng.uniform(32, 46)
         away = self.body.half_width + self.body.fat_side + self.body.muscle + radius + rng.uniform(4, 18)
         y = -self.body.half_depth + rng.uniform(-10, 50)
         return radius - np.sqrt((np.abs(self.x) - away) ** 2 + (self.y - y) ** 2)
 
-    def _region(self, torso: np.ndarray, surface: np.ndarray) -> np.ndarray:
+    def _region(self, torso: NDArray[Any], surface: NDArray[Any]) -> NDArray[Any]:
         """Returns where a reader outlines breast: positive in front of the torso's bulges, behind them to the wall.
 
         A column (x, z) belongs to the breast where the breast adds an eighth of its length to the torso. At the side of
@@ -320,7 +321,7 @@ class _Shape:
         bounds = np.broadcast_arrays(bulge, flank, front, self._footprint())
         return np.clip(np.minimum.reduce(bounds), -20, 20).astype(np.float32)
 
-    def _footprint(self) -> np.ndarray:
+    def _footprint(self) -> NDArray[Any]:
         """Returns, in mm, how far within one and a half times a breast's own width and height a column lies."""
         inside = []
         for b in self.body.breasts:
@@ -330,7 +331,7 @@ class _Shape:
         return np.maximum(*inside)
 
 
-def _soft(mask: np.ndarray, grid: Grid, coarse: Grid) -> np.ndarray:
+def _soft(mask: NDArray[Any], grid: Grid, coarse: Grid) -> NDArray[Any]:
     """Returns a mask averaged onto the coarse grid."""
     factors = [c / n for c, n in zip(coarse.shape, grid.shape, strict=True)]
     size = [max(1, round(1 / f)) for f in factors]
@@ -339,7 +340,7 @@ def _soft(mask: np.ndarray, grid: Grid, coarse: Grid) -> np.ndarray:
     return smooth[np.ix_(*picks)]
 
 
-def _two_largest(mask: np.ndarray) -> np.ndarray:
+def _two_largest(mask: NDArray[Any]) -> NDArray[Any]:
     """Keeps the two largest parts, so that no crumb in the armpit counts as breast."""
     import cc3d
 
@@ -381,10 +382,10 @@ def _fill_chest(rng, tissue, cage, body: Body, grid: Grid, coarse: Grid) -> None
     centre = -body.half_depth
     deep = inside & (cage < -wall - 2)
 
-    def put(level: np.ndarray, kind: Tissue) -> None:
+    def put(level: NDArray[Any], kind: Tissue) -> None:
         tissue[deep & (interpolate(np.clip(level, -2, 4), grid.shape) < 1)] = kind
 
-    def ellipsoid(at: tuple[float, float, float], radii: tuple[float, float, float]) -> np.ndarray:
+    def ellipsoid(at: tuple[float, float, float], radii: tuple[float, float, float]) -> NDArray[Any]:
         return sum(np.square((c - a) / r) for c, a, r in zip((cz, cy, cx), at, radii, strict=True))
 
     dome = body.diaphragm + 30 - np.square((np.abs(cx) - 65) / 55) * 18 - np.square((cy - centre) / 75) * 22
@@ -414,7 +415,7 @@ def _fill_chest(rng, tissue, cage, body: Body, grid: Grid, coarse: Grid) -> None
     put(spine, Tissue.MARROW)
 
 
-def _gland_fraction(rng, body: Body, grid: Grid, coarse: Grid, depth, wall, breast) -> np.ndarray:
+def _gland_fraction(rng, body: Body, grid: Grid, coarse: Grid, depth, wall, breast) -> NDArray[Any]:
     """Returns how much of each voxel is fibroglandular tissue: clumps and strands that gather behind the nipple."""
     z, y, x = coarse.axes()
     score = np.full(coarse.shape, -9.0, dtype=np.float32)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.errors import BreastkitError
 from breastkit.phantoms.mri import clinical
@@ -35,16 +36,16 @@ class MriPhantom:
         implant: 1 in the implant, where there is one.
     """
 
-    phases: list[np.ndarray]
-    affine: np.ndarray
+    phases: list[NDArray[Any]]
+    affine: NDArray[Any]
     times_s: list[float]
-    breast: np.ndarray
-    fibroglandular: np.ndarray
-    lesions: np.ndarray
+    breast: NDArray[Any]
+    fibroglandular: NDArray[Any]
+    lesions: NDArray[Any]
     lesion_table: list[dict[str, Any]]
     clinical: dict[str, Any]
     settings: dict[str, Any] = field(default_factory=dict)
-    implant: np.ndarray | None = None
+    implant: NDArray[Any] | None = None
 
 
 def make_mri_phantom(
@@ -219,7 +220,7 @@ class _Turn:
             if ("RL", "AP", "SI")[axis] in lied:
                 self.flips[n] = not self.flips[n]
 
-    def array(self, volume: np.ndarray) -> np.ndarray:
+    def array(self, volume: NDArray[Any]) -> NDArray[Any]:
         """Returns a (z, y, x) volume in the file's axes."""
         turned = volume.transpose(2, 1, 0).transpose(self.order)
         return np.ascontiguousarray(turned[tuple(slice(None, None, -1 if f else 1) for f in self.flips)])
@@ -231,7 +232,7 @@ class _Turn:
         return [float(shape[a] - 1 - index[a] if f else index[a]) for a, f in zip(self.order, self.flips, strict=True)]
 
 
-def _lesion_table(lesions: list[Lesion], labels: np.ndarray, grid: Grid, turn: _Turn) -> list[dict[str, Any]]:
+def _lesion_table(lesions: list[Lesion], labels: NDArray[Any], grid: Grid, turn: _Turn) -> list[dict[str, Any]]:
     sizes = np.bincount(labels.ravel(), minlength=len(lesions) + 1)
     rows = []
     for number, lesion in enumerate(lesions, start=1):

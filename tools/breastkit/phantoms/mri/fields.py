@@ -7,8 +7,10 @@ are looked at. Positions are in millimetres with x to the left, y to the front a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Grid:
     spacing: tuple[float, float, float]
     first: tuple[float, float, float]
 
-    def axes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def axes(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
         """Returns the positions along z, y and x, shaped to broadcast against a volume."""
         z, y, x = (
             (start + step * np.arange(count)).astype(np.float32)
@@ -52,7 +54,7 @@ class Grid:
         return float(np.prod(self.spacing))
 
 
-def interpolate(field: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+def interpolate(field: NDArray[Any], shape: tuple[int, int, int]) -> NDArray[Any]:
     """Interpolates a field to a larger grid over the same volume, cubic along each axis, as three matrix products.
 
     An axis of length one stays as it is, so that a field of two coordinates needs no third.
@@ -67,7 +69,7 @@ def interpolate(field: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     return field
 
 
-def _cubic_weights(count: int, wanted: int) -> np.ndarray:
+def _cubic_weights(count: int, wanted: int) -> NDArray[Any]:
     """Returns the (wanted, count) matrix of Catmull-Rom weights."""
     position = np.linspace(0, count - 1, wanted)
     base = np.floor(position).astype(int)
@@ -84,7 +86,7 @@ def _cubic_weights(count: int, wanted: int) -> np.ndarray:
     return weights
 
 
-def noise(rng: np.random.Generator, grid: Grid, knots_mm: float | tuple[float, float, float]) -> np.ndarray:
+def noise(rng: np.random.Generator, grid: Grid, knots_mm: float | tuple[float, float, float]) -> NDArray[Any]:
     """Returns smooth noise of about unit spread on a grid, with independent values every `knots_mm` along (z, y, x)."""
     knots_mm = (knots_mm,) * 3 if np.isscalar(knots_mm) else knots_mm
     # The knots are drawn for a fixed count per axis, at most one a voxel.
@@ -95,19 +97,19 @@ def noise(rng: np.random.Generator, grid: Grid, knots_mm: float | tuple[float, f
     return interpolate(1.3 * rng.standard_normal(counts, dtype=np.float32), grid.shape)
 
 
-def ramp(value: np.ndarray, low: float, high: float) -> np.ndarray:
+def ramp(value: NDArray[Any], low: float, high: float) -> NDArray[Any]:
     """Rises smoothly from 0 at `low` to 1 at `high` (falls where `high` is the smaller one)."""
     t = np.clip((value - low) / (high - low), 0, 1)
     return t * t * (3 - 2 * t)
 
 
-def blend_max(first: np.ndarray, second: np.ndarray, width: float) -> np.ndarray:
+def blend_max(first: NDArray[Any], second: NDArray[Any], width: float) -> NDArray[Any]:
     """Returns the maximum with a rounded transition, which joins two bodies without an edge."""
     near = np.maximum(width - np.abs(first - second), 0) / width
     return np.maximum(first, second) + near * near * (width / 4)
 
 
-def distance_to_one(level: np.ndarray, grid: Grid) -> np.ndarray:
+def distance_to_one(level: NDArray[Any], grid: Grid) -> NDArray[Any]:
     """Turns a level function into millimetres to its surface at 1, positive where the level is below 1."""
     slopes = np.gradient(level, *grid.spacing)
     steepness = np.sqrt(sum(np.square(slope) for slope in slopes))

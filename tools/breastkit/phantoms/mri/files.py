@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.atomic import atomic_path, make_folder, write_json, write_text
 from breastkit.errors import BreastkitError
@@ -124,7 +125,7 @@ def _write_case(job: _Job) -> dict[str, Any]:
     }
 
 
-def _write_tissue(root: Path, job: _Job, phantom: MriPhantom) -> tuple[str, dict[str, np.ndarray]]:
+def _write_tissue(root: Path, job: _Job, phantom: MriPhantom) -> tuple[str, dict[str, NDArray[Any]]]:
     name = f"case_{job.number:03d}"
     part = "train" if job.training else "inference"
     return name, {
@@ -135,7 +136,7 @@ def _write_tissue(root: Path, job: _Job, phantom: MriPhantom) -> tuple[str, dict
     }
 
 
-def _write_mamamia(root: Path, job: _Job, phantom: MriPhantom) -> tuple[str, dict[str, np.ndarray]]:
+def _write_mamamia(root: Path, job: _Job, phantom: MriPhantom) -> tuple[str, dict[str, NDArray[Any]]]:
     name = f"DUKE_{job.number:03d}"
     low = name.lower()
     files = {f"images/{name}/{low}_{n:04d}.nii.gz": volume for n, volume in enumerate(phantom.phases)}
@@ -146,7 +147,7 @@ def _write_mamamia(root: Path, job: _Job, phantom: MriPhantom) -> tuple[str, dic
     return name, files
 
 
-def _write_dicom(root: Path, job: _Job, phantom: MriPhantom) -> tuple[str, dict[str, np.ndarray]]:
+def _write_dicom(root: Path, job: _Job, phantom: MriPhantom) -> tuple[str, dict[str, NDArray[Any]]]:
     from breastkit.dicom.write_mr import MrStudy, write_mr_series
 
     name = f"case_{job.number:03d}"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from breastkit.errors import BreastkitError
@@ -28,7 +31,7 @@ def check_filling(filling: str | None) -> None:
         raise BreastkitError(f"There is no implant called {filling}; choose one of {', '.join(FILLINGS)}.")
 
 
-def place_implant(rng: np.random.Generator, filling: str, anatomy: Anatomy, scan: Scan, grid: Grid) -> np.ndarray:
+def place_implant(rng: np.random.Generator, filling: str, anatomy: Anatomy, scan: Scan, grid: Grid) -> NDArray[Any]:
     """Puts an implant into one breast, in front of the muscle, and its signal into the scan.
 
     Args:
@@ -53,7 +56,7 @@ def place_implant(rng: np.random.Generator, filling: str, anatomy: Anatomy, scan
     return mask
 
 
-def _ellipsoid(rng: np.random.Generator, breast: Breast, grid: Grid) -> np.ndarray:
+def _ellipsoid(rng: np.random.Generator, breast: Breast, grid: Grid) -> NDArray[Any]:
     z, y, x = grid.axes()
     half = breast.length * rng.uniform(0.28, 0.38)
     tall = (breast.radius_up + breast.radius_down) / 2 * rng.uniform(0.55, 0.75)

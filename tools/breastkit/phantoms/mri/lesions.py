@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from breastkit.phantoms.mri.anatomy import Anatomy, Tissue
@@ -60,7 +62,7 @@ def draw_lesion(
 
 def place_lesions(
     rng: np.random.Generator, lesions: list[Lesion], anatomy: Anatomy, grid: Grid
-) -> tuple[np.ndarray, np.ndarray, list[Lesion]]:
+) -> tuple[NDArray[Any], NDArray[Any], list[Lesion]]:
     """Puts lesions into the breasts, mostly where there is fibroglandular tissue.
 
     Returns:
@@ -88,7 +90,7 @@ def place_lesions(
     return labels, texture, placed
 
 
-def _place(rng, lesion: Lesion, anatomy: Anatomy, room: np.ndarray, grid: Grid) -> tuple[int, int, int] | None:
+def _place(rng, lesion: Lesion, anatomy: Anatomy, room: NDArray[Any], grid: Grid) -> tuple[int, int, int] | None:
     """Draws a voxel with room around it, four times as likely within fibroglandular tissue."""
     candidates = np.flatnonzero(room)
     if not candidates.size:
@@ -100,7 +102,7 @@ def _place(rng, lesion: Lesion, anatomy: Anatomy, room: np.ndarray, grid: Grid) 
     return tuple(int(i) for i in np.unravel_index(rng.choice(candidates, p=weights / weights.sum()), grid.shape))
 
 
-def _grow(rng, lesion: Lesion, centre, grid: Grid) -> tuple[tuple[slice, ...], np.ndarray, np.ndarray]:
+def _grow(rng, lesion: Lesion, centre, grid: Grid) -> tuple[tuple[slice, ...], NDArray[Any], NDArray[Any]]:
     """Shapes a lesion in a window around its centre; returns the window, its mask and its uptake pattern."""
     radius = lesion.diameter_mm / 2
     reach = radius * (2.2 if lesion.shape == "spiculated" else 1.5) + 1
@@ -137,7 +139,7 @@ def _grow(rng, lesion: Lesion, centre, grid: Grid) -> tuple[tuple[slice, ...], n
     return window, mask, np.clip(pattern, 0.1, 2.0)
 
 
-def _level(rng, lesion: Lesion, local: np.ndarray, patch: Grid, radius: float) -> np.ndarray:
+def _level(rng, lesion: Lesion, local: NDArray[Any], patch: Grid, radius: float) -> NDArray[Any]:
     """Returns a level function that is below 1 inside the lesion's core."""
     away = np.linalg.norm(local, axis=-1)
     if lesion.shape == "lobulated":
@@ -152,7 +154,7 @@ def _level(rng, lesion: Lesion, local: np.ndarray, patch: Grid, radius: float) -
     return away + rough * bumps
 
 
-def _spicules(rng, position: np.ndarray, radius: float, voxel: float) -> np.ndarray:
+def _spicules(rng, position: NDArray[Any], radius: float, voxel: float) -> NDArray[Any]:
     """Returns thin cones that radiate from the centre."""
     mask = np.zeros(position.shape[:3], dtype=bool)
     away = np.linalg.norm(position, axis=-1)
@@ -167,7 +169,7 @@ def _spicules(rng, position: np.ndarray, radius: float, voxel: float) -> np.ndar
     return mask
 
 
-def _main_part(mask: np.ndarray, seed: tuple[int, int, int]) -> np.ndarray:
+def _main_part(mask: NDArray[Any], seed: tuple[int, int, int]) -> NDArray[Any]:
     """Keeps the part that holds the centre, so that a lesion is one piece."""
     parts, count = ndimage.label(mask, structure=np.ones((3, 3, 3)))
     return mask if count <= 1 or not parts[seed] else parts == parts[seed]

@@ -7,9 +7,11 @@ everything else over the range that scanners and patients span.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from breastkit.phantoms.mri.anatomy import Anatomy, Tissue
@@ -104,9 +106,9 @@ def acquire(
     anatomy: Anatomy,
     grid: Grid,
     lesions: list[Lesion],
-    lesion_labels: np.ndarray,
-    lesion_texture: np.ndarray,
-) -> list[np.ndarray]:
+    lesion_labels: NDArray[Any],
+    lesion_texture: NDArray[Any],
+) -> list[NDArray[Any]]:
     """Returns the phases of a scan as int16 volumes (z, y, x), the one before contrast first."""
     tissue, gland = anatomy.tissue, anatomy.gland
     coarse = grid.coarse(max(6.0, min(grid.spacing)))
@@ -141,7 +143,7 @@ def _late(scan: Scan, phase: int, change: float) -> float:
     return 1 + change * ((scan.times_s[phase] - scan.times_s[1]) / span if span else 0.0)
 
 
-def _water_table(scan: Scan, phase: int) -> np.ndarray:
+def _water_table(scan: Scan, phase: int) -> NDArray[Any]:
     table = np.zeros(len(Tissue), dtype=np.float32)
     for tissue in Tissue:
         change = -0.3 if tissue in (Tissue.BLOOD, Tissue.HEART) else 0.15
@@ -163,7 +165,7 @@ def _add_lesions(water, scan: Scan, phase: int, lesions: list[Lesion], labels, t
         water[inside] = value
 
 
-def _fat_signal(rng, scan: Scan, anatomy: Anatomy, grid: Grid, coarse: Grid) -> np.ndarray:
+def _fat_signal(rng, scan: Scan, anatomy: Anatomy, grid: Grid, coarse: Grid) -> NDArray[Any]:
     """Returns the signal of fat: low where suppression works, bright where the field is off, as below the breasts."""
     table = np.zeros(len(Tissue), dtype=np.float32)
     for tissue, fraction in _FAT_FRACTION.items():
@@ -183,7 +185,7 @@ def _fat_signal(rng, scan: Scan, anatomy: Anatomy, grid: Grid, coarse: Grid) -> 
     return np.maximum(fat, 0)
 
 
-def _coil(rng, scan: Scan, anatomy: Anatomy, grid: Grid, coarse: Grid) -> np.ndarray:
+def _coil(rng, scan: Scan, anatomy: Anatomy, grid: Grid, coarse: Grid) -> NDArray[Any]:
     """Returns the sensitivity of coils around each breast, and the bright rim where skin touches them."""
     z, y, x = coarse.axes()
     reach = scan.coil_reach_mm
@@ -215,7 +217,7 @@ def _coil(rng, scan: Scan, anatomy: Anatomy, grid: Grid, coarse: Grid) -> np.nda
     return np.maximum(weight, 0.01)
 
 
-def _blur(volume: np.ndarray, scan: Scan) -> np.ndarray:
+def _blur(volume: NDArray[Any], scan: Scan) -> NDArray[Any]:
     """Blurs by the point spread: within slices, and into the neighbours by thick slices."""
     blurred = np.empty_like(volume)
     for source, target in zip(volume, blurred, strict=True):
@@ -227,7 +229,7 @@ def _blur(volume: np.ndarray, scan: Scan) -> np.ndarray:
     return blurred
 
 
-def _glow(signal: np.ndarray, grid: Grid, anatomy: Anatomy) -> np.ndarray:
+def _glow(signal: NDArray[Any], grid: Grid, anatomy: Anatomy) -> NDArray[Any]:
     """Returns the faint copy of bright borders that motion and truncation leave in the air around the breasts."""
     spread = max(1.0, 6.0 / grid.spacing[2])
     glow = np.empty_like(signal)
@@ -238,13 +240,13 @@ def _glow(signal: np.ndarray, grid: Grid, anatomy: Anatomy) -> np.ndarray:
     return np.where(anatomy.depth < 0, glow, 0)
 
 
-def _ghost_pattern(rng, grid: Grid) -> np.ndarray:
+def _ghost_pattern(rng, grid: Grid) -> NDArray[Any]:
     """Returns the weight of the beating heart's ghosts, which lie in bands along the phase-encoding direction."""
     rows = np.linspace(0, 1, grid.shape[1], dtype=np.float32)
     return ramp(rows, rng.uniform(0.2, 0.5), 0.8)[None, :, None]
 
 
-def _moved(signal: np.ndarray, shift_mm: tuple[float, float, float], grid: Grid) -> np.ndarray:
+def _moved(signal: NDArray[Any], shift_mm: tuple[float, float, float], grid: Grid) -> NDArray[Any]:
     """Shifts a volume by a fraction of a voxel or more."""
     dz, dy, dx = (s / v for s, v in zip(shift_mm, grid.spacing, strict=True))
     if not (dz or dy or dx):
@@ -263,7 +265,7 @@ def _moved(signal: np.ndarray, shift_mm: tuple[float, float, float], grid: Grid)
     return np.float32(1 - part) * moved[low] + np.float32(part) * moved[high]
 
 
-def _digitise(rng, signal: np.ndarray, scan: Scan) -> np.ndarray:
+def _digitise(rng, signal: NDArray[Any], scan: Scan) -> NDArray[Any]:
     """Adds noise as in a magnitude image and rounds to whole numbers."""
     real = signal + scan.noise * rng.standard_normal(signal.shape, dtype=np.float32)
     other = scan.noise * rng.standard_normal(signal.shape, dtype=np.float32)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.phantoms.us.fields import curve
 from breastkit.phantoms.us.probe import Probe
@@ -70,14 +72,14 @@ def random_machine(rng: np.random.Generator) -> Machine:
     )
 
 
-def draw_scatterers(rng: np.random.Generator, probe: Probe, machine: Machine) -> np.ndarray:
+def draw_scatterers(rng: np.random.Generator, probe: Probe, machine: Machine) -> NDArray[Any]:
     """Returns complex noise along the beams for every look, as (look, depth, beam, 2)."""
     return rng.standard_normal((machine.looks, probe.beam_length, probe.columns, 2), dtype=np.float32)
 
 
 def acquire(
-    rng: np.random.Generator, probe: Probe, machine: Machine, tissue: Tissue, scatterers: np.ndarray
-) -> np.ndarray:
+    rng: np.random.Generator, probe: Probe, machine: Machine, tissue: Tissue, scatterers: NDArray[Any]
+) -> NDArray[Any]:
     """Returns the picture a machine makes of tissue, as 8-bit gray.
 
     Args:
@@ -98,7 +100,7 @@ def acquire(
     return _exported(picture, machine)
 
 
-def _lost(attenuation: np.ndarray, probe: Probe) -> np.ndarray:
+def _lost(attenuation: NDArray[Any], probe: Probe) -> NDArray[Any]:
     """What the beam has lost on its way to each depth; shadows widen and soften as they go down."""
     lost = np.cumsum(attenuation, axis=0, dtype=np.float32) * probe.spacing
     soft = cv2.GaussianBlur(lost, (0, 0), sigmaX=1.2 / probe.spacing, sigmaY=0.5)
@@ -107,7 +109,7 @@ def _lost(attenuation: np.ndarray, probe: Probe) -> np.ndarray:
     return sharp + (soft - sharp) * down
 
 
-def _time_gain(rng: np.random.Generator, probe: Probe, machine: Machine) -> np.ndarray:
+def _time_gain(rng: np.random.Generator, probe: Probe, machine: Machine) -> NDArray[Any]:
     depth = np.arange(probe.beam_length, dtype=np.float32) * probe.spacing
     focus = machine.focus * depth[-1]
     sliders = machine.gain_wobble * curve(rng, len(depth), len(depth) / 4)
@@ -116,7 +118,7 @@ def _time_gain(rng: np.random.Generator, probe: Probe, machine: Machine) -> np.n
     return along[:, None] + across[None]
 
 
-def _speckle(amplitude: np.ndarray, scatterers: np.ndarray, probe: Probe, machine: Machine) -> np.ndarray:
+def _speckle(amplitude: NDArray[Any], scatterers: NDArray[Any], probe: Probe, machine: Machine) -> NDArray[Any]:
     """Mean power over the looks of scatterers seen through the pulse; beams widen away from the focus."""
     along = max(machine.pulse / probe.spacing / 2, 0.6)
     narrow = max(machine.aperture / probe.spacing / 2, 0.7)
@@ -133,7 +135,7 @@ def _speckle(amplitude: np.ndarray, scatterers: np.ndarray, probe: Probe, machin
     return power / (2 * len(scatterers))
 
 
-def _shown(decibel: np.ndarray, machine: Machine) -> np.ndarray:
+def _shown(decibel: NDArray[Any], machine: Machine) -> NDArray[Any]:
     """Log compression onto gray values, then the machine's filter and edge enhancement."""
     median = np.median(decibel[: int(0.6 * len(decibel))])
     # The level is where the median is shown, after the gray map bent it.
@@ -147,7 +149,7 @@ def _shown(decibel: np.ndarray, machine: Machine) -> np.ndarray:
     return np.clip(gray, 0, 255)
 
 
-def _exported(picture: np.ndarray, machine: Machine) -> np.ndarray:
+def _exported(picture: NDArray[Any], machine: Machine) -> NDArray[Any]:
     picture = np.round(picture).astype(np.uint8)
     if machine.quality:
         _, encoded = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, machine.quality])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 
-def clouds(rng: np.random.Generator, shape: tuple[int, int], scale: tuple[float, float]) -> np.ndarray:
+def clouds(rng: np.random.Generator, shape: tuple[int, int], scale: tuple[float, float]) -> NDArray[Any]:
     """Returns a smooth field of mean 0 and standard deviation 1.
 
     Args:
@@ -27,7 +30,7 @@ def clouds(rng: np.random.Generator, shape: tuple[int, int], scale: tuple[float,
 
 def fibres(
     rng: np.random.Generator, shape: tuple[int, int], scale: tuple[float, float], thickness: float
-) -> np.ndarray:
+) -> NDArray[Any]:
     """Returns thin curved lines between 0 and 1, as connective tissue draws them.
 
     They are the zero lines of a smooth field: brightest where they lie across the beam, thicker and thinner, broken and
@@ -50,16 +53,16 @@ def fibres(
     return (lines * (0.12 + 0.88 * across) * strength * grain).astype(np.float32)
 
 
-def curve(rng: np.random.Generator, length: int, scale: float) -> np.ndarray:
+def curve(rng: np.random.Generator, length: int, scale: float) -> NDArray[Any]:
     """Returns a smooth line of mean 0 and standard deviation 1 with `length` points."""
     return clouds(rng, (1, length), (1, scale))[0]
 
 
-def blend(below: np.ndarray, above: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def blend(below: NDArray[Any], above: NDArray[Any], weight: NDArray[Any]) -> NDArray[Any]:
     """Returns `above` where the weight is 1 and `below` where it is 0."""
     return below + (above - below) * weight
 
 
-def step(distance: np.ndarray, width: float) -> np.ndarray:
+def step(distance: NDArray[Any], width: float) -> NDArray[Any]:
     """Returns a soft step: 0 well below zero, 1 well above, over about `width`."""
     return np.clip(distance / max(width, 1e-3) + 0.5, 0, 1)

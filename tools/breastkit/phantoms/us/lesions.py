@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.phantoms.us.fields import blend, clouds, step
 from breastkit.phantoms.us.probe import Probe
@@ -46,7 +49,7 @@ def add_lesion(rng: np.random.Generator, probe: Probe, tissue: Tissue, label: st
     return True
 
 
-def _benign_outline(rng: np.random.Generator) -> np.ndarray:
+def _benign_outline(rng: np.random.Generator) -> NDArray[Any]:
     """An oval, sometimes with a few gentle lobes: points around 0, half-width about 1."""
     angle = np.linspace(0, 2 * np.pi, 240, endpoint=False)
     radius = np.ones_like(angle)
@@ -58,7 +61,7 @@ def _benign_outline(rng: np.random.Generator) -> np.ndarray:
     return _turned(np.stack([radius * np.cos(angle), height * radius * np.sin(angle)], 1), rng.normal(0, 0.16))
 
 
-def _malignant_outline(rng: np.random.Generator) -> np.ndarray:
+def _malignant_outline(rng: np.random.Generator) -> NDArray[Any]:
     """An irregular shape: uneven, with corners, or with spikes."""
     angle = np.linspace(0, 2 * np.pi, 360, endpoint=False)
     radius = np.ones_like(angle)
@@ -78,14 +81,14 @@ def _malignant_outline(rng: np.random.Generator) -> np.ndarray:
     return _turned(np.stack([radius * np.cos(angle), height * radius * np.sin(angle)], 1), rng.normal(0, 0.3))
 
 
-def _turned(points: np.ndarray, angle: float) -> np.ndarray:
+def _turned(points: NDArray[Any], angle: float) -> NDArray[Any]:
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     return points @ turn
 
 
 def _place(
-    rng: np.random.Generator, probe: Probe, tissue: Tissue, outline: np.ndarray, malignant: bool
-) -> tuple[np.ndarray, np.ndarray] | None:
+    rng: np.random.Generator, probe: Probe, tissue: Tissue, outline: NDArray[Any], malignant: bool
+) -> tuple[NDArray[Any], NDArray[Any]] | None:
     """Chooses size and place; a lesion may run out of the picture a little, as they do in practice."""
     rows, columns = tissue.mask.shape
     share = np.exp(rng.normal(np.log(0.125 if malignant else 0.045), 0.85 if malignant else 0.9))
@@ -108,7 +111,7 @@ def _place(
     return None
 
 
-def _signed_distance(mask: np.ndarray) -> np.ndarray:
+def _signed_distance(mask: NDArray[Any]) -> NDArray[Any]:
     """Distance to the edge in pixels, positive inside. A border of the picture is no edge of the lesion."""
     inside = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
     outside = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
@@ -116,7 +119,7 @@ def _signed_distance(mask: np.ndarray) -> np.ndarray:
 
 
 def _push_aside(
-    rng: np.random.Generator, tissue: Tissue, distance: np.ndarray, centre: np.ndarray, probe: Probe
+    rng: np.random.Generator, tissue: Tissue, distance: NDArray[Any], centre: NDArray[Any], probe: Probe
 ) -> None:
     """Fibres run around a growing mass instead of ending at it."""
     y, x = np.mgrid[: distance.shape[0], : distance.shape[1]].astype(np.float32)
@@ -131,12 +134,12 @@ def _push_aside(
     )
 
 
-def _surroundings(tissue: Tissue, distance: np.ndarray) -> float:
+def _surroundings(tissue: Tissue, distance: NDArray[Any]) -> float:
     """Median echo of the tissue around a lesion."""
     return float(np.median(tissue.echo[(distance < 0) & (distance > -4)]))
 
 
-def _fill_benign(rng: np.random.Generator, probe: Probe, tissue: Tissue, distance: np.ndarray, kind: str) -> None:
+def _fill_benign(rng: np.random.Generator, probe: Probe, tissue: Tissue, distance: NDArray[Any], kind: str) -> None:
     around = _surroundings(tissue, distance)
     mm = 1 / probe.spacing
     shape = distance.shape
@@ -174,7 +177,7 @@ def _fill_benign(rng: np.random.Generator, probe: Probe, tissue: Tissue, distanc
         tissue.attenuation += rng.uniform(0.3, 1.6) * rim
 
 
-def _fill_malignant(rng: np.random.Generator, probe: Probe, tissue: Tissue, distance: np.ndarray) -> None:
+def _fill_malignant(rng: np.random.Generator, probe: Probe, tissue: Tissue, distance: NDArray[Any]) -> None:
     around = _surroundings(tissue, distance)
     mm = 1 / probe.spacing
     shape = distance.shape
@@ -191,7 +194,7 @@ def _fill_malignant(rng: np.random.Generator, probe: Probe, tissue: Tissue, dist
     tissue.attenuation += (distance > 0) * shadowing / thickness
 
 
-def _add_calcifications(rng: np.random.Generator, tissue: Tissue, distance: np.ndarray, mm: float) -> None:
+def _add_calcifications(rng: np.random.Generator, tissue: Tissue, distance: NDArray[Any], mm: float) -> None:
     """A few to many bright grains within the lesion."""
     places = np.argwhere(distance > 0.3)
     if not len(places):
@@ -203,7 +206,9 @@ def _add_calcifications(rng: np.random.Generator, tissue: Tissue, distance: np.n
     tissue.echo += rng.uniform(8, 20) * np.clip(grains, 0, 1)
 
 
-def _add_halo(rng: np.random.Generator, probe: Probe, tissue: Tissue, distance: np.ndarray, centre: np.ndarray) -> None:
+def _add_halo(
+    rng: np.random.Generator, probe: Probe, tissue: Tissue, distance: NDArray[Any], centre: NDArray[Any]
+) -> None:
     """The bright, unsharp rim of reaction around a cancer, with strands that run from it into the tissue."""
     mm = 1 / probe.spacing
     if rng.random() < 0.7:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 _FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_PLAIN, cv2.FONT_HERSHEY_DUPLEX)
 _SIDES = ("RT", "LT", "RIGHT", "LEFT", "RTLO", "LT UIQ", "RT BREAST", "LT 2H", "RT 10:00", "L BREAST", "AXILLA")
 
 
-def add_overlays(rng: np.random.Generator, picture: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, list[str]]:
+def add_overlays(rng: np.random.Generator, picture: NDArray[Any], mask: NDArray[Any]) -> tuple[NDArray[Any], list[str]]:
     """Draws over a picture what machines draw.
 
     Args:
@@ -38,7 +41,7 @@ def _ink(rng: np.random.Generator) -> int:
     return int(rng.integers(190, 256))
 
 
-def _axes(rng: np.random.Generator, mask: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+def _axes(rng: np.random.Generator, mask: NDArray[Any]) -> list[tuple[NDArray[Any], NDArray[Any]]]:
     """End points of the long axis of the largest lesion and of the one across it."""
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if contours:
@@ -59,7 +62,7 @@ def _axes(rng: np.random.Generator, mask: np.ndarray) -> list[tuple[np.ndarray, 
     return axes
 
 
-def _callipers(rng: np.random.Generator, picture: np.ndarray, mask: np.ndarray) -> None:
+def _callipers(rng: np.random.Generator, picture: NDArray[Any], mask: NDArray[Any]) -> None:
     ink, size = _ink(rng), int(rng.integers(3, 7))
     marker = cv2.MARKER_CROSS if rng.random() < 0.75 else cv2.MARKER_TILTED_CROSS
     thickness = int(rng.integers(1, 3))
@@ -76,7 +79,7 @@ def _callipers(rng: np.random.Generator, picture: np.ndarray, mask: np.ndarray) 
             cv2.putText(picture, str(number), place, _FONTS[0], 0.35 + size / 25, ink, thickness, cv2.LINE_AA)
 
 
-def _dots(picture: np.ndarray, start: np.ndarray, end: np.ndarray, ink: int, *, gap: float) -> None:
+def _dots(picture: NDArray[Any], start: NDArray[Any], end: NDArray[Any], ink: int, *, gap: float) -> None:
     count = max(int(np.hypot(*(end - start)) / gap), 2)
     for point in np.linspace(start, end, count)[1:-1]:
         x, y = (int(value) for value in np.round(point))
@@ -84,7 +87,7 @@ def _dots(picture: np.ndarray, start: np.ndarray, end: np.ndarray, ink: int, *, 
             picture[y, x] = ink
 
 
-def _text(rng: np.random.Generator, picture: np.ndarray, mask: np.ndarray) -> None:
+def _text(rng: np.random.Generator, picture: NDArray[Any], mask: NDArray[Any]) -> None:
     height, width = picture.shape
     for _ in range(int(rng.integers(1, 3))):
         place = (
@@ -95,7 +98,7 @@ def _text(rng: np.random.Generator, picture: np.ndarray, mask: np.ndarray) -> No
         cv2.putText(picture, str(rng.choice(_SIDES)), place, font, rng.uniform(0.4, 0.8), _ink(rng), 1, cv2.LINE_AA)
 
 
-def _scale(rng: np.random.Generator, picture: np.ndarray, mask: np.ndarray) -> None:
+def _scale(rng: np.random.Generator, picture: NDArray[Any], mask: NDArray[Any]) -> None:
     """Centimetre ticks along one side."""
     height, width = picture.shape
     x = 3 if rng.random() < 0.5 else width - 4
@@ -105,7 +108,7 @@ def _scale(rng: np.random.Generator, picture: np.ndarray, mask: np.ndarray) -> N
         cv2.line(picture, (x - length // 2, int(y)), (x + length // 2, int(y)), ink, 1)
 
 
-def _probe_mark(rng: np.random.Generator, picture: np.ndarray, mask: np.ndarray) -> None:
+def _probe_mark(rng: np.random.Generator, picture: NDArray[Any], mask: NDArray[Any]) -> None:
     """The small sign in the upper corner that tells which side of the probe is which."""
     size = int(rng.integers(3, 7))
     x, y = int(rng.integers(size, 3 * size)), int(rng.integers(size, 3 * size))

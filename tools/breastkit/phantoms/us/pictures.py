@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.atomic import make_folder
 from breastkit.errors import UsageError
@@ -43,8 +45,8 @@ class UsPhantom:
         settings: how it was made: probe, machine, layers, lesions, what is burned in.
     """
 
-    image: np.ndarray
-    mask: np.ndarray
+    image: NDArray[Any]
+    mask: NDArray[Any]
     label: str
     spacing: float
     settings: dict = field(default_factory=dict)
@@ -56,7 +58,7 @@ class _Scene:
     probe: Probe
     machine: Machine
     tissue: Tissue
-    scatterers: np.ndarray
+    scatterers: NDArray[Any]
 
 
 def make_us_phantom(
@@ -175,7 +177,7 @@ def _make_scene(seed: int, case: int, size: tuple[int, int] | None, label: str |
     return _Scene(label, probe, machine, tissue, draw_scatterers(rng, probe, machine))
 
 
-def _phantom(seed: int, case: int, scene: _Scene, picture: np.ndarray, mask: np.ndarray) -> UsPhantom:
+def _phantom(seed: int, case: int, scene: _Scene, picture: NDArray[Any], mask: NDArray[Any]) -> UsPhantom:
     # The same stream for every frame: what is burned in stays, while callipers follow the lesion.
     image, drawn = add_overlays(generator(seed, "us", case, "overlays"), picture, mask)
     settings = {
@@ -187,7 +189,7 @@ def _phantom(seed: int, case: int, scene: _Scene, picture: np.ndarray, mask: np.
     return UsPhantom(image, mask, scene.label, scene.probe.spacing, settings)
 
 
-def _moved(picture: np.ndarray, *, matrix: np.ndarray, flags: int = cv2.INTER_LINEAR) -> np.ndarray:
+def _moved(picture: NDArray[Any], *, matrix: NDArray[Any], flags: int = cv2.INTER_LINEAR) -> NDArray[Any]:
     size = picture.shape[1::-1]
     return cv2.warpAffine(picture, matrix, size, flags=flags, borderMode=cv2.BORDER_REFLECT_101)
 

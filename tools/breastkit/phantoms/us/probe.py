@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 SHAPES = ("linear", "trapezoid", "sector")
 
@@ -35,7 +37,7 @@ class Probe:
     centre: float = 0.0
 
     @cached_property
-    def _polar(self) -> tuple[np.ndarray, np.ndarray]:
+    def _polar(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """The angle of every pixel, and its path below the surface in mm."""
         y, x = np.mgrid[: self.rows, : self.columns].astype(np.float32)
         across = (x - self.centre) * self.spacing
@@ -43,19 +45,19 @@ class Probe:
         angle = np.arctan2(across, down)
         return angle, np.hypot(across, down) - self._surface(angle)
 
-    def _surface(self, angle: np.ndarray) -> np.ndarray:
+    def _surface(self, angle: NDArray[Any]) -> NDArray[Any]:
         """Distance of the surface from the origin of the beams: the middle of it touches the top row."""
         return self.radius / np.cos(angle) if self.shape == "trapezoid" else np.full_like(angle, self.radius)
 
     @cached_property
-    def depth(self) -> np.ndarray:
+    def depth(self) -> NDArray[Any]:
         """How far below the skin each pixel lies, in mm; negative above a curved surface."""
         if self.shape == "linear":
             return np.repeat(np.arange(self.rows, dtype=np.float32)[:, None] * self.spacing, self.columns, axis=1)
         return self._polar[1]
 
     @cached_property
-    def inside(self) -> np.ndarray:
+    def inside(self) -> NDArray[Any]:
         """Which pixels a beam reaches."""
         if self.shape == "linear":
             return np.ones((self.rows, self.columns), dtype=bool)
@@ -69,7 +71,7 @@ class Probe:
             return self.rows
         return int(np.ceil(self.depth[self.inside].max() / self.spacing)) + 2
 
-    def to_beams(self, picture: np.ndarray) -> np.ndarray:
+    def to_beams(self, picture: NDArray[Any]) -> NDArray[Any]:
         """Samples a picture along the beams: a row is a depth, a column a beam."""
         if self.shape == "linear":
             return picture
@@ -80,7 +82,7 @@ class Probe:
         y = (radius * np.cos(angles) - self.radius) / self.spacing
         return cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
-    def to_picture(self, beams: np.ndarray) -> np.ndarray:
+    def to_picture(self, beams: NDArray[Any]) -> NDArray[Any]:
         """Lays beams out as a picture, black outside."""
         if self.shape == "linear":
             return beams

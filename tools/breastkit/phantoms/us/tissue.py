@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.phantoms.us.fields import blend, clouds, curve, fibres, step
 from breastkit.phantoms.us.probe import Probe
@@ -23,10 +25,10 @@ class Tissue:
         kinds: what was put in, for the record.
     """
 
-    echo: np.ndarray
-    attenuation: np.ndarray
-    mask: np.ndarray
-    breast: np.ndarray
+    echo: NDArray[Any]
+    attenuation: NDArray[Any]
+    mask: NDArray[Any]
+    breast: NDArray[Any]
     kinds: dict = field(default_factory=dict)
 
 
@@ -67,7 +69,7 @@ def make_tissue(rng: np.random.Generator, probe: Probe) -> Tissue:
     return Tissue(echo.astype(np.float32), attenuation, np.zeros(shape, np.uint8), breast, kinds)
 
 
-def _layer_ends(rng: np.random.Generator, probe: Probe, mm: float) -> dict[str, np.ndarray]:
+def _layer_ends(rng: np.random.Generator, probe: Probe, mm: float) -> dict[str, NDArray[Any]]:
     """Depth in mm at which each layer ends, per column; deeper ones may lie below the picture."""
     columns = probe.columns
     height = probe.rows * probe.spacing
@@ -86,7 +88,7 @@ def _layer_ends(rng: np.random.Generator, probe: Probe, mm: float) -> dict[str, 
     return {"skin": skin, "fat": fat, "gland": gland, "retromammary": retromammary, "muscle": muscle}
 
 
-def _fat(rng: np.random.Generator, shape: tuple[int, int], mm: float) -> np.ndarray:
+def _fat(rng: np.random.Generator, shape: tuple[int, int], mm: float) -> NDArray[Any]:
     """Dark lobules between bright septa."""
     mesh = (rng.uniform(1.5, 3.5) * mm, rng.uniform(6, 16) * mm)
     septa = fibres(rng, shape, mesh, rng.uniform(0.15, 0.3) * mm)
@@ -94,7 +96,7 @@ def _fat(rng: np.random.Generator, shape: tuple[int, int], mm: float) -> np.ndar
     return rng.uniform(-15, -7) + 1.5 * clouds(rng, shape, (2 * mm, 5 * mm)) + rng.uniform(10, 26) * septa
 
 
-def _gland(rng: np.random.Generator, shape: tuple[int, int], mm: float) -> np.ndarray:
+def _gland(rng: np.random.Generator, shape: tuple[int, int], mm: float) -> NDArray[Any]:
     """Bright tissue with streaks, dark ducts and lobules, from even to a cobblestone."""
     echo = rng.uniform(1, 3.5) * clouds(rng, shape, (5 * mm, 10 * mm))
     echo += rng.uniform(0.5, 3) * clouds(rng, shape, (0.7 * mm, 3 * mm))
@@ -112,13 +114,13 @@ def _gland(rng: np.random.Generator, shape: tuple[int, int], mm: float) -> np.nd
     return echo
 
 
-def _muscle(rng: np.random.Generator, shape: tuple[int, int], mm: float) -> np.ndarray:
+def _muscle(rng: np.random.Generator, shape: tuple[int, int], mm: float) -> NDArray[Any]:
     """Dark, with long striations along it."""
     striae = fibres(rng, shape, (rng.uniform(0.7, 1.4) * mm, rng.uniform(10, 22) * mm), 0.12 * mm)
     return rng.uniform(-13, -5) + clouds(rng, shape, (2 * mm, 10 * mm)) + rng.uniform(5, 13) * striae
 
 
-def _fascia(rng: np.random.Generator, shape: tuple[int, int], mm: float, depth: np.ndarray) -> np.ndarray:
+def _fascia(rng: np.random.Generator, shape: tuple[int, int], mm: float, depth: NDArray[Any]) -> NDArray[Any]:
     """The bright sheet in front of the muscle, in one or two layers."""
     presence = np.clip(0.5 + 0.5 * clouds(rng, shape, (40 * mm, 8 * mm)), 0, 1)
     sheet = np.exp(-((depth / rng.uniform(0.2, 0.4)) ** 2))
@@ -128,7 +130,7 @@ def _fascia(rng: np.random.Generator, shape: tuple[int, int], mm: float, depth: 
 
 
 def _add_chest_wall(
-    rng: np.random.Generator, probe: Probe, echo: np.ndarray, attenuation: np.ndarray, depth: np.ndarray
+    rng: np.random.Generator, probe: Probe, echo: NDArray[Any], attenuation: NDArray[Any], depth: NDArray[Any]
 ) -> None:
     """The surface of the lung with the haze and echoes below it, and ribs before it."""
     below = step(depth, 0.3)
@@ -149,7 +151,7 @@ def _add_chest_wall(
         attenuation += rib * 2.5
 
 
-def _with_folds(rng: np.random.Generator, echo: np.ndarray, mm: float) -> np.ndarray:
+def _with_folds(rng: np.random.Generator, echo: NDArray[Any], mm: float) -> NDArray[Any]:
     """Bends everything once more on a finer scale, so that fibres are wavy rather than straight."""
     y, x = np.mgrid[: echo.shape[0], : echo.shape[1]].astype(np.float32)
     strength = rng.uniform(0.1, 0.5) * mm
@@ -158,7 +160,7 @@ def _with_folds(rng: np.random.Generator, echo: np.ndarray, mm: float) -> np.nda
     return cv2.remap(echo, x + shift_x, y + shift_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _add_skin(rng: np.random.Generator, echo: np.ndarray, depth: np.ndarray, end: np.ndarray) -> np.ndarray:
+def _add_skin(rng: np.random.Generator, echo: NDArray[Any], depth: NDArray[Any], end: NDArray[Any]) -> NDArray[Any]:
     """Two bright lines with a grey band between, sometimes under a layer of gel."""
     gel = rng.uniform(0.5, 2) if rng.random() < 0.15 else 0.0
     top, bottom = depth - gel, depth - gel - end
@@ -167,7 +169,7 @@ def _add_skin(rng: np.random.Generator, echo: np.ndarray, depth: np.ndarray, end
     return blend(np.full_like(echo, -30), echo, step(top, 0.2)) if gel else echo
 
 
-def _add_shadows_from_above(rng: np.random.Generator, probe: Probe, attenuation: np.ndarray) -> None:
+def _add_shadows_from_above(rng: np.random.Generator, probe: Probe, attenuation: NDArray[Any]) -> None:
     """Poor contact at the sides, and the soft shadows that ligaments and the nipple throw in any breast."""
     x = np.linspace(0, 1, probe.columns, dtype=np.float32)
     surface = np.exp(-((probe.depth / 3) ** 2))
@@ -183,7 +185,7 @@ def _add_shadows_from_above(rng: np.random.Generator, probe: Probe, attenuation:
 
 
 def _add_lookalikes(
-    rng: np.random.Generator, probe: Probe, echo: np.ndarray, depth: np.ndarray, ends: dict[str, np.ndarray]
+    rng: np.random.Generator, probe: Probe, echo: NDArray[Any], depth: NDArray[Any], ends: dict[str, NDArray[Any]]
 ) -> None:
     """Lobules of fat within the gland and wide ducts: dark spots that are no lesions, in every class."""
     y, x = np.mgrid[: probe.rows, : probe.columns].astype(np.float32) * probe.spacing
