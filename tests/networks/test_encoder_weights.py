@@ -1,5 +1,4 @@
 import logging
-from pathlib import Path
 
 import pytest
 import timm
@@ -8,14 +7,12 @@ from huggingface_hub import constants
 from safetensors.torch import save_file
 
 from breastkit.errors import BreastkitError
-from breastkit.networks import from_file, start_encoder
-
-NETWORKS = Path(__file__).parents[2] / "bundles/breast_us_lesion_segmentation/configs/networks.json"
+from breastkit.networks import preset, start_encoder
 
 
 @pytest.fixture
 def network():
-    return from_file(NETWORKS, "unet_small")
+    return preset("unet_small")
 
 
 @pytest.fixture(autouse=True)
@@ -40,14 +37,14 @@ def test_file_of_a_whole_classifier(network, tmp_path, caplog, ending):
 
 
 def test_file_of_the_encoder_itself(network, tmp_path):
-    state = from_file(NETWORKS, "unetplusplus_small").network.encoder.state_dict()
+    state = preset("unetplusplus_small").network.encoder.state_dict()
     torch.save(state, tmp_path / "encoder.pth")
     start_encoder(network, tmp_path / "encoder.pth")
     assert all(torch.equal(tensor, state[name]) for name, tensor in network.network.encoder.state_dict().items())
 
 
 def test_file_of_efficientnet_lite_pytorch(tmp_path):
-    network = from_file(NETWORKS, "efficient_unet")
+    network = preset("efficient_unet")
     torch.manual_seed(7)
     state = timm.create_model("tf_efficientnet_lite0").state_dict()
     # The package has the same tensors in the same order; its own names begin with an underscore.
@@ -57,7 +54,7 @@ def test_file_of_efficientnet_lite_pytorch(tmp_path):
     inside = network.network.encoder.model.state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in inside.items())
     with pytest.raises(BreastkitError, match="does not fit the encoder resnet18"):
-        start_encoder(from_file(NETWORKS, "unet_small"), tmp_path / "lite0.pth")
+        start_encoder(preset("unet_small"), tmp_path / "lite0.pth")
 
 
 def test_nothing_asked_for_is_random_and_said(network, caplog):
@@ -92,4 +89,4 @@ def test_bad_files_are_named(network, tmp_path):
 
 def test_network_without_encoder_is_told(tmp_path):
     with pytest.raises(BreastkitError, match="no encoder to start from weights"):
-        start_encoder(from_file(NETWORKS, "light"), "imagenet")
+        start_encoder(preset("light"), "imagenet")

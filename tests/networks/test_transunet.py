@@ -1,14 +1,10 @@
-from pathlib import Path
-
 import pytest
 import torch
 from tests.networks.contract import NetworkContract
 
 from breastkit.inference import Predictor
-from breastkit.networks import AnySize, TransUNet, from_file
+from breastkit.networks import AnySize, TransUNet, preset
 from breastkit.networks.transunet import SpelledOutGroupNorm, StandardizedConv
-
-NETWORKS = Path(__file__).parents[2] / "bundles/breast_mri_lesion_segmentation/configs/networks.json"
 
 
 def small(in_channels=1, **options):
@@ -75,7 +71,7 @@ def test_group_norm_is_torchs():
 def test_openvino_computes_the_compact_network():
     """With torch's group norm this crashed the process, which an export through ONNX did not show."""
     pytest.importorskip("openvino")
-    network = from_file(NETWORKS, "transunet").eval()
+    network = preset("transunet_small").eval()
     slices = torch.rand(1, 3, 64, 64, 2)
     exact, fast = (Predictor(backend=backend)(slices, network) for backend in ("torch", "openvino"))
     torch.testing.assert_close(fast, exact, rtol=1e-3, atol=1e-3)

@@ -111,7 +111,7 @@ def lesions(tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("bundle", "architecture", "size"),
-    [("breast_mri_lesion_detection", "yolo11n", 64), ("breast_mri_lesion_segmentation", "attention_unet", 32)],
+    [("breast_mri_lesion_detection", "yolo11n", 64), ("breast_mri_lesion_segmentation", "attention_unet_small", 32)],
 )
 def test_lesion_bundles_train_in_two_processes(lesions, tmp_path, bundle, architecture, size):
     """The detector and the segmenter of MRI lesions: both processes end with one network."""

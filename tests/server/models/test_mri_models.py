@@ -167,7 +167,7 @@ def test_what_cannot_be_read_is_said(server):
     for model in (CHAIN, DETECTOR, SEGMENTER):
         assert "'alone_0001' is a single phase" in refusal(address, model, "alone_0001")
     assert "boxes, not with a mask" in refusal(address, DETECTOR, "own_0000", "&output=dicom_seg")
-    assert "transunet has no weights" in refusal(address, f"{SEGMENTER}_transunet", "own_0000")
+    assert "transunet_small has no weights" in refusal(address, f"{SEGMENTER}_transunet_small", "own_0000")
     assert "no such model" in refusal(address, "nothing", "own_0000")
 
 
@@ -188,13 +188,13 @@ def test_an_architecture_appears_where_its_weights_are(tmp_path):
     before = find_models(tmp_path)
     # Any weights do: nothing is loaded to list a model.
     shutil.copytree(tmp_path / SEGMENTER / "models", tmp_path / "models")
-    shutil.move(tmp_path / "models", tmp_path / SEGMENTER / "models" / "transunet")
+    shutil.move(tmp_path / "models", tmp_path / SEGMENTER / "models" / "transunet_small")
     after = find_models(tmp_path)
-    assert set(after) - set(before) == {f"{SEGMENTER}_transunet"}
-    own, detector = after[f"{SEGMENTER}_transunet"].weights()
-    assert (own.parent.name, detector.parents[1].name) == ("transunet", DETECTOR)
+    assert set(after) - set(before) == {f"{SEGMENTER}_transunet_small"}
+    own, detector = after[f"{SEGMENTER}_transunet_small"].weights()
+    assert (own.parent.name, detector.parents[1].name) == ("transunet_small", DETECTOR)
     assert CHAIN in before
-    assert "put model.pt" in why_not_served(f"{SEGMENTER}_attention_unet", tmp_path)
+    assert "put model.pt" in why_not_served(f"{SEGMENTER}_attention_unet_small", tmp_path)
     (default,) = (read_model_json(tmp_path / SEGMENTER / "models")["architecture"],)
     assert why_not_served(f"{SEGMENTER}_{default}", tmp_path).endswith("ask for that.")
 

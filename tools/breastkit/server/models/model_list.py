@@ -9,6 +9,7 @@ from breastkit.bundle import bundle_folder
 from breastkit.inference.mri_detection import BUNDLE as LESION_DETECTOR
 from breastkit.inference.ultrasound import CLASSIFIER, SEGMENTER
 from breastkit.logs import get_logger
+from breastkit.networks import names_in
 from breastkit.pipelines.mri import BREASTS
 from breastkit.pipelines.mri import SEGMENTER as LESION_SEGMENTER
 from breastkit.server.models.served_lesions import LesionChain, LesionDetection, RegionSegmentation
@@ -77,7 +78,7 @@ def _bundles_in(place: Path) -> list[Path]:
 
 def _architectures(bundle: Path) -> list[str]:
     path = bundle / "configs" / "networks.json"
-    return list(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else []
+    return names_in(path) if path.is_file() else []
 
 
 def _models_of(bundle: Path, chosen: Chosen) -> list[ServedModel]:
