@@ -1,4 +1,4 @@
-# Every target prepares .venv by itself (about 10 GB, 5 to 10 minutes, once) and is instant when nothing changed.
+# Every target prepares .venv by itself (about 10 GB, 2 to 5 minutes, once) and is instant when nothing changed.
 #   make PYTHON=/path/to/python3.11 ...   another interpreter
 #   make TORCH_INDEX=URL ...              a pip index to take torch from, for example one with CPU builds
 #   make SERVE=0 demo                     make the demo, check that its server answers, and end
@@ -52,7 +52,7 @@ environment: $(READY)
 
 # A virtual environment whose interpreter is gone, or that was made in another folder, is made anew.
 WORKS := $(shell [ -x $(PY) ] && [ "$$(cat .venv/.steps/place 2>/dev/null)" = "$$PWD" ] && echo yes)
-$(READY): pyproject.toml constraints.txt tools/environment.sh $(if $(WORKS),,FORCE)
+$(READY): pyproject.toml constraints.txt tools/environment.sh tools/install.py $(if $(WORKS),,FORCE)
 	@bash tools/environment.sh
 
 FORCE:

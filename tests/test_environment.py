@@ -24,6 +24,10 @@ case "$*" in
         shift 3
         echo "pip $*" | sed 's/--quiet //g; s/--progress-bar off //; s/--constraint constraints.txt //' >>"{notes}/log"
         [ ! -e "{notes}/break" ] || ! grep -q -- "$(cat "{notes}/break")" <<<"$*" ;;
+    "tools/install.py "*)
+        shift
+        echo "install $*" | sed 's/--constraint constraints.txt //' >>"{notes}/log"
+        [ ! -e "{notes}/break" ] || ! grep -q -- "$(cat "{notes}/break")" <<<"$*" ;;
     *"import breastkit"*) echo "imports" >>"{notes}/log" ;;
 esac
 """
@@ -40,7 +44,7 @@ class Project:
         self.programs = folder / "programs"
         for path in (self.notes, self.folder / "tools", self.programs):
             path.mkdir(parents=True)
-        for name in ("Makefile", "pyproject.toml", "constraints.txt", "tools/environment.sh"):
+        for name in ("Makefile", "pyproject.toml", "constraints.txt", "tools/environment.sh", "tools/install.py"):
             shutil.copy(ROOT / name, self.folder / name)
         for name in TOOLS.split():
             (self.programs / name).symlink_to(shutil.which(name))
@@ -80,18 +84,25 @@ def test_first_set_up_in_order(project):
     assert code == 0, text
     assert project.log == [
         "venv",
-        "pip install torch torchvision",
-        "pip install setuptools wheel ninja",
-        "pip install --no-build-isolation sam2",
-        "pip install --no-build-isolation --editable .[openvino,dev]",
+        "pip install uv",
+        "install torch torchvision",
+        "install setuptools wheel ninja",
+        "install --no-build-isolation sam2",
+        "install --no-build-isolation --editable .[openvino,dev,docs]",
         "pip show opencv-python",
         "pip uninstall --yes opencv-python",
-        "pip install --no-deps --force-reinstall opencv-python-headless",
+        "install --no-deps --force-reinstall opencv-python-headless",
         "imports",
     ]
-    assert "Preparing .venv with Python 3.11.9: about 10 GB, 5 to 10 minutes, once." in text
+    assert "Preparing .venv with Python 3.11.9: about 10 GB, 2 to 5 minutes, once." in text
     assert "== Installing torch (the largest part)" in text
     assert (project.folder / ".venv/.ready").exists()
+
+
+def test_without_uv_it_goes_on(project):
+    (project.notes / "break").write_text("install uv")
+    assert project.run()[0] == 0
+    assert project.log[:3] == ["venv", "pip install uv", "install torch torchvision"]
 
 
 def test_make_does_nothing_when_nothing_changed(project):
@@ -111,7 +122,7 @@ def test_it_goes_on_at_the_step_that_broke(project):
     (project.notes / "break").unlink()
     code, text = project.run("make", "environment")
     assert code == 0, text
-    assert project.log[0] == "pip install --no-build-isolation sam2"
+    assert project.log[0] == "install --no-build-isolation sam2"
 
 
 def test_a_step_that_was_interrupted_is_done_again(project):
@@ -121,7 +132,7 @@ def test_a_step_that_was_interrupted_is_done_again(project):
         (project.folder / ".venv/.steps" / name).unlink()
     (project.folder / ".venv/.ready").unlink()
     assert project.run("make", "environment")[0] == 0
-    assert project.log[0] == "pip install --no-build-isolation --editable .[openvino,dev]"
+    assert project.log[0] == "install --no-build-isolation --editable .[openvino,dev,docs]"
 
 
 def test_an_environment_without_interpreter_is_made_anew(project):
@@ -149,16 +160,16 @@ def test_other_versions_run_every_step_but_keep_the_environment(project):
         stream.write("another==1\n")
     os.utime(project.folder / "constraints.txt", (2**31, 2**31))
     assert project.run("make", "environment")[0] == 0
-    assert project.log[0] == "pip install torch torchvision"
+    assert project.log[:2] == ["pip install uv", "install torch torchvision"]
     assert "venv" not in project.log
 
 
 def test_torch_from_another_index(project):
     code, _ = project.run("make", "environment", "TORCH_INDEX=https://example.org/cpu")
     assert code == 0
-    assert project.log[1:3] == [
-        "pip install --index-url https://example.org/cpu --no-deps torch torchvision",
-        "pip install torch torchvision",
+    assert project.log[2:4] == [
+        "install --index-url https://example.org/cpu --no-deps torch torchvision",
+        "install torch torchvision",
     ]
 
 

@@ -52,14 +52,15 @@ step() {
 }
 
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
-# Twice quiet: errors only. A machine's own pip configuration can cause hundreds of warnings that nobody here can act on.
-install() { pip install --quiet --quiet --progress-bar off --constraint constraints.txt "$@"; }
+install() { "$venv/bin/python" tools/install.py --constraint constraints.txt "$@"; }
 
 create_venv() {
     rm -rf "$venv"
     "$python" -m venv "$venv" || return 1
     mkdir -p "$steps"
 }
+# Where it cannot be had pip does everything, more slowly.
+fetch_uv() { pip install --quiet --quiet --constraint constraints.txt uv 2>/dev/null || true; }
 install_torch() {
     # The index given may hold torch alone: what torch needs comes from the usual one.
     if [ -n "${TORCH_INDEX:-}" ]; then
@@ -70,7 +71,7 @@ install_torch() {
 install_build_tools() { install setuptools wheel ninja; }
 # Built apart, against the torch just installed: in isolation pip would fetch torch a second time.
 install_sam2() { SAM2_BUILD_CUDA=0 install --no-build-isolation sam2; }
-install_project() { install --no-build-isolation --editable '.[openvino,dev]'; }
+install_project() { install --no-build-isolation --editable '.[openvino,dev,docs]'; }
 # ultralytics asks for opencv-python, which needs libGL; the headless build provides the same module without it.
 install_headless_opencv() {
     pip show --quiet opencv-python 2>/dev/null || return 0
@@ -93,7 +94,7 @@ elif [ -d "$venv" ] && [ "$(cat "$steps/place" 2>/dev/null)" != "$PWD" ]; then
     echo "$venv was made in another folder, and its commands point there; making it anew."
     rm -rf "$venv"
 fi
-wanted=$(cat pyproject.toml constraints.txt tools/environment.sh | cksum)
+wanted=$(cat pyproject.toml constraints.txt tools/environment.sh tools/install.py | cksum)
 if [ "$(cat "$steps/versions" 2>/dev/null)" != "$wanted" ]; then
     # Versions changed: keep what is installed, go through every step again (pip skips what is already right).
     find "$steps" -type f ! -name venv -delete 2>/dev/null || true
@@ -103,15 +104,17 @@ if [ ! -e "$steps/project" ]; then
     free_gb=$(df -Pk . | awk 'NR == 2 {print int($4 / 1048576)}')
     [ -d "$venv" ] || [ "$free_gb" -ge "$needed_gb" ] ||
         fail "the set-up needs about $needed_gb GB and $free_gb GB are free here; free some space and run it again."
-    printf 'Preparing .venv with %s: about 10 GB, 5 to 10 minutes, once.\n' "$("$python" --version)"
+    printf 'Preparing .venv with %s: about 10 GB, 2 to 5 minutes, once.\n' "$("$python" --version)"
 fi
 step venv "Creating .venv" create_venv
 printf '%s' "$wanted" >"$steps/versions"
 printf '%s' "$PWD" >"$steps/place"
+step uv "Fetching uv, the fast installer" fetch_uv
 step torch "Installing torch (the largest part)" install_torch
 step build-tools "Installing build tools" install_build_tools
 step sam2 "Building sam2, which MONAI Label needs" install_sam2
 step project "Installing breastkit and the tested versions of everything it stands on" install_project
 step opencv "Replacing OpenCV by its headless build" install_headless_opencv
 step imports "Checking that the packages load" check_imports
+rm -rf "$venv/.uv-cache"
 touch "$venv/.ready"
