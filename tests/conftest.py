@@ -1,10 +1,17 @@
 """What holds for all tests."""
 
+import os
 import signal
 import sys
+import tempfile
+from pathlib import Path
 
 from absl import logging as absl_logging
 from hypothesis import settings
+
+# Weights that were promoted in this working folder are none of the tests' business; nor are bundles of one's own.
+os.environ["BREASTKIT_MODELS"] = str(Path(tempfile.gettempdir(), "breastkit-tests-promote-nothing-here"))
+os.environ.pop("BREASTKIT_BUNDLES", None)
 
 # A shell that starts a job in the background makes it ignore Ctrl-C, and so would every process the tests start: those
 # that end by it would never end.

@@ -13,10 +13,12 @@ PACKAGE = ROOT / "tools" / "breastkit"
 LAYERS = [
     {"errors", "atomic", "progress", "seeding", "logs", "images", "pictures", "temporary"},
     {"cases"},
-    {"bundle"},
+    {"weights"},
     {"dicom"},
     {"dicomweb"},
     {"transforms", "networks", "metrics"},
+    {"bundle", "opened_bundle"},
+    {"promotion"},
     {"phantoms"},
     {"dce"},
     {"training"},

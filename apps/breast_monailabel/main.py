@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from lib.infers import BundleInfer
@@ -19,7 +18,6 @@ from breastkit.server.models.scored_images import ScoredImages
 from breastkit.server.models.scoring import Method, Scoring
 from breastkit.server.models.served_models import SegmentationModel
 from breastkit.server.studies.study_store import StudyStore, open_store
-from breastkit.training.promotion import PROMOTED_FOLDER, weights_in_use
 
 
 class BreastMonaiLabel(MONAILabelApp):
@@ -33,10 +31,9 @@ class BreastMonaiLabel(MONAILabelApp):
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
-        self._promoted = Path(conf.get("models", PROMOTED_FOLDER))
-        self.models = find_models(chosen=lambda bundle: weights_in_use(bundle, models=self._promoted))
+        self.models = find_models(models=conf.get("models"))
         # A chain, and an architecture beside the default one, have no weights that could be promoted.
-        able = [one for one in self.models.values() if one.name == one.folder.name]
+        able = [one for one in self.models.values() if one.name == one.bundle.name]
         # What outlines pictures comes first, and of that ultrasound: pictures are that unless they say otherwise.
         self.trainers = {
             one.name: one
@@ -54,7 +51,7 @@ class BreastMonaiLabel(MONAILabelApp):
             description="Breast MRI and ultrasound. For research, not for diagnosis.",
             version="0.1.0",
         )
-        self.training = LabelTraining(self.datastore(), self._promoted)
+        self.training = LabelTraining(self.datastore())
 
     def init_datastore(self) -> StudyStore:
         """Opens the studies."""

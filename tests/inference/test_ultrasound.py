@@ -3,10 +3,12 @@ import pytest
 import torch
 from tests.inference.ultrasound_weights import classifier_weights, random_classifier, segmenter_weights
 
+from breastkit.bundle import Bundle
 from breastkit.errors import BreastkitError
-from breastkit.inference import OpenedBundle, UltrasoundReader
-from breastkit.inference.ultrasound import CLASSIFIER, LesionClassifier, Segmenter, chained
+from breastkit.inference import UltrasoundReader
+from breastkit.inference.ultrasound import LesionClassifier, Segmenter, chained
 from breastkit.metrics import dice
+from breastkit.pipelines import ULTRASOUND
 from breastkit.training import save_weights
 
 
@@ -129,11 +131,11 @@ def test_reading_twice_gives_the_same(bright, folder, mask_aware):
 
 def test_missing_and_damaged_weights_are_sentences(folder, tmp_path):
     with pytest.raises(BreastkitError, match=r"model\.pt does not exist"):
-        OpenedBundle(CLASSIFIER, weights=tmp_path)
+        Bundle(ULTRASOUND).opened(weights=tmp_path)
     path = classifier_weights(tmp_path / "cut", (0.2, 0.8), variant="image")
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(BreastkitError, match="sha256 differs"):
-        OpenedBundle(CLASSIFIER, weights=path)
+        Bundle(ULTRASOUND).opened(weights=path)
 
 
 def test_a_rule_that_was_never_chosen_is_a_sentence(tmp_path):

@@ -6,18 +6,19 @@ from pathlib import Path
 
 import torch
 
-from breastkit.bundle import bundle_folder
-from breastkit.inference.ultrasound import CLASSIFIER, SEGMENTER
+from breastkit.bundle import Bundle
 from breastkit.networks import from_file
+from breastkit.pipelines import ULTRASOUND
 from breastkit.training import save_weights
 
 VIEWS = {"fusion": ["gray", "lesion", "mask"], "image": ["gray"], "mask_aware": ["gray", "mask"]}
+CLASSIFIER = Bundle(ULTRASOUND)
 CLASSES = {3: ["normal", "benign", "malignant"], 2: ["benign", "malignant"]}
 
 
 def segmenter_weights(folder: Path, *, everything: bool) -> Path:
     """Writes weights of a network that outlines the whole picture, or nothing."""
-    network = _network(SEGMENTER, "light")
+    network = _network(CLASSIFIER.used("segmenter"), "light")
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.zero_()
@@ -41,9 +42,9 @@ def random_classifier(folder: Path, *, variant: str, size: int = 64, **facts: ob
     return _save(folder, _network(CLASSIFIER, variant), variant, size, **facts)
 
 
-def _network(bundle: str, architecture: str) -> torch.nn.Module:
+def _network(bundle: Bundle, architecture: str) -> torch.nn.Module:
     torch.manual_seed(0)
-    return from_file(Path(bundle_folder(bundle), "configs", "networks.json"), architecture).eval()
+    return from_file(bundle.folder / "configs" / "networks.json", architecture).eval()
 
 
 def _save(folder: Path, network: torch.nn.Module, variant: str, size: int, **facts: object) -> Path:

@@ -9,13 +9,14 @@ from monai.data import MetaTensor
 from scipy import ndimage
 from tests.bundles.tiny import AFFINE, tiny_studies, tiny_study
 
+from breastkit.bundle import Bundle
 from breastkit.dce.phases import read_phases
 from breastkit.errors import BreastkitError
 from breastkit.images import write_nifti
-from breastkit.inference.opened_bundle import OpenedBundle
 from breastkit.metrics.segmentation import dice
 from breastkit.phantoms.mri import make_mri_phantom
-from breastkit.pipelines.mri import BREASTS, COLUMNS, SEGMENTER, open_breasts, outline_lesions, run_mri
+from breastkit.pipelines import BREASTS, LESIONS
+from breastkit.pipelines.mri import COLUMNS, open_breasts, outline_lesions, run_mri
 from breastkit.transforms import OrientBreastd
 
 
@@ -66,7 +67,7 @@ def test_the_detector_is_asked_where_no_boxes_are_given(study, tmp_path):
 
 def test_candidates_outlined_together_are_those_outlined_alone(study):
     folder, mask = study
-    phases, bundle = read_phases(sorted(folder.iterdir())), OpenedBundle(SEGMENTER)
+    phases, bundle = read_phases(sorted(folder.iterdir())), Bundle(LESIONS).opened()
     bounds = box_of(mask)
     lower = {**bounds, "slice_max": bounds["slice_min"], "col_max": bounds["col_max"] - 3}
     slices = [{"slice": number, **bounds} for number in range(bounds["slice_min"] + 1, bounds["slice_max"] + 1)]
@@ -86,7 +87,7 @@ def test_front_and_back_are_what_the_header_says():
     scan = MetaTensor(torch.from_numpy(phantom.phases[1][:, ::-1].astype(np.float32))[None], affine=phantom.affine)
     scan.meta["filename_or_obj"] = "x_0001.nii.gz"
     decisions = []
-    for bundle in (OpenedBundle(BREASTS), open_breasts()):
+    for bundle in (Bundle(BREASTS).opened(), open_breasts()):
         turn = next(step for step in bundle.preprocessing.transforms if isinstance(step, OrientBreastd))
         decisions.append(turn({"image": scan})["image"].meta["orientation_decision"])
     assert decisions[0]["rows"]["flipped"]

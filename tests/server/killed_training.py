@@ -43,13 +43,14 @@ def serve():
 
     import breastkit.datasets.slices
     import breastkit.transforms  # noqa: F401
+    from breastkit.bundle import Bundle
+    from breastkit.promotion import promote
     from breastkit.server.models import label_training
-    from breastkit.training.promotion import promote
 
     calls = {
         "train": lambda job: label_training.main([job]),
         "promote": lambda bundle, candidate, models: promote(
-            bundle, candidate, figures={"training": "x"}, models=models
+            Bundle(bundle, models=models), candidate, figures={"training": "x"}
         ),
     }
     for line in sys.stdin:

@@ -31,7 +31,7 @@ class RestartedServer:
         self.address = f"http://127.0.0.1:{port}"
         self.log = folder / "server.log"
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT}/tools"}
         with self.log.open("w") as log:
             self.program = subprocess.Popen(
                 [sys.executable, __file__], cwd=folder, env=environment, stderr=log, **pipes

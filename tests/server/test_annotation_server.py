@@ -23,7 +23,7 @@ from breastkit.metrics.segmentation import dice
 from breastkit.phantoms.mri import write_mri_phantoms
 from breastkit.phantoms.us.pictures import make_us_phantom
 from breastkit.server.monailabel_fixes import prepare
-from breastkit.training.weights import read_model_json
+from breastkit.weights import read_model_json
 
 prepare()
 from monailabel.client import MONAILabelClient  # noqa: E402

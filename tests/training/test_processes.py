@@ -41,7 +41,7 @@ def train(data, out, *options, processes=1, overrides=None, bundle=BUNDLE):
     command = [sys.executable, *(torchrun if processes > 1 else []), "-m", "monai.bundle", "run"]
     command += ["--config_file", str([str(path) for path in configs])]
     command += ["--bundle_root", str(bundle), "--dataset_dir", str(data), "--output_dir", str(out), *SETTINGS, *options]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT}/tools"}
     done = subprocess.run(command, env=environment, cwd=out.parent, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-9000:]
     return torch.load(out / "checkpoint.pt", weights_only=True)

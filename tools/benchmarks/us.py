@@ -10,8 +10,10 @@ from statistics import median
 import numpy as np
 import torch
 
+from breastkit.bundle import Bundle
 from breastkit.inference.ultrasound import UltrasoundReader
 from breastkit.phantoms.us.pictures import make_us_phantom
+from breastkit.pipelines import ULTRASOUND
 
 SIZE = (448, 560)
 PICTURES = 6
@@ -21,12 +23,12 @@ def main() -> str:
     """Runs the benchmark and returns its lines."""
     pictures = phantom_pictures(PICTURES)
     lines = [
-        f"us: phantoms of {SIZE[0]}x{SIZE[1]}, read with the weights that ship, {torch.get_num_threads()} threads; "
+        f"us: phantoms of {SIZE[0]}x{SIZE[1]}, read with the weights in use, {torch.get_num_threads()} threads; "
         "seconds a picture, median and longest"
     ]
     plain = {}
     for backend in ("openvino", "torch"):
-        reader = UltrasoundReader.of_weights(backend=backend)
+        reader = UltrasoundReader.of_bundle(Bundle(ULTRASOUND), backend=backend)
         reader.warm_up()
         found, seconds = measure(reader, pictures, explain=False)
         plain[backend] = median(seconds)

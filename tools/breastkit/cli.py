@@ -131,12 +131,12 @@ COMMANDS = Group(
             "which weights the annotation server uses.",
             {
                 "list": Verb(
-                    "breastkit.training.promotion:list_models",
+                    "breastkit.promotion:list_models",
                     "say which weights every bundle has and which are in use",
                     "breastkit models list",
                 ),
                 "rollback": Verb(
-                    "breastkit.training.promotion:rollback",
+                    "breastkit.promotion:rollback",
                     "use the version before the current one again",
                     "breastkit models rollback breast_us_lesion_segmentation",
                 ),

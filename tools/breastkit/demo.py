@@ -24,17 +24,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from breastkit.atomic import atomic_folder, make_folder, write_json
-from breastkit.bundle import bundle_folder
+from breastkit.bundle import Bundle, bundle_folder
 from breastkit.errors import BreastkitError, sentence_of
 from breastkit.images import read_gray, read_mask, read_volume, stem, write_png
 from breastkit.logs import get_logger
 from breastkit.pictures import LESION, PREDICTION, TRUTH, grid, outline
+from breastkit.pipelines import BREASTS, LESIONS, ULTRASOUND
 
-TISSUE_BUNDLE = "breast_mri_tissue_segmentation"
-ULTRASOUND_BUNDLE = "breast_us_lesion_segmentation"
-CLASSIFIER_BUNDLE = "breast_us_lesion_classification"
-DETECTOR_BUNDLE = "breast_mri_lesion_detection"
-OUTLINER_BUNDLE = "breast_mri_lesion_segmentation"
+TISSUE_BUNDLE, OUTLINER_BUNDLE, CLASSIFIER_BUNDLE = BREASTS, LESIONS, ULTRASOUND
+DETECTOR_BUNDLE = Bundle(OUTLINER_BUNDLE).used("detector").name
+ULTRASOUND_BUNDLE = Bundle(CLASSIFIER_BUNDLE).used("segmenter").name
 MRI_STUDY = "case_001"
 _RECORD = ".made_with.json"
 _TRACKED = "mlruns.db"
@@ -311,6 +310,7 @@ def _write_page(folder: Path, mri: Path, ultrasound: Path, results: dict[str, Pa
         seed=seed,
         found=facts if results["tissue"] is not None else None,
         lesions=facts["lesions"],
+        bundles={"tissue": TISSUE_BUNDLE, "ultrasound": ULTRASOUND_BUNDLE, "classifier": CLASSIFIER_BUNDLE},
         why_not=f"{TISSUE_BUNDLE} has no weights in this checkout.",
         mri=[{"picture": picture(image), "name": f"axial slice {k + 1}"} for image, k in slices],
         mri_lesions=_mri_lesions(results["mri_lesions"], folder / "studies" / "mri"),

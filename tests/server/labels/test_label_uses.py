@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tests.bundles.tiny import AFFINE, breast_scan, tiny_study
 
-from breastkit.bundle import bundle_folder
+from breastkit.bundle import Bundle
 from breastkit.errors import BreastkitError
 from breastkit.images import read_mask, read_volume, write_nifti, write_png
 from breastkit.phantoms.us.pictures import make_us_phantom
@@ -15,8 +15,7 @@ from breastkit.server.labels.label_uses import use_of
 from breastkit.server.models.label_training import collect_labels, finish_cases, train_candidate
 from breastkit.server.security.request_values import TrainingOptions
 from breastkit.server.studies.study_store import open_store
-from breastkit.training.promotion import weights_in_use
-from breastkit.training.weights import load_weights, read_model_json
+from breastkit.weights import load_weights, read_model_json
 
 TISSUE, CLASSIFIER = "breast_mri_tissue_segmentation", "breast_us_lesion_classification"
 DETECTOR, REGIONS = "breast_mri_lesion_detection", "breast_mri_lesion_segmentation"
@@ -55,13 +54,13 @@ def save(store, name, labels, names, **options):
 
 
 def collected(store, bundle, folder):
-    use = use_of(bundle_folder(bundle))
+    use = use_of(Bundle(bundle))
     collect_labels(store, use, folder)
     return use, finish_cases(use, folder)
 
 
 def test_one_split_serves_all(store, tmp_path):
-    collect_labels(store, use_of(bundle_folder(TISSUE)), tmp_path)
+    collect_labels(store, use_of(Bundle(TISSUE)), tmp_path)
     split = json.loads((store.folder / "split.json").read_text())
     # A study's phases are one group; each kind and each class is in both lists.
     assert set(split) == {
@@ -70,7 +69,7 @@ def test_one_split_serves_all(store, tmp_path):
     }
     for kind in ("case", "breast"):
         assert [split[f"{kind}{number}"] for number in range(3)] == ["training", "validation", "training"]
-    collect_labels(store, use_of(bundle_folder(DETECTOR)), tmp_path / "again")
+    collect_labels(store, use_of(Bundle(DETECTOR)), tmp_path / "again")
     assert json.loads((store.folder / "split.json").read_text()) == split
 
 
@@ -124,14 +123,14 @@ def test_too_few_are_refused_with_what_is_needed(store, tmp_path):
         (REGIONS, "at least two studies"),
     ):
         with pytest.raises(BreastkitError, match=words):
-            collect_labels(other, use_of(bundle_folder(bundle)), tmp_path / bundle)
+            collect_labels(other, use_of(Bundle(bundle)), tmp_path / bundle)
 
 
 def test_a_lesion_on_a_single_phase_says_what_is_missing(store, tmp_path):
     other = open_store(str(store.images.folder), labels=tmp_path / "labels")
     save(other, "breast0", breast_scan(0)[1], {"lesion": 1})
     with pytest.raises(BreastkitError, match="single phase"):
-        collect_labels(other, use_of(bundle_folder(DETECTOR)), tmp_path / "cases")
+        collect_labels(other, use_of(Bundle(DETECTOR)), tmp_path / "cases")
 
 
 def test_one_label_that_cannot_be_used_does_not_stop_the_others(store, tmp_path):
@@ -144,7 +143,7 @@ def test_one_label_that_cannot_be_used_does_not_stop_the_others(store, tmp_path)
 
 
 def test_studies_that_cannot_be_prepared_are_left_out_until_too_few_are_left(store, tmp_path):
-    use = use_of(bundle_folder(DETECTOR))
+    use = use_of(Bundle(DETECTOR))
     collect_labels(store, use, tmp_path)
     listed = json.loads((tmp_path / "collected.json").read_text())
     (tmp_path / "damaged.nii.gz").write_bytes(b"no NIfTI")
@@ -166,29 +165,29 @@ def test_studies_that_cannot_be_prepared_are_left_out_until_too_few_are_left(sto
     ],
 )
 def test_a_candidate_is_trained_compared_and_promoted(store, tmp_path, bundle, measure):
-    place = bundle_folder(bundle)
+    place = Bundle(bundle, models=tmp_path / "models")
     collect_labels(store, use_of(place), tmp_path / "cases")
-    says = train_candidate(place, tmp_path, tmp_path / "models", OPTIONS)
+    says = train_candidate(place, tmp_path, OPTIONS)
     compared = json.loads((tmp_path / "comparison.json").read_text())
     assert compared["measure"].startswith(measure)
     assert all(np.isfinite(reached) for reached in compared["reached"].values())
     promoted = compared["reached"]["candidate"] >= compared["reached"]["current"]
     assert says.startswith("Promoted as version 1" if promoted else "Not promoted")
-    used = weights_in_use(place, models=tmp_path / "models")
+    used = place.weights_in_use
     assert used.is_relative_to(tmp_path / "models") == promoted
     load_weights(used)
     if bundle == CLASSIFIER:
-        shipped, own = (read_model_json(path) for path in (place + "/models", tmp_path / "run"))
+        shipped, own = (read_model_json(path) for path in (place.shipped_weights, tmp_path / "run"))
         assert [own[name] for name in use_of(place).kept] == [shipped[name] for name in use_of(place).kept]
 
 
 def test_training_that_fails_is_a_sentence_and_promotes_nothing(store, tmp_path):
-    place = bundle_folder(TISSUE)
+    place = Bundle(TISSUE, models=tmp_path / "models")
     collect_labels(store, use_of(place), tmp_path / "cases")
     listed = json.loads((tmp_path / "cases" / "collected.json").read_text())
     for item in listed["training"]:
         item["image"] = str(tmp_path / "gone.nii.gz")
     (tmp_path / "cases" / "collected.json").write_text(json.dumps(listed))
     with pytest.raises(BreastkitError, match=r"gone\.nii\.gz"):
-        train_candidate(place, tmp_path, tmp_path / "models", OPTIONS)
+        train_candidate(place, tmp_path, OPTIONS)
     assert not (tmp_path / "models").exists()

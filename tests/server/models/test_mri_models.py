@@ -23,7 +23,7 @@ from breastkit.pipelines.mri import run_mri
 from breastkit.server.models.box_markups import box_of
 from breastkit.server.models.model_list import find_models, why_not_served
 from breastkit.server.monailabel_fixes import prepare
-from breastkit.training.weights import read_model_json
+from breastkit.weights import read_model_json
 
 prepare()
 from monailabel.client import MONAILabelClient  # noqa: E402

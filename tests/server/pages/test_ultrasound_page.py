@@ -18,6 +18,7 @@ import pytest
 from tests.apps.server_process import free_port
 from tests.inference.ultrasound_weights import classifier_weights, segmenter_weights
 
+from breastkit.bundle import Bundle
 from breastkit.dicom.write_us import write_us_dicom
 from breastkit.errors import BreastkitError
 from breastkit.images import write_png
@@ -310,5 +311,5 @@ def test_an_upload_is_removed_when_it_is_read_or_refused(tmp_path):
 
 def test_models_are_named_by_their_architecture(tmp_path):
     path = segmenter_weights(tmp_path, everything=True)
-    named = weights_of("breast_us_lesion_segmentation", path)
+    named = weights_of(Bundle("breast_us_lesion_segmentation"), path)
     assert next(iter(named.items())) == ("light", path)

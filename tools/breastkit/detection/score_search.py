@@ -12,7 +12,7 @@ from breastkit.logs import get_logger
 from breastkit.training.curves import write_table
 from breastkit.training.distributed import is_main, wait_for_all
 from breastkit.training.validation_search import ValidationSearch
-from breastkit.training.weights import add_facts
+from breastkit.weights import add_facts
 
 TABLE, PICTURE = "thresholds.csv", "thresholds.png"
 _SCORES = tuple(np.round(np.arange(0.05, 0.951, 0.05), 2))

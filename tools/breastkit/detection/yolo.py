@@ -14,7 +14,7 @@ from torch import nn
 from breastkit.detection.ultralytics_offline import ultralytics_module
 from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
-from breastkit.training.weights import load_weights
+from breastkit.weights import load_weights
 
 # Distances from an anchor to the four sides of its box are distributions over so many steps.
 _BINS = 16

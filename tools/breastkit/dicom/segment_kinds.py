@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -32,6 +33,18 @@ class SegmentCodes:
     type: Code
     region: Code | None
     colour: tuple[int, int, int]
+
+    @classmethod
+    def of(
+        cls,
+        label: str,
+        category: Sequence[str],
+        type_: Sequence[str],
+        region: Sequence[str] | None,
+        colour: tuple[int, int, int],
+    ) -> SegmentCodes:
+        """Returns codes that are spelled out, each as value, scheme and meaning."""
+        return cls(label, Code(*category), Code(*type_), Code(*region) if region else None, colour)
 
 
 class SegmentKind(Enum):

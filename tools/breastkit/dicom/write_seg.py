@@ -25,7 +25,7 @@ from pydicom.uid import generate_uid
 from breastkit.atomic import atomic_path
 from breastkit.dicom.picture_segmentation import add_flat_geometry, extend_to_clip, first_frame_of
 from breastkit.dicom.read_series import Series
-from breastkit.dicom.segment_kinds import SegmentKind
+from breastkit.dicom.segment_kinds import SegmentCodes, SegmentKind
 from breastkit.dicom.source_images import SourceImages, read_source_images
 from breastkit.errors import BreastkitError
 
@@ -53,13 +53,13 @@ class Segment:
     """One mask to write.
 
     Attributes:
-        kind: what it shows.
+        kind: what it shows: one of ours by name, or how it is coded.
         mask: 0 and 1 (whole numbers or booleans), or probabilities (floats from 0 to 1), on the grid of the source.
         algorithm: what made it; None for a mask drawn by a person.
         label: what viewers show; by default the name of the kind.
     """
 
-    kind: SegmentKind | str
+    kind: SegmentKind | SegmentCodes | str
     mask: NDArray[Any]
     algorithm: Algorithm | None = None
     label: str = ""
@@ -143,7 +143,7 @@ def write_segmentation(
 
 
 def _describe(number: int, segment: Segment) -> SegmentDescription:
-    coded = SegmentKind.of(segment.kind).codes
+    coded = segment.kind if isinstance(segment.kind, SegmentCodes) else SegmentKind.of(segment.kind).codes
     algorithm = segment.algorithm
     identification = None
     kind = SegmentAlgorithmTypeValues.MANUAL

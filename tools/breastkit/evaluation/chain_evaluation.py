@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from breastkit.atomic import make_folder
+from breastkit.bundle import Role, bundle_for
 from breastkit.cases import CaseList, Item, read_cases
 from breastkit.errors import BreastkitError
 from breastkit.evaluation.classification_evaluation import ClassificationEvaluation
@@ -18,7 +19,7 @@ from breastkit.inference.ultrasound import CLASSES, LesionClassifier, Reading, U
 from breastkit.pictures import PREDICTION, grid, outline
 from breastkit.progress import track
 from breastkit.training.decision_search import rule_over
-from breastkit.training.weights import read_model_json
+from breastkit.weights import read_model_json
 
 _RULE = ("temperature", "threshold", "abstain_above")
 _TILE = 320
@@ -65,7 +66,7 @@ def evaluate_chain(
         classes=CLASSES,
         prevalence=prevalence,
         facts={
-            "bundle": "breast_us_lesion_classification",
+            "bundle": bundle_for(Role.CLASSIFICATION).name,
             "architecture": " and ".join(facts["architecture"] for facts in first),
             "split": f"{len(lesion_runs)} folds",
             "masks": "predicted",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from breastkit.weights import fold_weights_beside
+
 _HOMES = {
     "AroundBody": "around_body",
     "AxialView": "axial_view",
@@ -20,7 +22,6 @@ _HOMES = {
     "LoadStudyd": "mri_study",
     "MasksOfPictures": "masks_of_pictures",
     "Members": "members",
-    "OpenedBundle": "opened_bundle",
     "Opinions": "members",
     "PictureOutputs": "picture_outputs",
     "Precision": "backends",
@@ -33,12 +34,11 @@ _HOMES = {
     "find_inputs": "inputs",
     "find_studies": "mri_inputs",
     "find_ultrasound": "ultrasound_inputs",
-    "fold_weights_beside": "members",
     "measure_candidate": "features",
     "read_ultrasound": "ultrasound_inputs",
 }
 
-__all__ = list(_HOMES)
+__all__ = ["fold_weights_beside", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:

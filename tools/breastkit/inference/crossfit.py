@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,16 +10,15 @@ from typing import Any
 import numpy as np
 
 from breastkit.atomic import atomic_folder
-from breastkit.bundle import bundle_folder
+from breastkit.bundle import Bundle, Role, bundle_for
 from breastkit.cases import LISTS, CaseList, Item, case_list_path, read_cases, write_cases
 from breastkit.errors import BreastkitError
 from breastkit.images import read_gray, read_mask, stem, write_png
-from breastkit.inference.members import fold_weights_beside
-from breastkit.inference.ultrasound import SEGMENTER, Segmenter
+from breastkit.inference.ultrasound import Segmenter
 from breastkit.logs import get_logger
 from breastkit.metrics import dice
 from breastkit.progress import track
-from breastkit.training.weights import read_model_json
+from breastkit.weights import read_model_json
 
 # Thresholds and clean-ups stored with fold weights were chosen on the very pictures they are to outline here.
 _RULE = {"threshold": 0.5, "clean_up": {"largest_only": False, "minimum_share": 0.0}}
@@ -46,7 +45,9 @@ class Member:
     case_list: str
 
 
-def crossfit(source: str, *, out: str, weights: Sequence[str] = (), truth: bool = False) -> Path:
+def crossfit(
+    source: str, *, out: str, weights: Sequence[str] = (), truth: bool = False, bundle: str | None = None
+) -> Path:
     """Adds to every picture of a case list the mask of a segmenter that has not seen it.
 
     A picture is outlined by the fold models that name it among those they have not seen; one of another set, or of the
@@ -58,6 +59,7 @@ def crossfit(source: str, *, out: str, weights: Sequence[str] = (), truth: bool 
         out: the folder to write dataset.json and masks to; the pictures stay where they are.
         weights: fold weights of the segmenter; those that ship with it by default.
         truth: take the true masks instead, marked as such; what a classifier reaches with them is an upper bound.
+        bundle: the segmentation bundle, by name or folder; by default the one that the classifier uses.
 
     Returns:
         The path of the case list.
@@ -69,14 +71,15 @@ def crossfit(source: str, *, out: str, weights: Sequence[str] = (), truth: bool 
     _refuse_same_names(cases)
     if case_list_path(out).resolve() == cases.path.resolve():
         raise BreastkitError(f"{out} holds the case list itself; name another folder with --out.")
-    members = [] if truth else [_member(path) for path in list(weights) or _shipped()]
+    segmenter = Bundle(bundle) if bundle else bundle_for(Role.CLASSIFICATION).used("segmenter")
+    members = [] if truth else [_member(path) for path in list(weights) or _shipped(segmenter)]
     chosen = (
         {} if truth else {stem(item["image"]): _unseeing(item, name, cases, members) for name, item in cases.items()}
     )
     _warn_of_strangers(cases, members)
     with atomic_folder(out) as folder:
         lists = {name: [] for name in (*LISTS, "inference")}
-        outlined = _with_masks(cases, chosen, folder) if members else _with_true_masks(cases, folder)
+        outlined = _with_masks(cases, chosen, folder, segmenter) if members else _with_true_masks(cases, folder)
         for name, item in outlined:
             lists[name].append(item)
         facts = {**cases.facts, "predicted_masks": _told(members)}
@@ -92,11 +95,11 @@ def _refuse_same_names(cases: CaseList) -> None:
             raise BreastkitError(f"{other} and {item['image']} have one name, and so would their masks; rename one.")
 
 
-def _shipped() -> list[Path]:
+def _shipped(segmenter: Bundle) -> list[Path]:
     """Returns the fold weights that ship with the segmenter, its default ones among them where they are of a fold."""
-    default = Path(bundle_folder(SEGMENTER)) / "models" / "model.pt"
+    default = segmenter.shipped_weights
     own = [default] if default.is_file() and read_model_json(default).get("unseen") else []
-    found = [*own, *fold_weights_beside(default)]
+    found = [*own, *segmenter.fold_weights]
     if not found:
         raise BreastkitError(
             f"{default.parent} holds no fold weights (fold0/model.pt …); train them with '--fold K' and name them with "
@@ -141,7 +144,9 @@ def _warn_of_strangers(cases: CaseList, members: Sequence[Member]) -> None:
         )
 
 
-def _with_masks(cases: CaseList, chosen: Mapping[str, tuple[Member, ...]], folder: Path):
+def _with_masks(
+    cases: CaseList, chosen: Mapping[str, tuple[Member, ...]], folder: Path, segmenter: Bundle
+) -> Iterator[tuple[str, Item]]:
     """Yields list names and items; pictures of the same models one after another, so that each is loaded once."""
     items = sorted(cases.items(), key=lambda entry: [member.name for member in chosen[stem(entry[1]["image"])]])
     order = {id(item): place for place, (_, item) in enumerate(cases.items())}
@@ -150,7 +155,7 @@ def _with_masks(cases: CaseList, chosen: Mapping[str, tuple[Member, ...]], folde
     for name, item in track(items, "masks", unit="picture"):
         members = chosen[stem(item["image"])]
         if members != current:
-            current, outline = members, _segmenter([member.path for member in members])
+            current, outline = members, _segmenter(segmenter, [member.path for member in members])
         mask, _ = outline(read_gray(item["image"]))
         path = write_png(folder / "masks" / f"{stem(item['image'])}.png", mask * np.uint8(255))
         added: dict[str, Any] = {"predicted_mask": str(path), "predicted_by": _said(members)}
@@ -160,12 +165,12 @@ def _with_masks(cases: CaseList, chosen: Mapping[str, tuple[Member, ...]], folde
     yield from ((name, item) for _, name, item in sorted(done, key=lambda entry: entry[0]))
 
 
-def _segmenter(weights: Sequence[Path]) -> Segmenter:
+def _segmenter(bundle: Bundle, weights: Sequence[Path]) -> Segmenter:
     opinions = "folds" if len(weights) > 1 else "none"
-    return Segmenter(weights[0], fold_weights=list(weights[1:]), opinions=opinions, **_RULE)
+    return Segmenter(weights[0], bundle=bundle, fold_weights=list(weights[1:]), opinions=opinions, **_RULE)
 
 
-def _with_true_masks(cases: CaseList, folder: Path):
+def _with_true_masks(cases: CaseList, folder: Path) -> Iterator[tuple[str, Item]]:
     for name, item in track(list(cases.items()), "masks", unit="picture"):
         if "label" not in item:
             raise BreastkitError(f"{item['image']} has no true mask; leave out --truth, or the picture.")

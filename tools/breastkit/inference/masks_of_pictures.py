@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from breastkit.bundle import Bundle
 from breastkit.errors import BreastkitError
 from breastkit.images import PICTURE_SUFFIXES, read_gray, read_header, stem
 from breastkit.inference.ultrasound import Segmenter
@@ -15,22 +16,29 @@ class MasksOfPictures:
     """Transform that gives every picture the ``mask`` of its lesion.
 
     Args:
-        mask_dir: a folder with ``x_mask.png`` or ``x.png`` for a picture ``x.jpg``; without it the bundle
-            ``breast_us_lesion_segmentation`` outlines the lesions.
-        segmenter_weights: other weights for that than those that ship.
+        mask_dir: a folder with ``x_mask.png`` or ``x.png`` for a picture ``x.jpg``; without it a bundle
+            outlines the lesions.
+        segmenter: that bundle; by default the one that the classifier uses.
+        segmenter_weights: other weights for that than those in use.
 
     Raises:
         BreastkitError: if there is no such folder, or the weights are missing or damaged.
     """
 
-    def __init__(self, *, mask_dir: str | Path | None = None, segmenter_weights: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        mask_dir: str | Path | None = None,
+        segmenter: Bundle | None = None,
+        segmenter_weights: str | Path | None = None,
+    ) -> None:
         self.mask_dir = None if mask_dir is None else Path(mask_dir)
         if self.mask_dir is not None and not self.mask_dir.is_dir():
             raise BreastkitError(f"{self.mask_dir} is no folder; name the folder of the masks with --mask_dir.")
-        self.segmenter = None
+        self.segmenter: Segmenter | None = None
         if self.mask_dir is None:
             try:
-                self.segmenter = Segmenter(segmenter_weights)
+                self.segmenter = Segmenter(segmenter_weights, bundle=segmenter)
             except BreastkitError as error:
                 remedy = "name the segmenter's weights with --segmenter_weights, or a folder of masks with --mask_dir"
                 raise BreastkitError(

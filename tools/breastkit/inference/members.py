@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from breastkit.errors import BreastkitError
-from breastkit.training.weights import load_weights
+from breastkit.weights import load_weights
 
 
 class Opinions(StrEnum):
@@ -86,12 +86,6 @@ class Members(Inferer):
                 load_weights(path, fold)
                 self._folds.append(fold)
         return self._folds
-
-
-def fold_weights_beside(weights: str | Path) -> list[Path]:
-    """Returns the weights of folds that ship with the given ones, as ``fold*/model.pt`` beside them."""
-    weights = Path(weights)
-    return sorted((weights if weights.is_dir() else weights.parent).glob("fold*/model.pt"))
 
 
 @contextmanager

@@ -8,37 +8,31 @@ from typing import Any
 
 import numpy as np
 
-from breastkit.bundle import bundle_folder
+from breastkit.bundle import Bundle, Role, bundle_for
 from breastkit.dce.phases import DEFAULT_CHANNELS, DcePhases
 from breastkit.errors import BreastkitError
-from breastkit.inference.predictor import Predictor
-from breastkit.networks import from_file
-from breastkit.training.weights import load_weights, read_model_json
-
-BUNDLE = "breast_mri_lesion_detection"
 
 
 class LesionDetector:
     """Finds lesions in studies.
 
     Args:
-        weights: of the detector, a file or the folder it is in; those of the bundle by default.
+        weights: of the detector, a file or the folder it is in; those in use by default.
+        bundle: which one; by default the one there is.
 
     Raises:
         BreastkitError: if there are none.
     """
 
-    def __init__(self, weights: str | Path | None = None) -> None:
-        folder = Path(bundle_folder(BUNDLE))
-        path = folder / "models" / "model.pt" if weights is None else Path(weights)
-        if weights is None and not path.is_file():
+    def __init__(self, weights: str | Path | None = None, *, bundle: Bundle | None = None) -> None:
+        bundle = bundle or bundle_for(Role.DETECTION)
+        if weights is None and not bundle.weights_in_use.is_file():
             raise BreastkitError(
-                f"{path} does not exist, so nothing says where lesions are; give --boxes, or train {BUNDLE} and give "
-                "its weights with --detector."
+                f"{bundle.weights_in_use} does not exist, so nothing says where lesions are; give --boxes, or train "
+                f"{bundle.name} and give its weights with --detector."
             )
-        self.facts = read_model_json(path)
-        self._network = from_file(folder / "configs" / "networks.json", self.facts["architecture"]).eval()
-        load_weights(path, self._network)
+        self.bundle = bundle.opened(weights=weights)
+        self.facts = self.bundle.facts
 
     def __call__(
         self, phases: DcePhases, *, most: int | None = None, breast: np.ndarray | None = None
@@ -55,7 +49,7 @@ class LesionDetector:
 
         return detect_lesions(
             phases,
-            partial(Predictor(progress=True), network=self._network),
+            partial(self.bundle.inferer, network=self.bundle.network),
             image_size=int(self.facts["image_size"]),
             channels=self.facts.get("channels", DEFAULT_CHANNELS),
             score=float(self.facts["threshold"]),

@@ -14,6 +14,7 @@ from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform, Transform
 from monai.utils import TraceKeys, convert_to_tensor
 
+from breastkit.bundle import Bundle
 from breastkit.dce.phases import (
     BOUNDS,
     DEFAULT_CHANNELS,
@@ -118,14 +119,22 @@ class FindRegionsd(Transform):
         detection: False looks at whole slices instead.
         margin: around a box, as a share of its longer side.
         most: how many lesions a study may have; those with the highest scores are taken.
+        bundle: the detection bundle; by default the one there is.
 
     Attributes:
         detector: which one is asked; unless one was put there, the bundle's is opened as soon as it is needed.
     """
 
     def __init__(
-        self, *, boxes: str | Path | None = None, detection: bool = True, margin: float = 0.5, most: int | None = None
+        self,
+        *,
+        boxes: str | Path | None = None,
+        detection: bool = True,
+        margin: float = 0.5,
+        most: int | None = None,
+        bundle: Bundle | None = None,
     ) -> None:
+        self.bundle = bundle
         self.boxes, self.detection, self.margin, self.most = boxes, detection, float(margin), most
         self.detector: LesionDetector | None = None
 
@@ -149,7 +158,7 @@ class FindRegionsd(Transform):
             masks = mask_slices(phases.axial(np.asarray(data["label"][0])), size)
             return [(number, box) for number, mask in enumerate(masks) for box in slice_boxes(mask)]
         if self.boxes is None or str(self.boxes) == DETECT:
-            self.detector = self.detector or LesionDetector()
+            self.detector = self.detector or LesionDetector(bundle=self.bundle)
             found = self.detector(phases)
         else:
             found = read_lesions(boxes_file(self.boxes, str(data["name"])), phases.shape)

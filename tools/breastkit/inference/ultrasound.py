@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from breastkit.bundle import bundle_folder
+from breastkit.bundle import Bundle, Role, bundle_for
+from breastkit.errors import BreastkitError
 from breastkit.explain import GradCamPlusPlus, share_inside
-from breastkit.inference.opened_bundle import OpenedBundle
 from breastkit.inference.picture_outputs import measure_mask
 from breastkit.metrics.classification import class_probabilities, decide
+from breastkit.weights import read_model_json
 
-SEGMENTER = "breast_us_lesion_segmentation"
-CLASSIFIER = "breast_us_lesion_classification"
 NORMAL = "normal"
 CLASSES = (NORMAL, "benign", "malignant")
 
@@ -63,15 +62,17 @@ class Reading:
 
 
 class Segmenter:
-    """Outlines the lesion of a picture, by the segmentation bundle.
+    """Outlines the lesion of a picture, by a segmentation bundle.
 
     Args:
-        weights: other weights than the bundle's default.
+        weights: other weights than those in use.
+        bundle: which one; by default that which the classifier's masks are from.
         overrides: ids of the bundle's inference config.
     """
 
-    def __init__(self, weights: str | Path | None = None, **overrides: Any) -> None:
-        self.bundle = OpenedBundle(SEGMENTER, weights=weights, **overrides)
+    def __init__(self, weights: str | Path | None = None, *, bundle: Bundle | None = None, **overrides: Any) -> None:
+        bundle = bundle or bundle_for(Role.CLASSIFICATION).used("segmenter")
+        self.bundle = bundle.opened(weights=weights, **overrides)
         self._postprocessing = self.bundle.part("postprocessing")
 
     def __call__(self, gray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -82,15 +83,16 @@ class Segmenter:
 
 
 class LesionClassifier:
-    """Tells the class of a picture with a mask, by one variant of the classification bundle.
+    """Tells the class of a picture with a mask, by one variant of a classification bundle.
 
     Args:
-        weights: a variant's weights; the bundle's default variant without.
+        weights: a variant's weights; those in use without.
+        bundle: which one; by default the one there is.
         overrides: ids of the bundle's inference config.
     """
 
-    def __init__(self, weights: str | Path | None = None, **overrides: Any) -> None:
-        self.bundle = OpenedBundle(CLASSIFIER, weights=weights, **overrides)
+    def __init__(self, weights: str | Path | None = None, *, bundle: Bundle | None = None, **overrides: Any) -> None:
+        self.bundle = (bundle or bundle_for(Role.CLASSIFICATION)).opened(weights=weights, **overrides)
         self.classes: tuple[str, ...] = tuple(self.bundle.facts["classes"])
         self.architecture: str = self.bundle.facts["architecture"]
         rule = self.bundle.part("rule")
@@ -139,31 +141,31 @@ class UltrasoundReader:
         self.segmenter, self.classifier, self.normal_classifier = segmenter, classifier, normal_classifier
 
     @classmethod
-    def of_weights(
+    def of_bundle(
         cls,
+        bundle: Bundle,
         *,
         segmenter: str | Path | None = None,
         classifier: str | Path | None = None,
         normal_classifier: str | Path | None = None,
         **overrides: Any,
     ) -> UltrasoundReader:
-        """Opens the bundles.
+        """Opens a classification bundle and the segmentation bundle it uses.
 
         Args:
-            segmenter: weights; the bundle's own by default, here and below.
-            classifier: weights of a variant.
-            normal_classifier: weights of a variant with the class normal.
+            bundle: the classification bundle.
+            segmenter: weights; those in use by default.
+            classifier: weights of a variant; those in use by default.
+            normal_classifier: weights of a variant with the class normal; those the bundle ships by default.
             overrides: ids of the bundles' inference configs, for example ``backend="torch"``.
 
         Raises:
             BreastkitError: if weights are missing or damaged.
         """
-        if normal_classifier is None:
-            normal_classifier = shipped_normal_classifier()
         return cls(
-            Segmenter(segmenter, **overrides),
-            LesionClassifier(classifier, **overrides),
-            LesionClassifier(normal_classifier, **overrides),
+            Segmenter(segmenter, bundle=bundle.used("segmenter"), **overrides),
+            LesionClassifier(classifier, bundle=bundle, **overrides),
+            LesionClassifier(normal_classifier or weights_that_say_normal(bundle), bundle=bundle, **overrides),
         )
 
     def warm_up(self, *, explain: bool = True) -> None:
@@ -216,9 +218,19 @@ class UltrasoundReader:
         )
 
 
-def shipped_normal_classifier() -> Path:
-    """Returns the weights the classifier's bundle ships that can say normal."""
-    return Path(bundle_folder(CLASSIFIER), "models", "mask_aware_b0", "model.pt")
+def weights_that_say_normal(bundle: Bundle) -> Path:
+    """Returns the weights that a classification bundle ships of a variant with the class normal.
+
+    Raises:
+        BreastkitError: if it ships none.
+    """
+    for path in bundle.further_weights.values():
+        if NORMAL in read_model_json(path)["classes"]:
+            return path
+    raise BreastkitError(
+        f"{bundle.folder / 'models'} holds no weights of a variant that can say {NORMAL}; name some with "
+        "--normal_classifier."
+    )
 
 
 def chained(normal: float, given_lesion: Mapping[str, float]) -> dict[str, float]:

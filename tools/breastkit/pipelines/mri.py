@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 import torch
 from monai.data import MetaTensor
-from monai.transforms import Compose
 from tqdm import tqdm
 
 from breastkit.atomic import make_folder, write_json, write_text
+from breastkit.bundle import Bundle
 from breastkit.dce.correction import correct_phases
 from breastkit.dce.features import (
     KINETICS,
@@ -35,14 +35,16 @@ from breastkit.images import write_nifti, write_png
 from breastkit.inference.axial_view import AxialView
 from breastkit.inference.mri_detection import LesionDetector
 from breastkit.inference.mri_study import boxes_on_squares, read_lesions
-from breastkit.inference.opened_bundle import OpenedBundle
 from breastkit.metrics.segmentation import bounding_box
+from breastkit.opened_bundle import OpenedBundle
 from breastkit.pictures import LESION, PREDICTION, grid
+from breastkit.pipelines import BREASTS, LESIONS
 from breastkit.transforms.crop_to_box import paste_regions, region_around
 from breastkit.transforms.letterbox import Letterbox
 from breastkit.transforms.letterbox_slices import unletterbox
 
-BREASTS, SEGMENTER = "breast_mri_tissue_segmentation", "breast_mri_lesion_segmentation"
+# What the server calls the whole chain.
+NAME = "breast_mri_lesions"
 BOUNDS = ("row_min", "row_max", "col_min", "col_max", "slice_min", "slice_max")
 COLUMNS = ("lesion", "score", *BOUNDS, *SHAPE, *PLACE, *KINETICS)
 # A candidate in which the segmenter is nowhere surer than this is none.
@@ -87,7 +89,7 @@ def run_mri(
         post: the first phase after contrast, likewise.
         boxes: what the lesion detector wrote (x_boxes.json) instead of running it.
         most: so many candidates at most are outlined.
-        segmenter: weights of the lesion segmenter; those of the bundle by default, here and below.
+        segmenter: weights of the lesion segmenter; those in use by default, here and below.
         detector: weights of the lesion detector.
         register: move phases after contrast onto the one before it, where the patient moved.
         shading: take out the shading of the coils (N4).
@@ -103,8 +105,9 @@ def run_mri(
     found = find_phases(study, pre=pre, post=post)
     _tell(found)
     # Missing weights stop the run before minutes of reading.
-    outliner = OpenedBundle(SEGMENTER, weights=segmenter)
-    detect = None if boxes else LesionDetector(detector)
+    lesions_bundle = Bundle(LESIONS)
+    outliner = lesions_bundle.opened(weights=segmenter)
+    detect = None if boxes else LesionDetector(detector, bundle=lesions_bundle.used("detector"))
     phases = correct_phases(read_phases(found.all), register=register, shading=shading)
     breast = outline_breasts(phases)
     given = lesions_in_breast(read_lesions(boxes, phases.shape), breast) if boxes else None
@@ -113,16 +116,16 @@ def run_mri(
     return _write(Path(out), found, phases, breast, lesions)
 
 
-def open_breasts(bundle: str = BREASTS, *, weights: str | Path | None = None) -> OpenedBundle:
+def open_breasts(bundle: Bundle | None = None, *, weights: str | Path | None = None) -> OpenedBundle:
     """Returns the tissue bundle as the chain uses it: it takes the header's word for what is front and what is back.
 
     The detector does so too, and the rules that find lying headers among files called 4 of 90 honest ones flipped.
 
     Args:
-        bundle: its name, or the folder it was copied to.
-        weights: a weights file; by default what the bundle ships.
+        bundle: which one, where it is not the default.
+        weights: a weights file; those in use by default.
     """
-    return OpenedBundle(bundle, weights=weights, orientation="off")
+    return (bundle or Bundle(BREASTS)).opened(weights=weights, orientation="off")
 
 
 def outline_breasts(phases: DcePhases, bundle: OpenedBundle | None = None) -> np.ndarray:
@@ -135,8 +138,7 @@ def outline_breasts(phases: DcePhases, bundle: OpenedBundle | None = None) -> np
     bundle = bundle or open_breasts()
     scan = MetaTensor(torch.from_numpy(phases.restore(phases.arrays[1])[None]), affine=torch.from_numpy(phases.affine))
     scan.meta["filename_or_obj"] = str(phases.paths[1])
-    # The first step reads a file; the study is in memory already.
-    prepared = Compose(bundle.preprocessing.transforms[1:])({"image": scan})
+    prepared = bundle.preprocessing({"image": scan})
     prepared["pred"] = MetaTensor(bundle.run(prepared))
     return np.asarray(bundle.part("postprocessing")(prepared)["pred"][0]) > 0
 
@@ -155,7 +157,7 @@ def outline_lesions(candidates: Sequence[Mapping[str, Any]], phases: DcePhases, 
         phases: the study.
         bundle: the opened segmenter.
     """
-    loader, _, cropper = bundle.preprocessing.transforms
+    loader = bundle.part("load")
     threshold, margin = float(bundle.facts["threshold"]), float(bundle.facts.get("margin", 0.5))
     regions = [
         [(number, *region_around(box, loader.image_size, margin=margin)) for number, box in boxes]
@@ -165,7 +167,7 @@ def outline_lesions(candidates: Sequence[Mapping[str, Any]], phases: DcePhases, 
     if not together:
         return []
     squares = loader.squares(phases, only={number for number, *_ in together})
-    answers = bundle.run(cropper({"image": squares, "regions": together})).sigmoid().numpy()
+    answers = bundle.run(bundle.part("crop")({"image": squares, "regions": together})).sigmoid().numpy()
     answers = np.split(answers, np.cumsum([len(own) for own in regions])[:-1], axis=-1)
     taken = np.zeros(phases.axial_shape, dtype=bool)
     lesions = []

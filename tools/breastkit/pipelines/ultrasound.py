@@ -15,6 +15,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from breastkit.atomic import make_folder, write_json, write_text
+from breastkit.bundle import Bundle
 from breastkit.errors import BreastkitError
 from breastkit.images import write_png
 from breastkit.inference.inputs import Inputs
@@ -23,6 +24,7 @@ from breastkit.inference.results import write_problems
 from breastkit.inference.ultrasound import CLASSES, LesionClassifier, Reading, UltrasoundReader
 from breastkit.inference.ultrasound_inputs import UltrasoundPicture, find_ultrasound, read_ultrasound
 from breastkit.pictures import PREDICTION, heat, outline, overlay
+from breastkit.pipelines import ULTRASOUND
 from breastkit.report.page import picture, render, render_page
 
 OUTPUTS = ("_mask", "_overlay", "_explanation")
@@ -55,9 +57,9 @@ def run_ultrasound(
         source: a picture, or a folder with pictures directly in it.
         out: the folder to write.
         explanation: also draw what spoke for the class (Grad-CAM++).
-        segmenter: weights for the outline; those of the bundle by default, here and below.
+        segmenter: weights for the outline; those in use by default, here and below.
         classifier: weights that tell benign from malignant.
-        normal_classifier: weights that can say normal.
+        normal_classifier: weights that can say normal; those the bundle ships by default.
         backend: torch, openvino or auto.
         precision: f32, bf16 or auto.
 
@@ -70,7 +72,8 @@ def run_ultrasound(
     """
     inputs, folder = find_ultrasound(source, outputs=OUTPUTS), Path(out)
     _refuse_folder_of_pictures(folder, inputs)
-    reader = UltrasoundReader.of_weights(
+    reader = UltrasoundReader.of_bundle(
+        Bundle(ULTRASOUND),
         segmenter=segmenter,
         classifier=classifier,
         normal_classifier=normal_classifier,

@@ -11,18 +11,17 @@ import pandas as pd
 import torch
 
 from breastkit.atomic import make_folder, write_json, write_text
-from breastkit.bundle import bundle_folder
+from breastkit.bundle import Bundle, Role, bundle_for
 from breastkit.cases import read_cases
 from breastkit.errors import BreastkitError
 from breastkit.explain import GradCamPlusPlus, map_correlation, randomise_from_the_top, share_inside
 from breastkit.images import read_gray, read_mask, stem, write_png
-from breastkit.inference.ultrasound import CLASSIFIER, LesionClassifier
+from breastkit.inference.ultrasound import LesionClassifier
 from breastkit.metrics import Interval, bootstrap_interval, grouped_interval
 from breastkit.metrics.segmentation import bounding_box
 from breastkit.pictures import PREDICTION, TRUTH, grid, heat, outline
 from breastkit.progress import track
 from breastkit.report.page import figure, picture, render_page
-from breastkit.training.weights import read_model_json
 
 COLUMNS = ("image", "case", "class", "predicted", "share_in_lesion", "area_share", "peak_in_lesion")
 _TITLES = ["original", "lesion crop", "Grad-CAM++"]
@@ -42,6 +41,7 @@ def explain_cases(
     split: str = "validation",
     fold: int | None = None,
     sanity_pictures: int = 24,
+    bundle: str | None = None,
 ) -> Path:
     """Shows what a classifier of breast ultrasound looked at: a figure of every picture, a table, a sanity check.
 
@@ -53,10 +53,11 @@ def explain_cases(
         cases: a folder made by 'breastkit data crossfit'.
         out: the folder to write.
         variant: fusion, image, resnet50, mask_aware, mask_aware_b0 or crop.
-        weights: weights of the variant; those of the bundle by default.
+        weights: weights of the variant; those the bundle ships by default.
         split: training, validation or test.
         fold: validate on this fold; by default that of the weights.
         sanity_pictures: how many pictures the sanity check looks at.
+        bundle: the classification bundle, by name or folder; by default the one there is.
 
     Returns:
         The page.
@@ -65,7 +66,8 @@ def explain_cases(
         BreastkitError: if there are no weights or masks, or a picture cannot be read.
     """
     # Gradients need torch anyway: converting the network for the classes alone would take longer than it saves.
-    classifier = LesionClassifier(weights if weights is not None else weights_of_variant(variant), backend="torch")
+    chosen = Bundle(bundle) if bundle else bundle_for(Role.CLASSIFICATION)
+    classifier = LesionClassifier(weights or chosen.weights_of(variant), bundle=chosen, backend="torch")
     if classifier.architecture != variant:
         raise BreastkitError(
             f"{classifier.bundle.weights} holds the variant {classifier.architecture}; choose --variant "
@@ -94,19 +96,6 @@ def explain_cases(
     }
     stages = explained.sanity_check(sanity_pictures)
     return explained.finish(told, stages)
-
-
-def weights_of_variant(variant: str) -> Path:
-    """Returns the weights the bundle ships for a variant.
-
-    Raises:
-        BreastkitError: if it ships none.
-    """
-    models = Path(bundle_folder(CLASSIFIER), "models")
-    for path in (models / "model.pt", models / variant / "model.pt"):
-        if path.is_file() and read_model_json(path)["architecture"] == variant:
-            return path
-    raise BreastkitError(f"{models} holds no weights of '{variant}'; train this variant, or name some with --weights.")
 
 
 class Explained:

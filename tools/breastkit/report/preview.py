@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from breastkit.bundle import bundle_folder
+from breastkit.bundle import Bundle, Reads, Role, find_bundles
 from breastkit.cases import CaseList, Item, read_cases
 from breastkit.errors import BreastkitError
 from breastkit.images import is_volume, stem, write_png
@@ -16,14 +16,6 @@ from breastkit.pictures import TRUTH, grid, outline, to_gray8
 from breastkit.seeding import generator
 
 PREVIEW_NAME = "preview.png"
-# Which bundle trains on a set, by how its name begins.
-_BUNDLES = {
-    "busi": "breast_us_lesion_segmentation",
-    "bus-bra": "breast_us_lesion_segmentation",
-    "brain": "brain_mri_tumor_segmentation",
-    "tcga": "brain_mri_tumor_segmentation",
-    "tissue": "breast_mri_tissue_segmentation",
-}
 
 
 def preview(
@@ -141,16 +133,21 @@ def _draw_of_bundle(
 
 
 def _bundle_root(cases: CaseList, bundle: str | None) -> Path:
-    if bundle is None:
-        name = str(cases.facts.get("name", "")).lower()
-        first = next((item for _, item in cases.items()), {"image": ""})["image"]
-        three_dimensional = is_volume(first if isinstance(first, str) else first[0])
-        fallback = "tissue" if three_dimensional else "busi"
-        bundle = next((found for start, found in _BUNDLES.items() if name.startswith(start)), _BUNDLES[fallback])
-    root = Path(bundle) if Path(bundle).is_dir() else Path(bundle_folder(bundle))
+    root = (Bundle(bundle) if bundle is not None else _trained_on(cases)).folder
     if not (root / "configs" / "train.json").is_file():
         raise BreastkitError(f"{root} has no configs/train.json; name a bundle with --bundle.")
     return root
+
+
+def _trained_on(cases: CaseList) -> Bundle:
+    """Returns the bundle that trains on a set, by the set's name, else one that reads what the set holds."""
+    name = str(cases.facts.get("name", "")).lower()
+    first = next((item for _, item in cases.items()), {"image": ""})["image"]
+    reads = Reads.VOLUME if is_volume(first if isinstance(first, str) else first[0]) else Reads.PICTURE
+    trained = [bundle for bundle in find_bundles() if bundle.purpose.data_sets]
+    alike = [one for one in trained if one.purpose.reads is reads and one.purpose.role is Role.SEGMENTATION]
+    named = (one for one in trained if name.startswith(one.purpose.data_sets))
+    return next(named, None) or min(alike, key=lambda one: one.purpose.organ != "breast")
 
 
 def _largest_slices(dataset: Any, count: int) -> list[int]:

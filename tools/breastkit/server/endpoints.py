@@ -345,7 +345,7 @@ def training(app: Any) -> APIRouter:
         given = checked_params(params)
         # Viewers send the options of each trainer under its name.
         given = given[model] if isinstance(given.get(model), dict) else given
-        return app.training.start(task.folder, options_of(TrainingOptions, given))
+        return app.training.start(task.bundle, options_of(TrainingOptions, given))
 
     @router.get("/")
     def state(check_if_running: bool = False) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from breastkit.server.pages.ultrasound_page import refuse_taken_port
 from breastkit.server.security.access import is_loopback
 from breastkit.server.security.root_path import check_root_path
 from breastkit.server.studies.study_images import refuse_missing_studies
-from breastkit.training.promotion import PROMOTED_FOLDER
 
 _log = get_logger(__name__)
 
@@ -35,7 +34,7 @@ def serve_studies(
     port: int = 8000,
     host: str = "127.0.0.1",
     labels: str | None = None,
-    models: str = PROMOTED_FOLDER,
+    models: str | None = None,
     users: str | None = None,
     user_header: str | None = None,
     trusted_proxy: str | None = None,
@@ -52,7 +51,8 @@ def serve_studies(
         port: to listen on.
         host: the address to listen on; another than this machine's own needs `users`.
         labels: where labels are kept; by default the folder labels in studies, and work/labels for an address.
-        models: where weights are kept that were trained on labels and promoted.
+        models: where weights are kept that were trained on labels and promoted; what BREASTKIT_MODELS names, else
+            work/models, by default.
         users: a file with users, from 'breastkit users set'; everybody logs in then.
         user_header: header in which a reverse proxy names the user who logged in there, as X-Forwarded-User.
         trusted_proxy: address of that proxy, as 127.0.0.1; from elsewhere the header says nothing.

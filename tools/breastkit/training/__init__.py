@@ -21,7 +21,7 @@ from breastkit.training.run_folder import RunFolder, case_list_hash
 from breastkit.training.shipping import ship_weights
 from breastkit.training.threshold_search import ThresholdSearch
 from breastkit.training.weight_average import WeightAverage
-from breastkit.training.weights import WeightsLoader, add_facts, load_weights, read_model_json, save_weights
+from breastkit.weights import WeightsLoader, add_facts, load_weights, read_model_json, save_weights
 
 __all__ = [
     "AutocastInferer",

@@ -9,7 +9,7 @@ import torch
 
 from breastkit.errors import BreastkitError
 from breastkit.training.run_folder import refuse_unfinished
-from breastkit.training.weights import load_weights, read_model_json, save_weights
+from breastkit.weights import load_weights, read_model_json, save_weights
 
 # What every run has its own of; all else has to agree.
 _OWN = {"sha256", "run", "seed", "figures", "threshold", "temperature", "operating_point", "abstain_above", "clean_up"}

@@ -12,7 +12,7 @@ from torch import nn
 from breastkit.errors import BreastkitError
 from breastkit.training.checkpoint import keep_state
 from breastkit.training.distributed import is_main
-from breastkit.training.weights import load_weights, save_weights
+from breastkit.weights import load_weights, save_weights
 
 
 class BestWeights:

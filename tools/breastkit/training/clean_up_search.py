@@ -17,8 +17,8 @@ from breastkit.metrics import dice
 from breastkit.training.curves import write_table
 from breastkit.training.distributed import is_main, wait_for_all
 from breastkit.training.validation_search import ValidationSearch
-from breastkit.training.weights import add_facts, read_model_json
 from breastkit.transforms import clean_mask
+from breastkit.weights import add_facts, read_model_json
 
 TABLE = "clean_up.csv"
 logger = get_logger(__name__)

@@ -25,7 +25,7 @@ from breastkit.metrics.classification import (
 )
 from breastkit.training.distributed import is_main, sum_over_processes, wait_for_all
 from breastkit.training.validation_search import ValidationSearch
-from breastkit.training.weights import add_facts, read_model_json
+from breastkit.weights import add_facts, read_model_json
 
 OPINIONS = "opinions.npz"
 logger = get_logger(__name__)

@@ -17,7 +17,7 @@ from breastkit.training.decision_search import OPINIONS, rule_over
 from breastkit.training.run_folder import refuse_unfinished
 from breastkit.training.threshold_search import TABLE as THRESHOLDS
 from breastkit.training.threshold_search import best_threshold
-from breastkit.training.weights import load_weights, read_model_json, save_weights
+from breastkit.weights import load_weights, read_model_json, save_weights
 
 
 def ship_weights(

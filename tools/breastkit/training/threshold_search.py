@@ -16,7 +16,7 @@ from breastkit.training.case_dice import CaseDice
 from breastkit.training.curves import write_table
 from breastkit.training.distributed import is_main, wait_for_all
 from breastkit.training.validation_search import ValidationSearch
-from breastkit.training.weights import add_facts
+from breastkit.weights import add_facts
 
 TABLE, PICTURE = "thresholds.csv", "thresholds.png"
 logger = get_logger(__name__)

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from breastkit.progress import track
 from breastkit.training.distributed import is_main
-from breastkit.training.weights import load_weights
+from breastkit.weights import load_weights
 
 
 class ValidationSearch:

@@ -37,7 +37,7 @@ class LoadVolumed(MaskKeysTransform):
     """Replaces paths by volumes: MetaTensors ``(1, i, j, k)``, float32, in the file's own axis order.
 
     The affine is RAS+, as everywhere in MONAI. The memory order of the file is kept, so that axial slices stay whole
-    pieces of memory.
+    pieces of memory. What is such a tensor already is taken as it is: a study in memory has no path.
 
     Args:
         keys: the paths.
@@ -53,6 +53,8 @@ class LoadVolumed(MaskKeysTransform):
         """
         results = dict(data)
         for key in self.key_iterator(results):
+            if isinstance(results[key], MetaTensor):
+                continue
             image = load_volume(results[key], mask=self.is_mask(key))
             array = torch.from_numpy(image.array.astype(np.float32))
             affine = torch.from_numpy(np.array(image.affine, dtype=np.float64))

@@ -11,30 +11,26 @@ from typing import Any, ClassVar
 import cc3d
 import numpy as np
 
-from breastkit.bundle import bundle_folder
+from breastkit.bundle import Bundle, Reads, Role
 from breastkit.cases import CaseList, Item
 from breastkit.datasets.dce_case import DceCase, DceRecipe, prepare_dce_case
 from breastkit.datasets.lesion_regions import studies_of
 from breastkit.dce.phases import DEFAULT_CHANNELS, read_phases
 from breastkit.dicom import Series
 from breastkit.images import read_gray, read_mask, read_volume, write_nifti, write_png
-from breastkit.inference.mri_detection import BUNDLE as LESION_DETECTOR
 from breastkit.inference.mri_detection import LesionDetector
-from breastkit.inference.opened_bundle import OpenedBundle
-from breastkit.inference.ultrasound import CLASSIFIER, SEGMENTER, LesionClassifier, Segmenter
+from breastkit.inference.ultrasound import LesionClassifier, Segmenter
 from breastkit.logs import get_logger
 from breastkit.metrics.classification import auc
 from breastkit.metrics.froc import CaseFindings, sensitivity_at
 from breastkit.metrics.segmentation import dice
-from breastkit.pipelines.mri import SEGMENTER as LESION_SEGMENTER
 from breastkit.server.labels.saved_labels import CLASSES, SavedLabel
-from breastkit.server.models.served_models import SegmentationModel, label_numbers, reads_pictures
+from breastkit.server.models.served_models import SegmentationModel
 from breastkit.server.studies.sessions import image_of_file
 from breastkit.server.studies.study_images import StudyImage, frames_of
 from breastkit.server.studies.study_phases import phases_in_store
 from breastkit.server.studies.study_store import StudyStore
-from breastkit.training.promotion import version_weights
-from breastkit.training.weights import add_facts, read_model_json
+from breastkit.weights import add_facts, read_model_json
 
 _log = get_logger(__name__)
 # Overlap of boxes from which on a lesion counts as found, and false candidates a study that are let through: as the
@@ -51,7 +47,7 @@ class LabelUse(ABC):
     """How one bundle uses labels.
 
     Args:
-        bundle: its folder.
+        bundle: which one.
 
     Attributes:
         measure: what weights are compared by; higher is better.
@@ -65,7 +61,7 @@ class LabelUse(ABC):
     needs: ClassVar[str] = "labels of at least two pictures of different patients"
     kept: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, bundle: Path) -> None:
+    def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
 
     @abstractmethod
@@ -141,7 +137,7 @@ class PictureMasks(LabelUse):
 
     def score(self, weights: Path, cases: CaseList) -> float:
         """Returns the mean Dice over the validation items."""
-        model = SegmentationModel(self.bundle, lambda _: weights)
+        model = SegmentationModel(self.bundle, weights=weights)
         reached = []
         for item in cases.validation:
             found = model.predict(image_of_file(Path(item["image"])), lambda image: image.files[0])
@@ -173,7 +169,7 @@ class VolumeMasks(PictureMasks):
         return finished
 
     def _names(self) -> frozenset[str]:
-        return frozenset(label_numbers(self.bundle))
+        return frozenset(self.bundle.purpose.labels)
 
 
 class PictureClasses(PictureMasks):
@@ -194,11 +190,12 @@ class PictureClasses(PictureMasks):
 
     def finish(self, items: Sequence[Item], folder: Path) -> list[Item]:
         """Adds the predicted masks."""
-        outline, finished = Segmenter(version_weights(bundle_folder(SEGMENTER), 0)), []
+        segmenter, finished = self.bundle.used("segmenter"), []
+        outline = Segmenter(segmenter.shipped_weights, bundle=segmenter)
         for item in items:
             mask, _ = outline(read_gray(item["image"]))
             path = write_png(folder / "masks" / Path(item["image"]).name, mask.astype(np.uint8) * 255)
-            finished.append({**item, "predicted_mask": str(path), "predicted_by": SEGMENTER})
+            finished.append({**item, "predicted_mask": str(path), "predicted_by": segmenter.name})
         return finished
 
     def is_enough(self, lists: Mapping[str, Sequence[Item]]) -> bool:
@@ -207,7 +204,7 @@ class PictureClasses(PictureMasks):
 
     def score(self, weights: Path, cases: CaseList) -> float:
         """Returns the area under the ROC curve over the validation pictures."""
-        classifier = LesionClassifier(weights)
+        classifier = LesionClassifier(weights, bundle=self.bundle)
         probabilities, labels = [], []
         for item in cases.validation:
             mask = read_mask(item["predicted_mask"]) > 0
@@ -217,7 +214,7 @@ class PictureClasses(PictureMasks):
         return auc(np.array(probabilities), np.array(labels))
 
     def _classes(self) -> list[str]:
-        facts = read_model_json(self.bundle / "models")
+        facts = read_model_json(self.bundle.shipped_weights)
         return list(facts["classes"])
 
 
@@ -232,7 +229,7 @@ class StudyBoxes(LabelUse):
     )
     _names: ClassVar = frozenset(("lesion", "benign", "malignant"))
 
-    def __init__(self, bundle: Path) -> None:
+    def __init__(self, bundle: Bundle) -> None:
         super().__init__(bundle)
         self._scans: dict[str, Any] = {}
         self._numbers = itertools.count()
@@ -277,7 +274,7 @@ class StudyBoxes(LabelUse):
 
     def score(self, weights: Path, cases: CaseList) -> float:
         """Returns the share of lesions found at one false candidate a study."""
-        detector = LesionDetector(weights)
+        detector = LesionDetector(weights, bundle=self.bundle)
         findings = []
         for study in studies_of(cases, cases.validation):
             truth = [_box(part) for part in _parts(read_volume(study["label"], mask=True).array)]
@@ -289,7 +286,7 @@ class StudyBoxes(LabelUse):
         return len({item["case"] for item in cases.validation})
 
     def _slice_size(self) -> int:
-        facts = read_model_json(self.bundle / "models")
+        facts = read_model_json(self.bundle.shipped_weights)
         return int(facts.get("slice_size", facts["image_size"]))
 
 
@@ -300,7 +297,7 @@ class StudyRegions(StudyBoxes):
 
     def score(self, weights: Path, cases: CaseList) -> float:
         """Returns the mean Dice over the validation studies, with the boxes of the true lesions."""
-        bundle = OpenedBundle(str(self.bundle), weights=weights, boxes="true")
+        bundle = self.bundle.opened(weights=weights, boxes="true")
         finish, reached = bundle.part("postprocessing"), []
         for study in studies_of(cases, cases.validation):
             prepared = bundle.preprocessing(dict(study))
@@ -310,16 +307,18 @@ class StudyRegions(StudyBoxes):
         return float(np.mean(reached))
 
 
-def use_of(bundle: str | Path) -> LabelUse:
-    """Returns how a bundle uses labels.
+_USES: dict[tuple[Role, Reads], type[LabelUse]] = {
+    (Role.SEGMENTATION, Reads.PICTURE): PictureMasks,
+    (Role.SEGMENTATION, Reads.VOLUME): VolumeMasks,
+    (Role.CLASSIFICATION, Reads.PICTURE): PictureClasses,
+    (Role.DETECTION, Reads.STUDY): StudyBoxes,
+    (Role.REGION_SEGMENTATION, Reads.STUDY): StudyRegions,
+}
 
-    Args:
-        bundle: its folder.
-    """
-    bundle = Path(bundle)
-    known = {CLASSIFIER: PictureClasses, LESION_DETECTOR: StudyBoxes, LESION_SEGMENTER: StudyRegions}
-    kind = known.get(bundle.name) or (PictureMasks if reads_pictures(bundle) else VolumeMasks)
-    return kind(bundle)
+
+def use_of(bundle: Bundle) -> LabelUse:
+    """Returns how a bundle uses labels."""
+    return _USES[bundle.purpose.role, bundle.purpose.reads](bundle)
 
 
 def numbers_called(saved: SavedLabel, names: frozenset[str]) -> list[int]:

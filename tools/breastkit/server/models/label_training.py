@@ -20,16 +20,17 @@ from pathlib import Path
 from typing import Any
 
 from breastkit.atomic import make_folder, write_json
+from breastkit.bundle import Bundle
 from breastkit.cases import CaseList, read_cases, write_cases
 from breastkit.errors import BreastkitError, sentence_of
 from breastkit.logs import get_logger, log_to_stderr
+from breastkit.promotion import promote, version_of_training
 from breastkit.server.labels.label_uses import LabelUse, base_name, use_of
 from breastkit.server.security.request_values import TrainingOptions
 from breastkit.server.studies.study_images import Form, StudyImage
 from breastkit.server.studies.study_phases import phases_beside
 from breastkit.server.studies.study_store import StudyStore
-from breastkit.training.promotion import promote, version_in_use, version_of_training, weights_in_use
-from breastkit.training.weights import read_model_json
+from breastkit.weights import read_model_json
 
 _log = get_logger(__name__)
 # So many groups train for each one that validates.
@@ -158,15 +159,12 @@ def finish_cases(use: LabelUse, folder: Path) -> CaseList:
     return read_cases(folder)
 
 
-def train_candidate(
-    bundle: str | Path, folder: str | Path, models: str | Path, options: TrainingOptions, *, training: str = ""
-) -> str:
+def train_candidate(bundle: Bundle, folder: str | Path, options: TrainingOptions, *, training: str = "") -> str:
     """Trains on a prepared folder from the weights in use, compares on its validation list, promotes if not worse.
 
     Args:
-        bundle: its folder.
+        bundle: which one.
         folder: with what was collected in ``cases``; the run and the comparison are written beside it.
-        models: where promoted versions are kept.
         options: of the training.
         training: what to call it in the record of the version it makes.
 
@@ -176,10 +174,10 @@ def train_candidate(
     Raises:
         BreastkitError: if the training fails.
     """
-    bundle, folder = Path(bundle), Path(folder)
+    folder = Path(folder)
     use = use_of(bundle)
     cases = finish_cases(use, folder / "cases")
-    current = weights_in_use(bundle, models=models)
+    current = bundle.weights_in_use
     _train(bundle, folder, current, options)
     candidate = folder / "run" / "model.pt"
     use.settle(candidate.parent, current, cases)
@@ -193,19 +191,19 @@ def train_candidate(
     # A figure that is none, because nothing could be measured, promotes nothing.
     if not reached["candidate"] >= reached["current"]:
         return f"Not promoted: {told}."
-    number = promote(bundle, folder / "run", figures={**figures, "training": training}, models=models)
+    number = promote(bundle, folder / "run", figures={**figures, "training": training})
     return f"Promoted as version {number}: {told}."
 
 
-def _train(bundle: Path, folder: Path, current: Path, options: TrainingOptions) -> None:
+def _train(bundle: Bundle, folder: Path, current: Path, options: TrainingOptions) -> None:
     """Runs the bundle's own training in this process, so that nothing goes on without it when it is killed."""
     from monai.bundle import run
 
     facts = read_model_json(current)
     try:
         run(
-            config_file=str(bundle / "configs" / "train.json"),
-            bundle_root=str(bundle),
+            config_file=str(bundle.folder / "configs" / "train.json"),
+            bundle_root=str(bundle.folder),
             dataset_dir=str(folder / "cases"),
             output_dir=str(folder / "run"),
             architecture=str(facts["architecture"]),
@@ -224,14 +222,13 @@ class LabelTraining:
 
     Args:
         store: images and labels.
-        models: where promoted versions are kept.
     """
 
-    def __init__(self, store: StudyStore, models: str | Path) -> None:
-        self.store, self.models = store, Path(models)
+    def __init__(self, store: StudyStore) -> None:
+        self.store = store
         self.folder = make_folder(store.folder / ".training")
 
-    def start(self, bundle: Path, options: TrainingOptions) -> dict[str, Any]:
+    def start(self, bundle: Bundle, options: TrainingOptions) -> dict[str, Any]:
         """Starts a training and returns its state.
 
         Raises:
@@ -247,8 +244,8 @@ class LabelTraining:
             shutil.rmtree(job)
             raise
         settings = {
-            "bundle": str(bundle),
-            "models": str(self.models.resolve()),
+            "bundle": str(bundle.folder),
+            "models": str(bundle.models.resolve()),
             "options": options.model_dump(),
             "training": secrets.token_hex(16),
         }
@@ -285,7 +282,7 @@ class LabelTraining:
         return self.state()
 
 
-def _note_process(job: Path, pid: int, bundle: Path) -> None:
+def _note_process(job: Path, pid: int, bundle: Bundle) -> None:
     """Notes which process a training is; both it and the server do, so that it is known if either is killed."""
     write_json(job / _STATE, {"pid": pid, "started": _start_of(pid), "model": bundle.name})
 
@@ -293,11 +290,11 @@ def _note_process(job: Path, pid: int, bundle: Path) -> None:
 def _left_by(job: Path) -> dict[str, str]:
     """Returns what a training that was killed has come to: it may have made a version before it could say so."""
     settings = json.loads((job / "job.json").read_text(encoding="utf-8"))
-    bundle, models = settings["bundle"], settings["models"]
-    version = version_of_training(settings.get("training", ""), bundle, models=models)
+    bundle = Bundle(settings["bundle"], models=settings["models"])
+    version = version_of_training(settings.get("training", ""), bundle)
     if not version:
         return {"status": "STOPPED", "says": "Stopped before it was done; the weights in use are those of before."}
-    if version == version_in_use(bundle, models=models):
+    if version == bundle.version_in_use:
         return {"status": "DONE", "says": f"Promoted as version {version}."}
     return {"status": "STOPPED", "says": f"Stopped; version {version} is kept and not in use."}
 
@@ -327,9 +324,10 @@ def main(words: list[str]) -> None:
     job = Path(words[0])
     settings = json.loads((job / "job.json").read_text(encoding="utf-8"))
     options = TrainingOptions.model_validate(settings["options"])
-    _note_process(job, os.getpid(), Path(settings["bundle"]))
+    bundle = Bundle(settings["bundle"], models=settings["models"])
+    _note_process(job, os.getpid(), bundle)
     try:
-        says = train_candidate(settings["bundle"], job, settings["models"], options, training=settings["training"])
+        says = train_candidate(bundle, job, options, training=settings["training"])
         write_json(job / "result.json", {"status": "DONE", "says": says})
     except BreastkitError as error:
         says = str(error)

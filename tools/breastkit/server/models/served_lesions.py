@@ -8,19 +8,17 @@ from typing import Any
 
 import numpy as np
 
+from breastkit.bundle import Bundle
 from breastkit.dce.phases import DcePhases, read_phases
 from breastkit.dce.series import StudyPhases
-from breastkit.inference.mri_detection import BUNDLE as DETECTOR
 from breastkit.inference.mri_detection import LesionDetector
-from breastkit.inference.opened_bundle import OpenedBundle
-from breastkit.pipelines.mri import BREASTS, SEGMENTER, open_breasts, outline_breasts, outline_lesions
+from breastkit.opened_bundle import OpenedBundle
+from breastkit.pipelines.mri import NAME, open_breasts, outline_breasts, outline_lesions
 from breastkit.server.models.box_markups import box_of, boxes_told
-from breastkit.server.models.served_models import Chosen, FileOf, Prediction, ServedModel, name_of, own_weights
+from breastkit.server.models.served_models import FileOf, Prediction, ServedModel, name_of
 from breastkit.server.studies.study_images import StudyImage
 from breastkit.server.studies.study_phases import PhasesOf, phases_beside
 
-CHAIN = "breast_mri_lesions"
-_LESION = "lesion"
 # More candidates than this are noise; 'breastkit run mri' and the detection bundle look at as many.
 _MOST = 4
 _CHAIN_SAYS = (
@@ -30,20 +28,12 @@ _CHAIN_SAYS = (
 
 
 class StudyModel(ServedModel):
-    """A model that reads the phases of a study, whichever of them it is asked for.
+    """A model that reads the phases of a study, whichever of them it is asked for."""
 
-    Args:
-        name: what clients call it.
-        folder: of the bundle.
-        task: ``segmentation`` or ``detection``.
-        chosen: gives the weights in use.
-        description: what viewers are told; that of the bundle by default.
-    """
-
-    def __init__(self, name: str, folder: Path, *, task: str, chosen: Chosen, description: str = "") -> None:
-        super().__init__(name, folder, task=task, labels={_LESION: 1}, flat=False)
-        self.description = description or self.description
-        self._chosen = chosen
+    @property
+    def number(self) -> int:
+        """The number of its one label."""
+        return next(iter(self.labels.values()))
 
     def predict(self, image: StudyImage, file_of: FileOf, phases_of: PhasesOf = phases_beside) -> Prediction:
         """Runs the model on the study that an image is a phase of; the answer lies on the grid they share."""
@@ -60,7 +50,7 @@ class StudyModel(ServedModel):
     def boxed(self, lesions: list[dict[str, Any]], phases: DcePhases, labels: np.ndarray | None) -> Prediction:
         """Returns lesions as boxes, and their label map where there is one."""
         boxes = tuple(box_of(lesion, phases.affine) for lesion in lesions)
-        told = boxes_told(boxes, label=_LESION, number=self.labels[_LESION])
+        told = boxes_told(boxes, label=next(iter(self.labels)), number=self.number)
         return Prediction(labels, phases.affine, told, boxes)
 
 
@@ -68,26 +58,25 @@ class LesionChain(StudyModel):
     """The chain of ``breastkit run mri`` as one model: lesions in the breasts, found and outlined.
 
     Args:
-        bundles: the folder of the bundles.
-        chosen: gives the weights in use.
+        bundle: the segmenter of regions.
+        breasts: the bundle that outlines the breasts.
     """
 
-    def __init__(self, bundles: Path, chosen: Chosen) -> None:
-        self._breasts, self._detector = bundles / BREASTS, bundles / DETECTOR
-        folder = bundles / SEGMENTER
-        super().__init__(CHAIN, folder, task="segmentation", chosen=chosen, description=_CHAIN_SAYS)
+    def __init__(self, bundle: Bundle, breasts: Bundle) -> None:
+        super().__init__(bundle, name=NAME, description=_CHAIN_SAYS)
+        self._breasts, self._detector = breasts, bundle.used("detector")
 
     def weights(self) -> list[Path]:
         """Returns the weights it runs with."""
-        return [self._chosen(folder) for folder in (self.folder, self._detector, self._breasts)]
+        return [bundle.weights_in_use for bundle in (self.bundle, self._detector, self._breasts)]
 
     def open(self) -> tuple[OpenedBundle, LesionDetector, OpenedBundle]:
         """Loads the networks."""
         segmenter, detector, breasts = self.weights()
         return (
-            OpenedBundle(str(self.folder), weights=segmenter),
-            LesionDetector(detector),
-            open_breasts(str(self._breasts), weights=breasts),
+            self.bundle.opened(weights=segmenter),
+            LesionDetector(detector, bundle=self._detector),
+            open_breasts(self._breasts, weights=breasts),
         )
 
     def find(self, phases: DcePhases) -> Prediction:
@@ -98,29 +87,21 @@ class LesionChain(StudyModel):
         labels = np.zeros(phases.shape, np.uint8)
         found = []
         for lesion in lesions:
-            labels[lesion.mask] = self.labels[_LESION]
+            labels[lesion.mask] = self.number
             found.append({"score": lesion.score, **_bounds(lesion.mask)})
         return self.boxed(found, phases, labels)
 
 
 class LesionDetection(StudyModel):
-    """The detector alone: boxes with scores, no outlines.
-
-    Args:
-        folder: of the bundle.
-        chosen: gives the weights in use.
-    """
-
-    def __init__(self, folder: Path, chosen: Chosen) -> None:
-        super().__init__(folder.name, folder, task="detection", chosen=chosen)
+    """A detector alone: boxes with scores, no outlines."""
 
     def weights(self) -> list[Path]:
         """Returns the weights it runs with."""
-        return [self._chosen(self.folder)]
+        return [self.bundle.weights_in_use]
 
     def open(self) -> LesionDetector:
         """Loads the network."""
-        return LesionDetector(self.weights()[0])
+        return LesionDetector(self.weights()[0], bundle=self.bundle)
 
     def find(self, phases: DcePhases) -> Prediction:
         """Returns the boxes of the likeliest lesions."""
@@ -131,36 +112,37 @@ class RegionSegmentation(StudyModel):
     """A segmenter of regions: what one architecture outlines where the detector sees something, breast or not.
 
     Args:
-        folder: of the bundle.
-        chosen: gives the weights in use of the bundle, and those of the detector.
-        architecture: which one, where it is not the bundle's default.
+        bundle: which one.
+        architecture: of further weights it ships, in place of those in use.
     """
 
-    def __init__(self, folder: Path, chosen: Chosen, architecture: str | None = None) -> None:
-        super().__init__(name_of(folder, architecture), folder, task="segmentation", chosen=chosen)
-        self._own = own_weights(folder, architecture)
+    def __init__(self, bundle: Bundle, architecture: str | None = None) -> None:
+        super().__init__(bundle, name=name_of(bundle, architecture))
+        self._own = bundle.further_weights[architecture] if architecture else None
+        self._detector = bundle.used("detector")
 
     def weights(self) -> list[Path]:
         """Returns the weights it runs with."""
-        return [self._own or self._chosen(self.folder), self._chosen(self.folder.parent / DETECTOR)]
+        return [self._own or self.bundle.weights_in_use, self._detector.weights_in_use]
 
     def open(self) -> tuple[OpenedBundle, LesionDetector]:
         """Loads the networks."""
         segmenter, detector = self.weights()
-        return OpenedBundle(str(self.folder), weights=segmenter), LesionDetector(detector)
+        return self.bundle.opened(weights=segmenter), LesionDetector(detector, bundle=self._detector)
 
     def find(self, phases: DcePhases) -> Prediction:
         """Returns the outlines in all regions together, as the bundle's own inference does."""
-        bundle, detector = self.opened()
-        loader, finder, cropper = bundle.preprocessing.transforms
+        opened, detector = self.opened()
+        finder = opened.part("find_regions")
         finder.detector = detector
-        prepared = finder({"image": loader.squares(phases), "study": phases, "name": self.name})
+        squares = opened.part("load").squares(phases)
+        prepared = finder({"image": squares, "study": phases, "name": self.name})
         if not len(prepared["regions"]):
             return Prediction(np.zeros(phases.shape, np.uint8), phases.affine, {})
-        prepared = cropper(prepared)
-        finished = bundle.part("postprocessing")({**prepared, "pred": bundle.run(prepared)})
+        prepared = opened.part("crop")(prepared)
+        finished = opened.part("postprocessing")({**prepared, "pred": opened.run(prepared)})
         mask = finished["pred"][0].cpu().numpy() > 0
-        return Prediction(mask * np.uint8(self.labels[_LESION]), phases.affine, {})
+        return Prediction(mask * np.uint8(self.number), phases.affine, {})
 
 
 def _bounds(mask: np.ndarray) -> dict[str, int]:

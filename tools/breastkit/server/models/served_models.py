@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -13,32 +12,20 @@ from typing import Any
 import nibabel
 import numpy as np
 
-from breastkit.bundle import bundle_folder
-from breastkit.dicom.segment_kinds import SegmentKind
+from breastkit.bundle import Answers, Bundle, Reads
+from breastkit.dicom.segment_kinds import SegmentCodes
 from breastkit.errors import BreastkitError
-from breastkit.inference.opened_bundle import OpenedBundle
-from breastkit.inference.ultrasound import (
-    CLASSIFIER,
-    NORMAL,
-    SEGMENTER,
-    UltrasoundReader,
-    shipped_normal_classifier,
-)
+from breastkit.inference.ultrasound import NORMAL, UltrasoundReader, weights_that_say_normal
+from breastkit.opened_bundle import OpenedBundle
 from breastkit.server.models.box_markups import Box
 from breastkit.server.studies.study_images import PICTURE_AFFINE, StudyImage, frames_of
 from breastkit.server.studies.study_phases import PhasesOf, phases_beside
-from breastkit.training.weights import read_model_json
+from breastkit.weights import read_model_json
 
 FileOf = Callable[[StudyImage], Path]
-Chosen = Callable[[Path], Path]
-# What the labels of the bundles show, by bundle's organ and label; a label without entry gets no codes of ours.
-_KINDS = {
-    ("breast", "breast"): SegmentKind.BREAST,
-    ("breast", "lesion"): SegmentKind.BREAST_LESION,
-    ("breast", "benign"): SegmentKind.BREAST_LESION,
-    ("breast", "malignant"): SegmentKind.BREAST_NEOPLASM,
-    ("brain", "tumour"): SegmentKind.BRAIN_NEOPLASM,
-}
+_TASKS = {Answers.MASK: "segmentation", Answers.BOXES: "detection", Answers.CLASS: "classification"}
+# Of labels whose bundle gives them none.
+_RED = (214, 39, 40)
 
 
 @dataclass(frozen=True)
@@ -62,31 +49,39 @@ class ServedModel(ABC):
     """A bundle, or a chain of them, as one model.
 
     Args:
-        name: what clients call it.
-        folder: of the bundle.
+        bundle: which one, of a chain the last.
+        name: what clients call it; as the bundle by default.
+        description: what viewers are told; that of the bundle by default.
+
+    Attributes:
         task: ``segmentation``, ``classification`` or ``detection``.
         labels: numbers of the labels by name.
         flat: whether it reads picture by picture.
     """
 
-    def __init__(self, name: str, folder: Path, *, task: str, labels: dict[str, int], flat: bool) -> None:
-        self.name, self.folder, self.task, self.labels, self.flat = name, folder, task, labels, flat
-        metadata = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
-        self.description, self.version = str(metadata["description"]), str(metadata["version"])
-        self.modality = str(metadata["network_data_format"]["inputs"]["image"]["modality"])
+    def __init__(self, bundle: Bundle, *, name: str = "", description: str = "") -> None:
+        self.bundle, self.name = bundle, name or bundle.name
+        self.task, self.flat = _TASKS[bundle.purpose.answers], bundle.purpose.reads is Reads.PICTURE
+        self.labels = {name: label.number for name, label in bundle.purpose.labels.items()}
+        self.description = description or str(bundle.metadata["description"])
+        self.version, self.modality = str(bundle.metadata["version"]), bundle.modality
         self._opening = threading.Lock()
         self._opened: tuple[str, Any] = ("", None)
 
     @property
-    def kinds(self) -> dict[str, SegmentKind]:
-        """What the labels show, by name."""
-        organ = self.folder.name.partition("_")[0]
-        return {name: _KINDS[organ, name] for name in self.labels if (organ, name) in _KINDS}
+    def kinds(self) -> dict[str, SegmentCodes]:
+        """What the labels show, by name, of those that are coded."""
+        return {
+            name: SegmentCodes.of(name, one.category, one.type, one.region, one.colour or _RED)
+            for name, one in self.bundle.purpose.labels.items()
+            if one.category and one.type
+        }
 
     @property
     def colours(self) -> dict[str, list[int]]:
         """Red, green and blue of the labels, by name."""
-        return {name: list(kind.codes.colour) for name, kind in self.kinds.items()}
+        labels = self.bundle.purpose.labels
+        return {name: list(label.colour) for name, label in labels.items() if label.colour}
 
     @abstractmethod
     def weights(self) -> list[Path]:
@@ -140,25 +135,23 @@ class SegmentationModel(ServedModel):
     """A segmentation bundle, run through its own inference config.
 
     Args:
-        folder: of the bundle.
-        chosen: gives the weights in use.
-        architecture: which one, where it is not the bundle's default.
+        bundle: which one.
+        architecture: of further weights it ships, in place of those in use.
+        weights: others than those in use.
     """
 
-    def __init__(self, folder: Path, chosen: Chosen, architecture: str | None = None) -> None:
-        name, labels = name_of(folder, architecture), label_numbers(folder)
-        super().__init__(name, folder, task="segmentation", labels=labels, flat=reads_pictures(folder))
-        self._own = own_weights(folder, architecture)
-        self._chosen = chosen
+    def __init__(self, bundle: Bundle, architecture: str | None = None, *, weights: Path | None = None) -> None:
+        super().__init__(bundle, name=name_of(bundle, architecture))
+        self._own = weights or (bundle.further_weights[architecture] if architecture else None)
 
     def weights(self) -> list[Path]:
         """Returns the weights it runs with."""
-        return [self._own or self._chosen(self.folder)]
+        return [self._own or self.bundle.weights_in_use]
 
     def open(self) -> tuple[OpenedBundle, Any]:
         """Loads the networks."""
-        bundle = OpenedBundle(str(self.folder), weights=self.weights()[0])
-        return bundle, bundle.part("postprocessing")
+        opened = self.bundle.opened(weights=self.weights()[0])
+        return opened, opened.part("postprocessing")
 
     def predict(self, image: StudyImage, file_of: FileOf, phases_of: PhasesOf = phases_beside) -> Prediction:
         """Runs the model on an image."""
@@ -189,26 +182,19 @@ class SegmentationModel(ServedModel):
 
 
 class UltrasoundDiagnosis(ServedModel):
-    """The ultrasound chain as one model: the lesion's outline, called by its class.
-
-    Args:
-        chosen: gives the weights in use.
-    """
-
-    def __init__(self, chosen: Chosen) -> None:
-        self._segmenter, folder = Path(bundle_folder(SEGMENTER)), Path(bundle_folder(CLASSIFIER))
-        labels = {"benign": 1, "malignant": 2}
-        super().__init__(folder.name, folder, task="classification", labels=labels, flat=True)
-        self._chosen = chosen
+    """A classification bundle with the segmentation bundle it uses: the lesion's outline, called by its class."""
 
     def weights(self) -> list[Path]:
         """Returns the weights it runs with."""
-        return [self._chosen(self._segmenter), self._chosen(self.folder), shipped_normal_classifier()]
+        outlines = self.bundle.used("segmenter").weights_in_use
+        return [outlines, self.bundle.weights_in_use, weights_that_say_normal(self.bundle)]
 
     def open(self) -> UltrasoundReader:
         """Loads the networks."""
         segmenter, classifier, normal = self.weights()
-        return UltrasoundReader.of_weights(segmenter=segmenter, classifier=classifier, normal_classifier=normal)
+        return UltrasoundReader.of_bundle(
+            self.bundle, segmenter=segmenter, classifier=classifier, normal_classifier=normal
+        )
 
     def predict(self, image: StudyImage, file_of: FileOf, phases_of: PhasesOf = phases_beside) -> Prediction:
         """Runs the model on an image; of clips the class is that of the frame most likely malignant."""
@@ -231,25 +217,6 @@ class UltrasoundDiagnosis(ServedModel):
         return Prediction(np.stack(masks, axis=-1), PICTURE_AFFINE, says)
 
 
-def name_of(folder: Path, architecture: str | None) -> str:
+def name_of(bundle: Bundle, architecture: str | None) -> str:
     """Returns what the model of a bundle is called that has an architecture, the default one without."""
-    return folder.name if architecture is None else f"{folder.name}_{architecture}"
-
-
-def own_weights(folder: Path, architecture: str | None) -> Path | None:
-    """Returns the weights of a bundle that are of an architecture beside the default one; None for the default."""
-    return None if architecture is None else folder / "models" / architecture / "model.pt"
-
-
-def label_numbers(folder: Path) -> dict[str, int]:
-    """Returns the numbers of the labels of a segmentation bundle, by name."""
-    metadata = json.loads((folder / "configs" / "metadata.json").read_text(encoding="utf-8"))
-    names = metadata["network_data_format"]["outputs"]["pred"]["channel_def"]
-    return {str(name).lower(): int(number) for number, name in names.items() if name != "background"}
-
-
-def reads_pictures(folder: Path) -> bool:
-    """Returns whether a segmentation bundle reads pictures, not volumes."""
-    config = json.loads((folder / "configs" / "inference.json").read_text(encoding="utf-8"))
-    first = config["preprocessing"]["transforms"][0]["_target_"]
-    return first == "breastkit.transforms.LoadPictured"
+    return bundle.name if architecture is None else f"{bundle.name}_{architecture}"

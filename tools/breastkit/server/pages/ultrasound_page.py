@@ -17,25 +17,24 @@ from typing import Any
 import cv2
 import numpy as np
 
-from breastkit.bundle import bundle_folder
+from breastkit.bundle import Bundle
 from breastkit.errors import BreastkitError
 from breastkit.images import stem
 from breastkit.inference.ultrasound import (
-    CLASSIFIER,
     NORMAL,
-    SEGMENTER,
     LesionClassifier,
     Segmenter,
     UltrasoundReader,
-    shipped_normal_classifier,
+    weights_that_say_normal,
 )
 from breastkit.inference.ultrasound_inputs import UltrasoundPicture, find_ultrasound, read_ultrasound
 from breastkit.logs import get_logger
 from breastkit.pictures import PREDICTION, heat, outline
+from breastkit.pipelines import ULTRASOUND
 from breastkit.pipelines.ultrasound import described, facts_of, single_page, table_row
 from breastkit.report.page import RESEARCH_USE, picture, render
 from breastkit.temporary import remove_abandoned_folders, temporary_folder
-from breastkit.training.weights import read_model_json
+from breastkit.weights import read_model_json
 
 # A clip's frames wait in memory, so that nothing of it stays on the disk.
 _MOST_FRAMES = 300
@@ -79,35 +78,42 @@ class Models:
         normal_classifier: str | Path | None = None,
         backend: str = "auto",
     ) -> None:
-        self.segmenters = weights_of(SEGMENTER, segmenter)
-        self.classifiers = weights_of(CLASSIFIER, classifier)
-        self._normal = LesionClassifier(normal_classifier or shipped_normal_classifier(), backend=backend)
-        self._segmenter = lru_cache(maxsize=4)(lambda name: Segmenter(self.segmenters[name], backend=backend))
-        self._classifier = lru_cache(maxsize=4)(lambda name: LesionClassifier(self.classifiers[name], backend=backend))
+        classifies = Bundle(ULTRASOUND)
+        outlines = classifies.used("segmenter")
+        self.segmenters = weights_of(outlines, segmenter)
+        self.classifiers = weights_of(classifies, classifier)
+        normal = normal_classifier or weights_that_say_normal(classifies)
+        self._normal = LesionClassifier(normal, bundle=classifies, backend=backend)
+        self._segmenter = lru_cache(maxsize=4)(
+            lambda name: Segmenter(self.segmenters[name], bundle=outlines, backend=backend)
+        )
+        self._classifier = lru_cache(maxsize=4)(
+            lambda name: LesionClassifier(self.classifiers[name], bundle=classifies, backend=backend)
+        )
 
     def reader(self, segmenter: str, classifier: str) -> UltrasoundReader:
         """Returns the chain of two models."""
         return UltrasoundReader(self._segmenter(segmenter), self._classifier(classifier), self._normal)
 
 
-def weights_of(bundle: str, own: str | Path | None = None) -> dict[str, Path]:
+def weights_of(bundle: Bundle, own: str | Path | None = None) -> dict[str, Path]:
     """Returns the weights there are for a bundle by the names people choose them by, the default first.
 
     Args:
-        bundle: name of the bundle.
+        bundle: which one.
         own: a file or folder of weights, which becomes the default.
 
     Raises:
         BreastkitError: if there are none.
     """
-    folder = Path(bundle_folder(bundle), "models")
     # One model of every architecture is enough to choose from; those of the folds only work together.
-    others = [path for path in sorted(folder.glob("*/model.pt")) if not path.parent.name.startswith("fold")]
     paths = [Path(own)] if own is not None else []
-    paths += [path for path in (folder / "model.pt", *others) if path.is_file()]
+    there = (bundle.weights_in_use, bundle.shipped_weights, *bundle.further_weights.values())
+    paths += [path for path in dict.fromkeys(there) if path.is_file()]
     if not paths:
         raise BreastkitError(
-            f"{folder} holds no weights; train the bundle {bundle}, or name weights on the command line."
+            f"{bundle.folder / 'models'} holds no weights; train the bundle {bundle.name}, or name weights on the "
+            "command line."
         )
     named: dict[str, Path] = {}
     for path in paths:
@@ -133,7 +139,7 @@ def serve_ultrasound_page(
     Args:
         port: the page is on this port.
         host: the address to listen on; another than 127.0.0.1 lets other machines see the page.
-        segmenter: weights for the outline, to be the default; the bundle's own without, here and below.
+        segmenter: weights for the outline, to be the default; those in use without, here and below.
         classifier: weights that tell benign from malignant.
         normal_classifier: weights that can say normal.
         backend: torch, openvino or auto.

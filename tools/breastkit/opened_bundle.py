@@ -10,20 +10,24 @@ from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Compose, Invertd
 
-from breastkit.bundle import bundle_folder
+from breastkit.bundle import Bundle
 from breastkit.errors import BreastkitError, sentence_of
-from breastkit.training.weights import load_weights, read_model_json
+from breastkit.logs import get_logger
+from breastkit.weights import load_weights, read_model_json, weights_file
+
+_log = get_logger(__name__)
 
 
 class OpenedBundle:
     """The parts of a bundle's ``configs/inference.json``, its weights loaded once and checked.
 
     Args:
-        bundle: name of the bundle, or the folder it was copied to.
-        weights: a weights file or the folder it is in; by default what the bundle ships.
+        bundle: which one.
+        weights: a weights file or the folder it is in; those in use by default.
         overrides: ids of the config and their values, for example ``backend="torch"``.
 
     Attributes:
+        name: of the bundle.
         facts: what the ``model.json`` beside the weights says.
         preprocessing: from a dictionary with paths or arrays to one with ``image`` as the network takes it.
         network: in evaluation mode.
@@ -33,14 +37,15 @@ class OpenedBundle:
         BreastkitError: if the weights are missing, damaged or of another network.
     """
 
-    def __init__(self, bundle: str, *, weights: str | Path | None = None, **overrides: Any) -> None:
-        folder = Path(bundle) if Path(bundle).is_dir() else Path(bundle_folder(bundle))
-        self.weights = Path(weights) if weights is not None else folder / "models"
-        self.weights = self.weights / "model.pt" if self.weights.is_dir() else self.weights
+    def __init__(self, bundle: Bundle, *, weights: str | Path | None = None, **overrides: Any) -> None:
+        self.name = bundle.name
+        self.weights = bundle.weights_in_use if weights is None else weights_file(weights)
         self.facts = read_model_json(self.weights)
+        if self.weights != bundle.shipped_weights:
+            _log.info("%s runs with %s.", bundle.name, self.weights)
         self._parser = ConfigParser()
-        self._parser.read_config(str(folder / "configs" / "inference.json"))
-        self._parser.update({"bundle_root": str(folder), "ckpt_path": str(self.weights), **overrides})
+        self._parser.read_config(str(bundle.folder / "configs" / "inference.json"))
+        self._parser.update({"bundle_root": str(bundle.folder), "ckpt_path": str(self.weights), **overrides})
         self.preprocessing: Compose = self.part("preprocessing")
         self.inferer = self.part("inferer")
         self.network = self.part("network").eval()
@@ -63,14 +68,17 @@ class OpenedBundle:
     @property
     def device(self) -> torch.device:
         """Where the network computes."""
-        return self.part("device")
+        device: torch.device = self.part("device")
+        return device
 
     def run(self, prepared: dict[str, Any]) -> torch.Tensor:
         """Returns the inferer's output for one prepared picture, without the batch's axis, on the CPU."""
         with torch.no_grad():
-            return self.inferer(prepared["image"][None].to(self.device), self.network)[0].cpu()
+            output: torch.Tensor = self.inferer(prepared["image"][None].to(self.device), self.network)
+        return output[0].cpu()
 
     def back_on_picture(self, square: torch.Tensor, prepared: dict[str, Any]) -> torch.Tensor:
         """Returns what was made on the network's grid, ``(channels, rows, columns)``, on the picture's own."""
         undo = Invertd(keys="square", transform=self.preprocessing, orig_keys="image", nearest_interp=False)
-        return undo({"square": MetaTensor(square), "image": prepared["image"]})["square"]
+        restored: torch.Tensor = undo({"square": MetaTensor(square), "image": prepared["image"]})["square"]
+        return restored

@@ -1,4 +1,7 @@
-"""Weights as they ship: a plain state dict, and beside it a `model.json` that says what they are."""
+"""Weights as they ship: a plain state dict, and beside it a `model.json` that says what they are.
+
+What only asks for those facts need not wait for torch, which is imported where weights are read or written.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,16 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
-from ignite.engine import Engine, Events
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from breastkit.atomic import atomic_path, write_json
 from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
+
+if TYPE_CHECKING:
+    import torch
+    from ignite.engine import Engine
+    from torch import nn
 
 FILE_NAME = "model.pt"
 _NO_WEIGHTS = "train first, or name the weights with --ckpt_path"
@@ -29,6 +33,9 @@ def save_weights(folder: str | Path, network: nn.Module | Mapping[str, torch.Ten
         network: the network itself, not its distributed wrapper, or its state dict.
         facts: what to say about the weights: architecture, image_size, threshold, case_list_hash, run, figures.
     """
+    import torch
+    from torch import nn
+
     path = Path(folder) / FILE_NAME
     state = network.state_dict() if isinstance(network, nn.Module) else network
     state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
@@ -60,16 +67,17 @@ def read_model_json(path: str | Path) -> dict[str, Any]:
     Raises:
         BreastkitError: if there is none or it cannot be read.
     """
-    weights = _weights_path(path)
+    weights = weights_file(path)
     path = weights.with_suffix(".json")
     if not weights.is_file():
         raise BreastkitError(f"{weights} does not exist; {_NO_WEIGHTS}.")
     if not path.is_file():
         raise BreastkitError(f"{path} does not exist; it is written beside the weights, restore it from there.")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise BreastkitError(f"{path} is no JSON ({error}); restore it from where the weights come from.") from error
+    return facts
 
 
 def load_weights(path: str | Path, network: nn.Module | None = None) -> dict[str, torch.Tensor]:
@@ -85,7 +93,9 @@ def load_weights(path: str | Path, network: nn.Module | None = None) -> dict[str
     Raises:
         BreastkitError: if the file is missing, damaged, not the one ``model.json`` describes, or of another network.
     """
-    path = _weights_path(path)
+    import torch
+
+    path = weights_file(path)
     if not path.is_file():
         raise BreastkitError(f"{path} does not exist; {_NO_WEIGHTS}.")
     facts = read_model_json(path) if path.with_suffix(".json").is_file() else {}
@@ -95,7 +105,7 @@ def load_weights(path: str | Path, network: nn.Module | None = None) -> dict[str
             "copy both again from one place."
         )
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise BreastkitError(f"{path} holds no plain weights or is damaged; copy it again or train anew.") from error
     if network is not None:
@@ -116,6 +126,8 @@ class WeightsLoader:
 
     def attach(self, engine: Engine) -> None:
         """Attaches to any engine."""
+        from ignite.engine import Events
+
         engine.add_event_handler(Events.STARTED, self)
 
     def __call__(self, engine: Engine) -> None:
@@ -137,9 +149,16 @@ def _fill(network: nn.Module, state: dict[str, torch.Tensor], path: Path, archit
     network.load_state_dict(state)
 
 
-def _weights_path(path: str | Path) -> Path:
+def weights_file(path: str | Path) -> Path:
+    """Returns the weights file of a path: the file itself, or ``model.pt`` in a folder."""
     path = Path(path)
     return path / FILE_NAME if path.is_dir() else path
+
+
+def fold_weights_beside(weights: str | Path) -> list[Path]:
+    """Returns the weights of folds that ship with the given ones, as ``fold*/model.pt`` beside them."""
+    weights = Path(weights)
+    return sorted((weights if weights.is_dir() else weights.parent).glob(f"fold*/{FILE_NAME}"))
 
 
 def _sha256(path: Path) -> str:

@@ -5,10 +5,11 @@ import json
 import pytest
 import torch
 
+from breastkit.bundle import Bundle
 from breastkit.cli import main
 from breastkit.errors import BreastkitError
-from breastkit.training.promotion import promote, rollback, weights_in_use
-from breastkit.training.weights import save_weights
+from breastkit.promotion import promote, rollback
+from breastkit.weights import save_weights
 
 BUNDLE = "breast_us_lesion_segmentation"
 
@@ -16,7 +17,7 @@ BUNDLE = "breast_us_lesion_segmentation"
 @pytest.fixture
 def bundle(tmp_path):
     save_weights(tmp_path / BUNDLE / "models", {"a": torch.zeros(1)}, architecture="x")
-    return tmp_path / BUNDLE
+    return Bundle(tmp_path / BUNDLE, models=tmp_path / "models")
 
 
 def candidate(folder, value):
@@ -25,39 +26,38 @@ def candidate(folder, value):
 
 
 def test_a_promoted_version_is_used_and_rolled_back(bundle, tmp_path):
-    models = tmp_path / "models"
-    assert weights_in_use(bundle, models=models) == bundle / "models" / "model.pt"
-    assert promote(bundle, candidate(tmp_path / "one", 1), figures={"dice": 0.5}, models=models) == 1
-    assert promote(bundle, candidate(tmp_path / "two", 2), figures={}, models=models) == 2
-    assert weights_in_use(bundle, models=models).parent.name == "000002"
+    models = bundle.models
+    assert bundle.weights_in_use == bundle.shipped_weights
+    assert promote(bundle, candidate(tmp_path / "one", 1), figures={"dice": 0.5}) == 1
+    assert promote(bundle, candidate(tmp_path / "two", 2), figures={}) == 2
+    assert bundle.weights_in_use.parent.name == "000002"
     assert "version 1 again" in rollback(BUNDLE, models=str(models))
-    assert torch.load(weights_in_use(bundle, models=models))["a"] == 1
+    assert torch.load(bundle.weights_in_use)["a"] == 1
     # What was rolled back is kept, and its number is not given again.
-    assert promote(bundle, candidate(tmp_path / "three", 3), figures={}, models=models) == 3
+    assert promote(bundle, candidate(tmp_path / "three", 3), figures={}) == 3
     rollback(BUNDLE, models=str(models))
-    assert weights_in_use(bundle, models=models).parent.name == "000001"
+    assert bundle.weights_in_use.parent.name == "000001"
     rollback(BUNDLE, models=str(models))
-    assert weights_in_use(bundle, models=models) == bundle / "models" / "model.pt"
+    assert bundle.weights_in_use == bundle.shipped_weights
     with pytest.raises(BreastkitError, match="nothing before"):
         rollback(BUNDLE, models=str(models))
 
 
 def test_what_was_killed_on_its_way_is_not_used(bundle, tmp_path):
-    models = tmp_path / "models"
-    promote(bundle, candidate(tmp_path / "one", 1), figures={}, models=models)
+    promote(bundle, candidate(tmp_path / "one", 1), figures={})
     # Copied, and killed before it was the current one.
-    promote(bundle, candidate(tmp_path / "two", 2), figures={}, models=models)
-    (models / BUNDLE / "current.json").write_text(json.dumps({"version": 1}))
-    (models / BUNDLE / ".writing-x").mkdir()
-    assert weights_in_use(bundle, models=models).parent.name == "000001"
+    promote(bundle, candidate(tmp_path / "two", 2), figures={})
+    (bundle.promoted / "current.json").write_text(json.dumps({"version": 1}))
+    (bundle.promoted / ".writing-x").mkdir()
+    assert bundle.weights_in_use.parent.name == "000001"
 
 
 def test_damaged_weights_are_not_promoted(bundle, tmp_path):
     folder = candidate(tmp_path / "one", 1)
     (folder / "model.pt").write_bytes(b"damaged")
     with pytest.raises(BreastkitError):
-        promote(bundle, folder, figures={}, models=tmp_path / "models")
-    assert weights_in_use(bundle, models=tmp_path / "models") == bundle / "models" / "model.pt"
+        promote(bundle, folder, figures={})
+    assert bundle.weights_in_use == bundle.shipped_weights
 
 
 def test_commands(tmp_path, capsys, monkeypatch):
