@@ -2,13 +2,12 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from breastkit import demo
-from breastkit.bundle import bundle_folder
+from breastkit.bundle import Bundle
 from breastkit.dicom.write_us import write_us_dicom
 from breastkit.errors import BreastkitError
 from breastkit.images import read_mask, write_nifti, write_png
@@ -126,7 +125,7 @@ def test_a_folder_of_someone_else_is_not_taken_for_tracked_runs(phantoms, tmp_pa
 
 
 def test_no_weights_no_run(phantoms, tmp_path, monkeypatch):
-    monkeypatch.setattr(demo, "bundle_folder", lambda name: str(tmp_path / name))
+    monkeypatch.setattr("breastkit.bundle.bundle_folder", lambda name: str(tmp_path / name))
     assert demo._run_where_weights_ship(tmp_path / "tissue", demo.TISSUE_BUNDLE, phantoms / "mri", 3) is None
     assert demo._diagnose(tmp_path / "diagnosis", phantoms / "ultrasound", 3) is None
     assert demo._find_mri_lesions(tmp_path / "mri_lesions", phantoms / "mri", 3) is None
@@ -170,7 +169,7 @@ def test_a_bundle_that_does_not_run_ends_in_its_sentence(tmp_path):
     """MONAI wraps what a config raises; here its first cause is said."""
     (tmp_path / "inputs").mkdir()
     with pytest.raises(BreastkitError) as error:
-        demo._run_bundle(tmp_path / "out", bundle=Path(bundle_folder(demo.TISSUE_BUNDLE)), inputs=tmp_path / "inputs")
+        demo._run_bundle(tmp_path / "out", bundle=Bundle(demo.TISSUE_BUNDLE), inputs=tmp_path / "inputs")
     assert str(error.value).startswith(f"{demo.TISSUE_BUNDLE} did not run: {tmp_path / 'inputs'} ")
     assert not (tmp_path / "out").exists()
 

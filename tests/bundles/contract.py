@@ -23,6 +23,8 @@ from ignite.engine import Engine, Events
 from monai.bundle import ConfigParser, ckpt_export, create_workflow, load, onnx_export, run, verify_metadata
 from monai.bundle import verify_net_in_out as verify_network
 
+from breastkit.bundle import Bundle
+from breastkit.promotion import promote
 from breastkit.training import load_weights, read_model_json
 
 ROOT = Path(__file__).parents[2]
@@ -153,6 +155,27 @@ class BundleContract:
         named |= {"monai": metadata["monai_version"], "torch": metadata["pytorch_version"]}
         named |= {"numpy": metadata["numpy_version"]}
         assert named == {name: pinned[name].split("+")[0] for name in named}
+
+    def test_it_declares_what_it_is_for(self):
+        bundle = Bundle(self.root)
+        labels = bundle.purpose.labels
+        assert len({label.number for label in labels.values()}) == len(labels)
+        for name, label in labels.items():
+            assert label.category and label.type and label.colour, name
+        assert all(bundle.used(part).purpose.organ == bundle.purpose.organ for part in bundle.purpose.uses)
+
+    def test_inference_runs_with_the_weights_in_use(self, tmp_path, monkeypatch):
+        if not self.ships_weights:
+            pytest.skip("no weights ship yet")
+        monkeypatch.setenv("BREASTKIT_MODELS", str(tmp_path))
+        used = []
+        for _ in range(2):
+            parser = ConfigParser()
+            parser.read_config(self.config("inference"))
+            parser["bundle_root"] = str(self.root)
+            used.append(Path(parser.get_parsed_content("ckpt_path")))
+            promote(Bundle(self.root), self.root / "models", figures={})
+        assert used == [self.root / "models/model.pt", tmp_path / self.bundle / "000001/model.pt"]
 
     def test_files(self):
         for name in ("LICENSE", "docs/README.md", "docs/data_license.txt", "configs/logging.conf"):

@@ -1,5 +1,6 @@
 import csv
 import json
+import logging
 
 import nibabel
 import numpy as np
@@ -17,6 +18,7 @@ from breastkit.metrics.segmentation import dice
 from breastkit.phantoms.mri import make_mri_phantom
 from breastkit.pipelines import BREASTS, LESIONS
 from breastkit.pipelines.mri import COLUMNS, open_breasts, outline_lesions, run_mri
+from breastkit.promotion import promote
 from breastkit.transforms import OrientBreastd
 
 
@@ -129,3 +131,15 @@ def test_a_phase_that_moved_can_be_moved_back(study, tmp_path):
         found = np.asarray(nibabel.load(out / "lesions.nii.gz").dataobj) == 1
         overlap[register] = dice(found, mask)
     assert overlap[True] > overlap[False] + 0.1
+
+
+def test_promoted_weights_are_used(study, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(logging.getLogger("breastkit"), "propagate", True)
+    monkeypatch.setenv("BREASTKIT_MODELS", str(tmp_path / "promoted"))
+    bundles = [Bundle(BREASTS), Bundle(LESIONS), Bundle(LESIONS).used("detector")]
+    for bundle in bundles:
+        promote(bundle, bundle.folder / "models", figures={})
+    with caplog.at_level("INFO", logger="breastkit"):
+        run_mri(str(study[0]), out=str(tmp_path / "out"), most=1)
+    for bundle in bundles:
+        assert f"{bundle.name} runs with {tmp_path / 'promoted' / bundle.name / '000001' / 'model.pt'}" in caplog.text

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,10 +11,14 @@ import pytest
 from tests.inference.ultrasound_weights import classifier_weights, segmenter_weights
 
 from breastkit import cli
+from breastkit.bundle import Bundle
 from breastkit.dicom.write_us import write_us_dicom
 from breastkit.errors import BreastkitError
 from breastkit.images import write_png
+from breastkit.pipelines import ULTRASOUND
 from breastkit.pipelines.ultrasound import rounded, run_ultrasound
+from breastkit.promotion import promote
+from breastkit.weights import read_model_json
 
 COLUMNS = "file,class,p_normal,p_benign,p_malignant,uncertainty,abstain,lesion_area_px,mask"
 GRAY = np.random.default_rng(0).integers(0, 256, (24, 40), dtype=np.uint8)
@@ -156,3 +161,23 @@ def test_rounded_probabilities_sum_to_one():
         few = rounded(dict(zip("abc", values, strict=True)))
         assert round(sum(few.values()), 9) == 1
         assert all(abs(few[name] - value) < 2e-4 for name, value in zip("abc", values, strict=True))
+
+
+def test_promoted_weights_are_used_until_others_are_named(weights, tmp_path, monkeypatch):
+    monkeypatch.setenv("BREASTKIT_MODELS", str(tmp_path / "promoted"))
+    classifier = Bundle(ULTRASOUND)
+    segmenter = classifier.used("segmenter")
+    for bundle, part in ((classifier, "classifier"), (segmenter, "segmenter")):
+        promote(bundle, Path(weights[part]).parent, figures={})
+    write_png(tmp_path / "in" / "a.png", GRAY)
+
+    def models(**named):
+        fixed = {name: weights[name] for name in ("normal_classifier", "backend")}
+        run_ultrasound(str(tmp_path / "in"), out=str(tmp_path / "out"), explanation=False, **fixed, **named)
+        facts = json.loads((tmp_path / "out" / "a.json").read_text())["models"]
+        return {name: facts[name]["sha256"] for name in ("segmenter", "classifier")}
+
+    expected = {name: read_model_json(weights[name])["sha256"][:12] for name in ("segmenter", "classifier")}
+    assert models() == expected
+    shipped = read_model_json(segmenter.shipped_weights)["sha256"][:12]
+    assert models(segmenter=str(segmenter.shipped_weights)) == expected | {"segmenter": shipped}

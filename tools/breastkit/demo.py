@@ -24,12 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from breastkit.atomic import atomic_folder, make_folder, write_json
-from breastkit.bundle import Bundle, bundle_folder
+from breastkit.bundle import Bundle
 from breastkit.errors import BreastkitError, sentence_of
 from breastkit.images import read_gray, read_mask, read_volume, stem, write_png
 from breastkit.logs import get_logger
 from breastkit.pictures import LESION, PREDICTION, TRUTH, grid, outline
 from breastkit.pipelines import BREASTS, LESIONS, ULTRASOUND
+from breastkit.weights import read_model_json
 
 TISSUE_BUNDLE, OUTLINER_BUNDLE, CLASSIFIER_BUNDLE = BREASTS, LESIONS, ULTRASOUND
 DETECTOR_BUNDLE = Bundle(OUTLINER_BUNDLE).used("detector").name
@@ -197,17 +198,18 @@ def _pictures(ultrasound: Path) -> list[Path]:
 
 def _run_where_weights_ship(folder: Path, name: str, inputs: Path, seed: int) -> Path | None:
     """Runs a bundle's inference, as its documentation says; None where it has no weights."""
-    bundle = Path(bundle_folder(name))
-    weights = _shipped(name)
+    weights = _weights(name)
     if not weights:
         _log.info("%s has no weights in this checkout, so it is not run.", name)
         return None
-    return _made_once(folder, {"seed": seed, "weights": weights}, partial(_run_bundle, bundle=bundle, inputs=inputs))
+    return _made_once(
+        folder, {"seed": seed, "weights": weights}, partial(_run_bundle, bundle=Bundle(name), inputs=inputs)
+    )
 
 
 def _diagnose(folder: Path, pictures: Path, seed: int) -> Path | None:
     """Runs the ultrasound chain, `breastkit run us`; None where its classifier has no weights."""
-    weights = {name: _shipped(name) for name in (ULTRASOUND_BUNDLE, CLASSIFIER_BUNDLE)}
+    weights = {name: _weights(name) for name in (ULTRASOUND_BUNDLE, CLASSIFIER_BUNDLE)}
     if not all(weights.values()):
         _log.info("%s has no weights in this checkout, so nothing is diagnosed.", CLASSIFIER_BUNDLE)
         return None
@@ -216,7 +218,7 @@ def _diagnose(folder: Path, pictures: Path, seed: int) -> Path | None:
 
 def _find_mri_lesions(folder: Path, studies: Path, seed: int) -> Path | None:
     """Runs the chain of dynamic MRI, `breastkit run mri`, on the first study; None where a bundle has no weights."""
-    weights = {name: _shipped(name) for name in (TISSUE_BUNDLE, DETECTOR_BUNDLE, OUTLINER_BUNDLE)}
+    weights = {name: _weights(name) for name in (TISSUE_BUNDLE, DETECTOR_BUNDLE, OUTLINER_BUNDLE)}
     missing = [name for name, found in weights.items() if not found]
     if missing:
         _log.info("%s has no weights in this checkout, so no lesions are sought in MRI.", missing[0])
@@ -228,7 +230,7 @@ def _track_evaluation(folder: Path, ultrasound: Path, seed: int) -> None:
     """Evaluates the ultrasound segmenter on the phantoms, tracked in MLflow, whose interface then has a run to show."""
     from breastkit.datasets.busi import prepare_busi
 
-    settings, record = {"seed": seed, "weights": _shipped(ULTRASOUND_BUNDLE)}, folder / _RECORD
+    settings, record = {"seed": seed, "weights": _weights(ULTRASOUND_BUNDLE)}, folder / _RECORD
     if not settings["weights"] or (record.is_file() and json.loads(record.read_text(encoding="utf-8")) == settings):
         return
     # Tracked files are known by their whole path, so that the folder is not made under another name first.
@@ -241,24 +243,24 @@ def _track_evaluation(folder: Path, ultrasound: Path, seed: int) -> None:
     write_json(record, {})
     prepare_busi(ultrasound, folder / "cases", test_only=True)
     _log.info("Evaluating %s on the phantoms, tracked in MLflow.", ULTRASOUND_BUNDLE)
-    bundle = Path(bundle_folder(ULTRASOUND_BUNDLE))
+    bundle = Bundle(ULTRASOUND_BUNDLE)
     _run_config(
         bundle,
         "evaluate.json",
         dataset_dir=str(folder / "cases"),
-        ckpt_path=str(bundle / "models" / "model.pt"),
+        ckpt_path=str(bundle.weights_in_use),
         output_dir=str(folder / "run"),
-        tracking=str(bundle.parents[1] / "mlflow" / "tracking_evaluate.json"),
+        tracking=str(bundle.folder.parents[1] / "mlflow" / "tracking_evaluate.json"),
         run_name="phantoms",
         tracking_uri=f"sqlite:///{(folder / _TRACKED).resolve()}",
     )
     write_json(record, settings)
 
 
-def _shipped(name: str) -> str | None:
-    """Returns the hash of the weights a bundle ships with."""
-    facts = Path(bundle_folder(name)) / "models" / "model.json"
-    return json.loads(facts.read_text(encoding="utf-8"))["sha256"] if facts.is_file() else None
+def _weights(name: str) -> str | None:
+    """Returns the hash of the weights a bundle runs with; None where it has none."""
+    path = Bundle(name).weights_in_use
+    return str(read_model_json(path)["sha256"]) if path.is_file() else None
 
 
 def _run_chain(folder: Path, *, pictures: Path) -> None:
@@ -275,12 +277,12 @@ def _run_mri_chain(folder: Path, *, study: Path) -> None:
     run_mri(str(study), out=str(folder))
 
 
-def _run_bundle(folder: Path, *, bundle: Path, inputs: Path) -> None:
+def _run_bundle(folder: Path, *, bundle: Bundle, inputs: Path) -> None:
     _log.info("Running %s.", bundle.name)
     _run_config(bundle, "inference.json", dataset_dir=str(inputs), output_dir=str(folder))
 
 
-def _run_config(bundle: Path, name: str, **overrides: str) -> None:
+def _run_config(bundle: Bundle, name: str, **overrides: str) -> None:
     """Runs a config of a bundle as `python -m monai.bundle run` does, in this process: each start costs ten seconds."""
     from monai.bundle import run
 
@@ -290,7 +292,8 @@ def _run_config(bundle: Path, name: str, **overrides: str) -> None:
     for module in ("scripts", "workflows"):
         logging.getLogger(f"monai.bundle.{module}").setLevel(logging.ERROR)
     try:
-        run(config_file=str(bundle / "configs" / name), bundle_root=str(bundle), logging_file=False, **overrides)
+        config = str(bundle.folder / "configs" / name)
+        run(config_file=config, bundle_root=str(bundle.folder), logging_file=False, **overrides)
     except Exception as error:  # MONAI wraps whatever a config raises
         raise BreastkitError(f"{bundle.name} did not run: {sentence_of(error) or error}") from error
 
