@@ -1,0 +1,193 @@
+"""What `run mri` and `run us` write, file by file and byte by byte: other programs read these files."""
+
+import json
+from pathlib import Path
+
+import cv2
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+from tests.bundles.tiny import AFFINE, tiny_study
+from tests.inference.ultrasound_weights import classifier_weights, segmenter_weights
+from tests.pipelines.test_mri import box_of
+
+from breastkit.dce.features import around_breasts, kinetic_features, place_features, shape_features
+from breastkit.dce.phases import read_phases
+from breastkit.images import write_nifti, write_png
+from breastkit.inference.axial_view import AxialView
+from breastkit.pictures import LESION, PREDICTION, grid, overlay
+from breastkit.pipelines.mri import run_mri
+from breastkit.pipelines.ultrasound import run_ultrasound
+
+LESION_COLUMNS = (
+    "lesion,score,row_min,row_max,col_min,col_max,slice_min,slice_max,volume_mm3,longest_diameter_mm,sphericity,"
+    "distance_to_skin_mm,distance_to_chest_wall_mm,enhancement,wash_in,wash_out,signal_enhancement_ratio,kinetic_class"
+)
+
+
+@pytest.fixture(scope="module")
+def mri(tmp_path_factory):
+    """The outputs for a study of three phases with a file that is none, and its phases."""
+    folder = tmp_path_factory.mktemp("mri")
+    (before, after), mask = tiny_study(1)
+    for number, phase in enumerate((before, after, before + 0.7 * (after - before))):
+        write_nifti(folder / "study" / f"x_{number:04d}.nii.gz", phase, AFFINE)
+    (folder / "study" / "notes.txt").touch()
+    boxes = folder / "given_boxes.json"
+    boxes.write_text(json.dumps({"shape": mask.shape, "lesions": [{"score": 0.71236, **box_of(mask)}]}))
+    table = run_mri(str(folder / "study"), out=str(folder / "out"), boxes=str(boxes))
+    assert table == folder / "out" / "lesions.csv"
+    return folder / "out", read_phases(sorted((folder / "study").glob("*.nii.gz")))
+
+
+def volumes(out):
+    return [np.asarray(nibabel.load(out / f"{name}.nii.gz").dataobj) for name in ("breast", "lesions")]
+
+
+def png_of(array, folder):
+    return write_png(folder / "expected.png", array).read_bytes()
+
+
+def test_files_of_an_mri_study(mri):
+    out, _ = mri
+    names = ["breast.nii.gz", "lesions.csv", "lesions.nii.gz", "overlay.png", "study.json"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    for name in ("breast", "lesions"):
+        image = nibabel.load(out / f"{name}.nii.gz")
+        assert (image.get_data_dtype(), image.header.get_xyzt_units()) == (np.uint8, ("mm", "sec"))
+        np.testing.assert_array_equal(image.affine, AFFINE)
+        # No time in it, so that the same study gives the same bytes.
+        assert (out / f"{name}.nii.gz").read_bytes()[4:8] == bytes(4)
+
+
+def test_table_of_lesions(mri):
+    out, phases = mri
+    breast, lesions = volumes(out)
+    mask = phases.axial(lesions == 1)
+    measured = shape_features(mask, spacing=phases.spacing)
+    around = around_breasts(phases.axial(breast), phases.arrays[0])
+    measured |= place_features(mask, around, spacing=phases.spacing)
+    measured |= kinetic_features(mask, phases.arrays)
+    box = box_of(lesions == 1)
+    row = {"lesion": 1, "score": 0.7124, **{f"{a}_{e}": box[f"{a}_{e}"] for a in ("row", "col", "slice")
+                                            for e in ("min", "max")}}  # fmt: skip
+    row |= {name: round(value, 3) if isinstance(value, float) else value for name, value in measured.items()}
+    expected = pd.DataFrame([row]).to_csv(index=False)
+    assert expected.splitlines()[0] == LESION_COLUMNS
+    assert (out / "lesions.csv").read_text() == expected
+
+
+def test_facts_of_an_mri_study(mri):
+    out, phases = mri
+    breast, _ = volumes(out)
+    facts = {
+        "study": "x",
+        "phases": [str(path) for path in phases.paths],
+        "skipped": [["notes.txt", "not a numbered phase"]],
+        "doubts": [] if breast.any() else ["No breast was outlined; check the study."],
+        "breast_ml": round(float(np.count_nonzero(breast) * 12 / 1000), 1),
+        "lesions": 1,
+    }
+    assert (out / "study.json").read_text() == json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
+
+
+def test_picture_of_an_mri_study(mri, tmp_path):
+    out, phases = mri
+    breast, lesions = volumes(out)
+    view = AxialView(phases.restore(phases.arrays[1]), phases.affine, {"breast": breast, "lesion": lesions > 0})
+    tile = view.picture(view.largest("lesion"), [("breast", PREDICTION), ("lesion", LESION)])
+    expected = grid([[tile]], tile=400, column_titles=["lesion 1, score 0.71"])
+    assert (out / "overlay.png").read_bytes() == png_of(expected, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Weights that outline everything and call it malignant."""
+    folder = tmp_path_factory.mktemp("weights")
+    return {
+        "segmenter": str(segmenter_weights(folder / "all", everything=True)),
+        "classifier": str(classifier_weights(folder / "fusion", (0.2, 0.8), variant="fusion", threshold=0.55)),
+        "normal_classifier": str(classifier_weights(folder / "aware", (0.25, 0.45, 0.3), variant="mask_aware")),
+    }
+
+
+@pytest.fixture(scope="module")
+def us(weights, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("us")
+    gray = np.random.default_rng(0).integers(0, 256, (24, 40), dtype=np.uint8)
+    for name in ("a", "b (1)"):
+        write_png(folder / "in" / f"{name}.png", gray)
+    page = run_ultrasound(str(folder / "in"), out=str(folder / "out"), backend="torch", **weights)
+    assert page == folder / "out" / "index.html"
+    return folder / "out", gray
+
+
+def test_files_of_pictures(us, tmp_path):
+    out, gray = us
+    names = [f"{stem}{end}" for stem in ("a", "b (1)") for end in (".json", "_explanation.png", "_mask.png",
+                                                                    "_overlay.png")]  # fmt: skip
+    assert sorted(path.name for path in out.iterdir()) == sorted([*names, "index.html", "results.csv"])
+    everywhere = np.ones(gray.shape, bool)
+    for stem in ("a", "b (1)"):
+        assert (out / f"{stem}_mask.png").read_bytes() == png_of(everywhere * np.uint8(255), tmp_path)
+        drawn = overlay(gray, everywhere, PREDICTION)
+        assert (out / f"{stem}_overlay.png").read_bytes() == png_of(drawn, tmp_path)
+        assert cv2.imread(str(out / f"{stem}_explanation.png"), cv2.IMREAD_UNCHANGED).shape == (24, 40, 3)
+
+
+def test_table_of_pictures(us):
+    uncertainty = json.loads((us[0] / "a.json").read_text())["uncertainty"]
+    assert (us[0] / "results.csv").read_text() == (
+        "file,class,p_normal,p_benign,p_malignant,uncertainty,abstain,lesion_area_px,mask\n"
+        f"a.png,malignant,0.25,0.15,0.6,{uncertainty},0,960,a_mask.png\n"
+        f"b (1).png,malignant,0.25,0.15,0.6,{uncertainty},0,960,b (1)_mask.png\n"
+    )
+
+
+def test_facts_of_a_picture(us, weights):
+    text = (us[0] / "b (1).json").read_text()
+    told = json.loads(text)
+    sha256 = {
+        name: json.loads(Path(path).with_name("model.json").read_text())["sha256"][:12]
+        for name, path in weights.items()
+    }
+    expected = {
+        "file": "b (1).png",
+        "class": "malignant",
+        "probabilities": {"normal": 0.25, "benign": 0.15, "malignant": 0.6},
+        "uncertainty": told["uncertainty"],
+        "abstain": False,
+        "decided_by": "fusion",
+        "note": "",
+        "lesion": {
+            "area_px": 960,
+            "x_min": 0,
+            "y_min": 0,
+            "x_max": 39,
+            "y_max": 23,
+            "confidence": told["lesion"]["confidence"],
+        },
+        "relevance_in_lesion": told["relevance_in_lesion"],
+        "rows_and_columns": [24, 40],
+        "seconds": told["seconds"],
+        "files": {kind: f"b (1)_{kind}.png" for kind in ("mask", "overlay", "explanation")},
+        "models": {
+            "segmenter": {"architecture": "light", "sha256": sha256["segmenter"]},
+            "classifier": {
+                "architecture": "fusion",
+                "sha256": sha256["classifier"],
+                "malignant_from": 0.55,
+                "abstain_above": 0.95,
+            },
+            "normal_classifier": {
+                "architecture": "mask_aware",
+                "sha256": sha256["normal_classifier"],
+                "malignant_from": 0.5,
+                "abstain_above": 0.95,
+            },
+        },
+    }
+    assert text == json.dumps(expected, indent=2, ensure_ascii=False) + "\n"
+    assert 0.97 < told["lesion"]["confidence"] < 0.99
+    assert 0 < told["uncertainty"] < 0.95
