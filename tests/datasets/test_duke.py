@@ -11,7 +11,8 @@ import pytest
 
 from breastkit.cases import find_problems, read_cases
 from breastkit.datasets.duke import prepare_duke, read_annotation_boxes
-from breastkit.dce.phases import read_phases, to_axial
+from breastkit.dce.phases import read_phases
+from breastkit.dce.voxel_box import Grid
 from breastkit.errors import BreastkitError
 from breastkit.images import read_volume
 from breastkit.phantoms.mri import write_mri_phantoms
@@ -146,7 +147,7 @@ def archive(tmp_path_factory):
         mask = (truth.array > 0).astype(np.uint8)
         if not mask.any():
             continue
-        own = phases.restore(to_axial(mask, truth.affine))
+        own = phases.restore(Grid(mask.shape, truth.affine).turn(mask))
         columns, lines, slices = ((a.min() + 1, a.max() + 1) for a in np.nonzero(own))
         rows.append([study.name, *lines, *columns, *slices, None, "=A1"])
     rows.append(["Breast_MRI_900", 1, 2, 1, 2, 1, 2, None, None])

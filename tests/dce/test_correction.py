@@ -8,6 +8,7 @@ from breastkit.cases import read_cases
 from breastkit.datasets.duke import prepare_duke
 from breastkit.dce.correction import correct_phases, registered, shading_of
 from breastkit.dce.phases import DcePhases, read_phases
+from breastkit.dce.voxel_box import Grid
 from breastkit.phantoms.mri import write_mri_phantoms
 
 SPACING = (4.0, 3.0, 3.0)
@@ -55,7 +56,7 @@ def test_shading_is_taken_out(body):
 
 def test_phases_are_corrected_alike(body):
     before, after, _ = body
-    phases = DcePhases([before, after], np.eye(4), SHAPE, ())
+    phases = DcePhases([before, after], Grid(SHAPE, np.eye(4)), ())
     assert all(a is b for a, b in zip(correct_phases(phases).arrays, phases.arrays, strict=True))
     corrected = correct_phases(phases, shading=True)
     inside = (before > 50) & (after > 50)

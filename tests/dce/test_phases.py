@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from breastkit.dce.phases import channel_volume, lesion_slices, mask_slices, read_phases, slice_boxes
+from breastkit.dce.voxel_box import VoxelBox
 from breastkit.errors import BreastkitError
 from breastkit.images import write_nifti
 from breastkit.transforms.letterbox_slices import unletterbox
@@ -44,14 +45,8 @@ def test_one_view_whatever_the_orientation(tmp_path, orientation):
     own = phases.restore(phases.arrays[1])
     assert own.shape == phases.shape
     np.testing.assert_array_equal(phases.axial(own), phases.arrays[1])
-    box = (1, 3, 3, 4, 2, 4)
-    bounds = phases.own_box(box)
-    assert phases.axial_box(bounds) == box
-    inside = own[
-        bounds["col_min"] : bounds["col_max"] + 1,
-        bounds["row_min"] : bounds["row_max"] + 1,
-        bounds["slice_min"] : bounds["slice_max"] + 1,
-    ]
+    box = VoxelBox((1, 3, 2), (3, 4, 4), phases.grid.axial).on(phases.grid)
+    inside = own[box.window]
     assert inside.size == 18
     assert inside.min() > 100
 

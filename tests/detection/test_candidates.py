@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from breastkit.dce.phases import DcePhases
+from breastkit.dce.voxel_box import Grid, VoxelBox
 from breastkit.detection import (
     average_precision,
     find_candidates,
@@ -51,7 +51,7 @@ def test_neighbouring_slices_make_one_candidate_and_gaps_are_bridged():
     assert found[0].score == pytest.approx(0.8)
     # One slice alone, however sure, is worth a third.
     assert found[1].score == pytest.approx(0.95 / 3)
-    assert found[0].bounds == (3, 30, 30, 7, 40, 40)
+    assert found[0].edges == (3, 30, 30, 7, 40, 40)
 
 
 def test_a_chain_takes_one_box_a_slice():
@@ -72,7 +72,7 @@ def test_voxels_on_the_own_grid(signs):
     """A box around known voxels of a square comes back as exactly these, whichever way the axes point."""
     shape = (100, 80, 12)
     affine = np.diag([2.0 * signs[0], 2.0 * signs[1], 3.0 * signs[2], 1.0])
-    phases, letterbox = DcePhases([], affine, shape, ()), Letterbox(80, 100, 224)
+    grid, letterbox = Grid(shape, affine), Letterbox(80, 100, 224)
     # Axial rows 20 to 29, columns 50 to 64, slices 4 to 6.
     row, column = np.array([20 - 0.5, 29 + 0.5]), np.array([50 - 0.5, 64 + 0.5])
     inverse = np.linalg.inv(letterbox.affine)
@@ -81,17 +81,12 @@ def test_voxels_on_the_own_grid(signs):
     nothing = output()
     volume = [square if 4 <= number <= 6 else nothing for number in range(12)]
     mask = np.zeros(shape, np.uint8)
-    lesion = lesions_on_grid(find_candidates(volume), letterbox, phases)[0]
-    own = {name: lesion[name] for name in ("col_min", "col_max", "row_min", "row_max", "slice_min", "slice_max")}
-    assert own == phases.own_box((4, 6, 20, 29, 50, 64))
-    mask[
-        own["col_min"] : own["col_max"] + 1,
-        own["row_min"] : own["row_max"] + 1,
-        own["slice_min"] : own["slice_max"] + 1,
-    ] = 1
-    assert phases.axial(mask)[4:7, 20:30, 50:65].all()
+    lesion = lesions_on_grid(find_candidates(volume), letterbox, grid)[0]
+    assert lesion.box.on(grid.axial) == VoxelBox((4, 20, 50), (6, 29, 64), grid.axial)
+    mask[lesion.box.window] = 1
+    assert grid.turn(mask)[4:7, 20:30, 50:65].all()
     assert mask.sum() == 3 * 10 * 15
-    assert sorted(each["slice"] for each in lesion["boxes"]) == list(range(own["slice_min"], own["slice_max"] + 1))
+    assert sorted(box.low[2] for box in lesion.boxes) == list(range(lesion.box.low[2], lesion.box.high[2] + 1))
     assert lesions_in_breast([lesion], mask) == [lesion]
     assert lesions_in_breast([lesion], 1 - mask) == []
     assert lesions_in_breast([lesion], 0 * mask) == [lesion]

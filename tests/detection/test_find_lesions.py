@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from breastkit.dce.phases import DcePhases
-from breastkit.detection import bounds_of, detect_lesions
+from breastkit.dce.voxel_box import Grid
+from breastkit.detection import detect_lesions
 
 SIDE, SLICES = 128, 40
 
@@ -33,7 +34,7 @@ def phases(request):
     for centre in ((10, 50, 80), (30, 84, 60)):
         post[sum((axis - middle) ** 2 for axis, middle in zip(axes, centre, strict=True)) < 16] += 200
     affine = np.diag([*(2.0 * sign for sign in request.param), 1.0])
-    return DcePhases([pre, post], affine, (SIDE, SIDE, SLICES), ())
+    return DcePhases([pre, post], Grid((SIDE, SIDE, SLICES), affine), ())
 
 
 def mask_of(phases, first, last, rows=slice(None), columns=slice(None)):
@@ -43,7 +44,7 @@ def mask_of(phases, first, last, rows=slice(None), columns=slice(None)):
 
 
 def slices_of(lesion, phases):
-    return sorted(phases.axial_box(bounds)[0] for bounds in bounds_of(lesion))
+    return sorted(box.on(phases.grid.axial).low[0] for box in lesion.boxes)
 
 
 def test_without_a_breast_mask_all_slices_are_looked_at(phases):

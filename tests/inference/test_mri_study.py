@@ -9,10 +9,12 @@ from monai.transforms import Compose
 from tests.bundles.tiny import AFFINE, tiny_study
 
 from breastkit.dce.phases import read_phases
+from breastkit.dce.voxel_box import VoxelBox
+from breastkit.detection import Detection
 from breastkit.errors import BreastkitError
 from breastkit.images import write_nifti
 from breastkit.inference import FindRegionsd, LoadStudyd, find_studies
-from breastkit.inference.mri_study import boxes_file, boxes_on_squares, read_lesions
+from breastkit.inference.mri_study import boxes_file, boxes_on_squares
 from breastkit.transforms import CropToBoxesd
 
 
@@ -81,27 +83,9 @@ def test_masks_come_back_onto_the_study_from_boxes_of_a_file(study, tmp_path):
 
 def test_boxes_lie_on_the_squares(study):
     phases = read_phases(study[0])
-    lesion = {"score": 1.0, **phases.own_box((2, 3, 9, 17, 10, 19)), "boxes": []}
+    lesion = Detection(1.0, VoxelBox((2, 9, 10), (3, 17, 19), phases.grid.axial).on(phases.grid))
     # 40 by 36 pixels in a square of 80 are twice as large, with 4 pixels above.
     assert boxes_on_squares([lesion], phases, 80) == [(2, [20, 22, 40, 40]), (3, [20, 22, 40, 40])]
-
-
-def test_lesions_of_a_file_come_best_first(tmp_path):
-    bounds = dict.fromkeys(("col_min", "col_max", "row_min", "row_max", "slice_min", "slice_max"), 1)
-    lesions = [{"score": score, **bounds} for score in (0.2, 0.9)]
-    path = tmp_path / "x_boxes.json"
-    path.write_text(json.dumps({"shape": [4, 4, 4], "lesions": lesions}))
-    assert [lesion["score"] for lesion in read_lesions(path, (4, 4, 4))] == [0.9, 0.2]
-    with pytest.raises(BreastkitError, match="boxes of a scan of shape"):
-        read_lesions(path, (4, 4, 5))
-    path.write_text(json.dumps({"shape": [4, 4, 4], "lesions": [{"score": 0.2, **bounds, "col_max": 4}]}))
-    with pytest.raises(BreastkitError, match="does not lie in the study"):
-        read_lesions(path, (4, 4, 4))
-    path.write_text("{}")
-    with pytest.raises(BreastkitError, match="holds no boxes of a lesion detector"):
-        read_lesions(path, (4, 4, 4))
-    with pytest.raises(BreastkitError, match="does not exist"):
-        read_lesions(tmp_path / "other.json", (4, 4, 4))
 
 
 def test_boxes_of_a_folder_are_found_by_name_in_either_case(tmp_path):

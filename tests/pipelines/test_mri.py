@@ -1,6 +1,7 @@
 import csv
 import json
 import logging
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -12,6 +13,8 @@ from tests.bundles.tiny import AFFINE, tiny_studies, tiny_study
 
 from breastkit.bundle import Bundle
 from breastkit.dce.phases import read_phases
+from breastkit.dce.voxel_box import VoxelBox
+from breastkit.detection import Detection
 from breastkit.errors import BreastkitError
 from breastkit.images import write_nifti
 from breastkit.metrics.segmentation import dice
@@ -70,10 +73,14 @@ def test_the_detector_is_asked_where_no_boxes_are_given(study, tmp_path):
 def test_candidates_outlined_together_are_those_outlined_alone(study):
     folder, mask = study
     phases, bundle = read_phases(sorted(folder.iterdir())), Bundle(LESIONS).opened()
-    bounds = box_of(mask)
-    lower = {**bounds, "slice_max": bounds["slice_min"], "col_max": bounds["col_max"] - 3}
-    slices = [{"slice": number, **bounds} for number in range(bounds["slice_min"] + 1, bounds["slice_max"] + 1)]
-    candidates = [{"score": 0.7, **lower}, {"score": 0.5, **bounds, "boxes": slices}]
+    box = VoxelBox.around(mask, phases.grid)
+    (left, top, first), (right, bottom, last) = box.low, box.high
+    lower = replace(box, high=(right - 3, bottom, first))
+    parts = [
+        Detection(0.5, VoxelBox((left, top, number), (right, bottom, number), phases.grid))
+        for number in range(first + 1, last + 1)
+    ]
+    candidates = [Detection(0.7, lower), Detection(0.5, box, tuple(parts))]
     together = outline_lesions(candidates, phases, bundle)
     alone = [outline_lesions([candidate], phases, bundle)[0] for candidate in candidates]
     assert [lesion.score for lesion in together] == [0.7, 0.5]

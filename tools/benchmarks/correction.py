@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from benchmarks.orientation import SHAPE
 from breastkit.dce.correction import registered, shading_of
-from breastkit.dce.phases import to_axial
+from breastkit.dce.voxel_box import Grid
 from breastkit.metrics import Interval, bootstrap_interval
 from breastkit.phantoms.mri import make_mri_phantom
 from breastkit.progress import parallel_map
@@ -42,8 +42,9 @@ def correction_gain(
 
 def _measured(case: int, *, seed: int, shape: tuple[int, int, int]) -> dict[str, float]:
     phantom = make_mri_phantom(seed, case, shape=shape, phases=2, lesions=1, orientation="LPS")
-    pre, post = (to_axial(phase.astype(np.float32), phantom.affine) for phase in phantom.phases)
-    breast, lesion = (to_axial(mask, phantom.affine) > 0 for mask in (phantom.breast, phantom.lesions))
+    grid = Grid(shape, phantom.affine)
+    pre, post = (grid.turn(phase.astype(np.float32)) for phase in phantom.phases)
+    breast, lesion = (grid.turn(mask) > 0 for mask in (phantom.breast, phantom.lesions))
     spacing = np.linalg.norm(phantom.affine[:3, :3], axis=0)[::-1]
     random = generator(seed, "planted", case)
     turned = ndimage.rotate(pre, random.uniform(-_TURN_DEGREES, _TURN_DEGREES), (1, 2), reshape=False, order=1)

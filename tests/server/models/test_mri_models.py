@@ -14,13 +14,14 @@ from tests.server.served_app import served
 from breastkit.bundle import bundle_folder
 from breastkit.dce.phases import read_phases
 from breastkit.dce.series import find_phases
+from breastkit.dce.voxel_box import Grid, VoxelBox
 from breastkit.dicom.read_seg import read_segmentation
 from breastkit.dicom.segment_kinds import SegmentKind
 from breastkit.images import write_nifti
 from breastkit.metrics.segmentation import dice
 from breastkit.phantoms.mri import write_mri_phantoms
 from breastkit.pipelines.mri import run_mri
-from breastkit.server.models.box_markups import box_of
+from breastkit.server.models.box_markups import placed
 from breastkit.server.models.model_list import find_models, why_not_served
 from breastkit.server.monailabel_fixes import prepare
 from breastkit.weights import read_model_json
@@ -140,8 +141,7 @@ def test_a_box_encloses_its_voxels_however_the_image_lies():
     affine[:2, :2] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
     affine[:3, :3] = affine[:3, :3] @ np.diag([1.0, 2.0, -3.0])
     affine[:3, 3] = (5.0, 6.0, 7.0)
-    bounds = {"col_min": 2, "col_max": 4, "row_min": 1, "row_max": 1, "slice_min": 3, "slice_max": 6}
-    box = box_of({"score": 0.5, **bounds}, affine)
+    box = placed(VoxelBox((2, 1, 3), (4, 1, 6), Grid((8, 8, 8), affine)))
     corners = np.array([[c, r, s, 1] for c in (1.5, 4.5) for r in (0.5, 1.5) for s in (2.5, 6.5)])
     world = (LPS @ affine @ corners.T).T[:, :3]
     own = np.abs((world - box.center) @ box.axes)

@@ -16,6 +16,7 @@ from breastkit.atomic import make_folder, write_json
 from breastkit.cases import Item
 from breastkit.dce.correction import correct_phases
 from breastkit.dce.phases import DcePhases, lesion_slices, mask_slices, read_phases, slice_boxes
+from breastkit.dce.voxel_box import VoxelBox
 from breastkit.errors import BreastkitError
 from breastkit.images import read_header, read_volume, same_grid, write_nifti
 from breastkit.seeding import generator
@@ -33,7 +34,7 @@ class DceCase:
         name: of the patient; names all files.
         phases: files or series folders, the phase before contrast first.
         mask: the lesions on the phases' grid, where the set has masks.
-        boxes: bounds on the phases' grid (`DcePhases.own_box`), where it has boxes alone.
+        boxes: `breastkit.dce.BOUNDS` on the phases' grid, as the set tells them, where it has boxes alone.
     """
 
     name: str
@@ -227,8 +228,9 @@ def _square_boxes(boxes: Sequence[Mapping[str, int]], phases: DcePhases, letterb
     """Returns the boxes of every slice in pixels of its square."""
     found: list[list[list[float]]] = [[] for _ in phases.arrays[0]]
     inverse = np.linalg.inv(letterbox.affine)
-    for box in boxes:
-        first, last, top, bottom, left, right = phases.axial_box(box)
+    for bounds in boxes:
+        box = VoxelBox.of_bounds(bounds, phases.grid).on(phases.grid.axial)
+        (first, top, left), (last, bottom, right) = box.low, box.high
         # Voxel centres are whole numbers, so that edges lie half a voxel outside.
         corners = np.array([[left - 0.5, top - 0.5, 0, 1], [right + 0.5, bottom + 0.5, 0, 1]])
         (y0, x0, *_), (y1, x1, *_) = (inverse @ corner for corner in corners)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
+import numpy.typing as npt
 
+from breastkit.dce.voxel_box import Grid, Volume
 from breastkit.errors import BreastkitError
 from breastkit.transforms.letterbox import Letterbox
 from breastkit.transforms.letterbox_slices import letterbox_masks
@@ -27,9 +28,6 @@ _SUBTRACTION_WINDOW = (0.0, 5.0)
 _GAP = 2
 _SMALLEST = 4
 
-AxialBox = tuple[int, int, int, int, int, int]
-BOUNDS = ("col_min", "col_max", "row_min", "row_max", "slice_min", "slice_max")
-
 
 @dataclass(frozen=True)
 class DcePhases:
@@ -37,71 +35,36 @@ class DcePhases:
 
     Attributes:
         arrays: one float32 volume [slice, row, column] a phase, before contrast first; slices run from the feet.
-        affine: voxel to RAS+ millimetres of the study's own grid.
-        shape: of the own grid.
+        grid: the study's own, that its files and all answers lie on.
         paths: what the phases were read from.
     """
 
-    arrays: list[np.ndarray]
-    affine: np.ndarray
-    shape: tuple[int, int, int]
+    arrays: list[Volume]
+    grid: Grid
     paths: tuple[Path, ...]
+
+    @property
+    def affine(self) -> npt.NDArray[np.float64]:
+        """Voxel to RAS+ millimetres of the own grid."""
+        return self.grid.affine
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of the own grid."""
+        return self.grid.shape
 
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Distance of slices, rows and columns in millimetres."""
-        lengths = np.linalg.norm(self.affine[:3, :3], axis=0)
-        turned = lengths[np.argsort(_turn(self.affine)[:, 0])]
-        return tuple(float(length) for length in turned[::-1])
+        return self.grid.axial.spacing
 
-    @property
-    def axial_shape(self) -> tuple[int, int, int]:
-        """Slices, rows and columns of the axial view."""
-        lengths = np.asarray(self.shape)[np.argsort(_turn(self.affine)[:, 0])]
-        return tuple(int(length) for length in lengths[::-1])
-
-    def letterbox(self, size: int) -> Letterbox:
-        """Returns where the axial slices lie in squares of a size."""
-        return Letterbox(*self.axial_shape[1:], size)
-
-    def axial(self, volume: np.ndarray) -> np.ndarray:
+    def axial(self, volume: Volume) -> Volume:
         """Returns a volume of the own grid as [slice, row, column]."""
-        return to_axial(volume, self.affine)
+        return self.grid.turn(volume)
 
-    def restore(self, volume: np.ndarray) -> np.ndarray:
+    def restore(self, volume: Volume) -> Volume:
         """Returns a volume [slice, row, column] on the own grid."""
-        back = ornt_transform(axcodes2ornt(("L", "P", "S")), io_orientation(self.affine))
-        return np.ascontiguousarray(apply_orientation(np.asarray(volume).transpose(2, 1, 0), back))
-
-    def own_box(self, box: AxialBox) -> dict[str, int]:
-        """Returns an axial box as bounds on the own grid, whose axes 0, 1 and 2 are called column, row and slice.
-
-        Args:
-            box: slice_min, slice_max, row_min, row_max, col_min, col_max of the axial view, inclusive.
-        """
-        axial = ((box[4], box[5]), (box[2], box[3]), (box[0], box[1]))
-        own = []
-        for size, (target, flip) in zip(self.shape, _turn(self.affine), strict=True):
-            low, high = axial[int(target)]
-            own += [size - 1 - high, size - 1 - low] if flip < 0 else [low, high]
-        return {name: int(value) for name, value in zip(BOUNDS, own, strict=True)}
-
-    def axial_box(self, box: Mapping[str, int]) -> AxialBox:
-        """Returns bounds on the own grid as an axial box; undoes `own_box`."""
-        axial: list[tuple[int, int]] = [(0, 0)] * 3
-        for axis, (size, (target, flip)) in enumerate(zip(self.shape, _turn(self.affine), strict=True)):
-            low, high = (int(box[name]) for name in BOUNDS[2 * axis : 2 * axis + 2])
-            axial[int(target)] = (size - 1 - high, size - 1 - low) if flip < 0 else (low, high)
-        return (*axial[2], *axial[1], *axial[0])
-
-
-def to_axial(volume: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Returns a volume (i, j, k) as [slice, row, column]; the closest axes count, nothing is resampled."""
-    return np.ascontiguousarray(apply_orientation(np.asarray(volume), _turn(affine)).transpose(2, 1, 0))
-
-
-def _turn(affine: np.ndarray) -> np.ndarray:
-    return ornt_transform(io_orientation(affine), axcodes2ornt(("L", "P", "S")))
+        return self.grid.restore(volume)
 
 
 def read_phases(paths: Sequence[str | Path | Series]) -> DcePhases:
@@ -123,7 +86,7 @@ def read_phases(paths: Sequence[str | Path | Series]) -> DcePhases:
     if len(paths) < 2:
         place = paths[0] if paths else "The study"
         raise BreastkitError(f"{place} is a single phase; give the one before contrast and the first one after it.")
-    first, arrays = None, []
+    first, grid, arrays = None, None, []
     for path, source in zip(paths, sources, strict=True):
         image = read_series(source) if isinstance(source, Series) else load_volume(path)
         first = first or image
@@ -132,8 +95,9 @@ def read_phases(paths: Sequence[str | Path | Series]) -> DcePhases:
                 f"{path} does not lie on the grid of {paths[0]} ({image.array.shape} and {first.array.shape}); "
                 "resample one onto the other."
             )
-        arrays.append(to_axial(image.array, first.affine).astype(np.float32, copy=False))
-    return DcePhases(arrays, first.affine, tuple(first.array.shape), tuple(paths))
+        grid = grid or Grid(tuple(first.array.shape), first.affine)
+        arrays.append(grid.turn(image.array).astype(np.float32, copy=False))
+    return DcePhases(arrays, grid, tuple(paths))
 
 
 def check_channels(channels: str) -> str:
@@ -175,7 +139,7 @@ def lesion_slices(
     Returns:
         The squares, and where the slices lie in them.
     """
-    box = phases.letterbox(size)
+    box = phases.grid.letterbox(size)
     return _draw(phases, channels, box, (size, size), only), box
 
 

@@ -1,15 +1,14 @@
 """YOLO as a bundle's network: the only part that imports ultralytics (AGPL-3.0)."""
 
 from breastkit.detection.average_precision import AveragePrecision, average_precision, match_boxes
-from breastkit.detection.boxes import overlap, pick_boxes
+from breastkit.detection.boxes import compared, overlap, pick_boxes
+from breastkit.detection.boxes_file import Detection, read_boxes, write_boxes
 from breastkit.detection.candidates import Candidate, LinkBoxesd, find_candidates, link_boxes
 from breastkit.detection.find_lesions import (
-    bounds_of,
     detect_lesions,
     lesions_in_breast,
     lesions_on_grid,
     part_around,
-    write_boxes,
 )
 from breastkit.detection.score_search import ScoreSearch
 from breastkit.detection.slices import (
@@ -25,6 +24,7 @@ from breastkit.detection.yolo import StartWeights, YoloDetector, YoloLoss, start
 __all__ = [
     "AveragePrecision",
     "Candidate",
+    "Detection",
     "LesionSlices",
     "LinkBoxesd",
     "LoadLesionSliced",
@@ -37,7 +37,7 @@ __all__ = [
     "YoloDetector",
     "YoloLoss",
     "average_precision",
-    "bounds_of",
+    "compared",
     "detect_lesions",
     "find_candidates",
     "lesions_in_breast",
@@ -47,6 +47,7 @@ __all__ = [
     "overlap",
     "part_around",
     "pick_boxes",
+    "read_boxes",
     "start_from",
     "write_boxes",
 ]

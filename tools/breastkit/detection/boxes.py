@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
+
+from breastkit.metrics.froc import CaseFindings
+
+Edges = Sequence[float] | npt.NDArray[np.float64]
 # Boxes of one slice that overlap more than this show one thing.
 SAME = 0.45
 
@@ -22,6 +28,31 @@ def overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     common = (high - low).clip(0).prod(-1)
     sizes = [(boxes[:, axes:] - boxes[:, :axes]).clip(0).prod(-1) for boxes in (first, second)]
     return common / np.maximum(sizes[0][:, None] + sizes[1][None] - common, 1e-9)
+
+
+def compared(
+    scores: Sequence[float],
+    candidates: Sequence[Edges],
+    lesions: Sequence[Edges],
+    *,
+    hit: float,
+    sizes: Sequence[float] = (),
+) -> CaseFindings:
+    """Gives every true lesion the best candidate that hits it; a candidate that hits none is a false one.
+
+    Args:
+        scores: of the candidates.
+        candidates: their edges, as `overlap` takes them.
+        lesions: likewise.
+        hit: overlap from which on a lesion counts as found.
+        sizes: of the lesions.
+    """
+    if not len(lesions) or not len(candidates):
+        return CaseFindings(tuple(float("nan") for _ in lesions), tuple(scores), tuple(sizes))
+    hits = overlap(np.array(candidates), np.array(lesions)) >= hit
+    ranked = np.array(scores)
+    best = [float(ranked[column].max()) if column.any() else float("nan") for column in hits.T]
+    return CaseFindings(tuple(best), tuple(ranked[~hits.any(1)].tolist()), tuple(sizes))
 
 
 def pick_boxes(output: np.ndarray, *, lowest: float, same: float = SAME, most: int = 20) -> np.ndarray:

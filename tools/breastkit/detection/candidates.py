@@ -35,10 +35,11 @@ class Candidate:
     boxes: np.ndarray
 
     @property
-    def bounds(self) -> tuple[float, float, float, float, float, float]:
-        """Outer edges: z0, y0, x0, z1, y1, x1; a slice reaches from its number to the next one.
+    def edges(self) -> tuple[float, float, float, float, float, float]:
+        """Lower outer edges, then upper ones, in slices and pixels of the squares: z0, y0, x0, z1, y1, x1.
 
-        Edges are those of the boxes of at least half the best score, so that a faint slice does not blow them up.
+        A slice reaches from its number to the next one. Edges are those of the boxes of at least half the best score,
+        so that a faint slice does not blow them up.
         """
         sure = self.boxes[self.boxes[:, 4] >= 0.5 * self.boxes[:, 4].max()]
         x0, y0 = sure[:, :2].min(0)
@@ -95,9 +96,9 @@ def _apart(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Leaves out candidates that lie within a better one."""
     kept: list[Candidate] = []
     for candidate in candidates:
-        low, high = (np.array(candidate.bounds[part]) for part in (slice(0, 3), slice(3, 6)))
+        low, high = (np.array(candidate.edges[part]) for part in (slice(0, 3), slice(3, 6)))
         middle = (low + high) / 2
-        if not any((np.array(k.bounds[:3]) <= middle).all() and (middle <= np.array(k.bounds[3:])).all() for k in kept):
+        if not any((np.array(k.edges[:3]) <= middle).all() and (middle <= np.array(k.edges[3:])).all() for k in kept):
             kept.append(candidate)
     return kept
 

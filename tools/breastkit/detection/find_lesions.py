@@ -1,22 +1,20 @@
-"""From a study to its lesion candidates on the study's own grid, and the file that holds them."""
+"""From a study to its lesion candidates on the study's own grid."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 
-from breastkit.atomic import write_json
-from breastkit.dce.phases import BOUNDS, DEFAULT_CHANNELS, AxialBox, DcePhases, lesion_slices, mask_slices
+from breastkit.dce.phases import DEFAULT_CHANNELS, DcePhases, lesion_slices, mask_slices
+from breastkit.dce.voxel_box import Grid, Volume, VoxelBox
+from breastkit.detection.boxes_file import Detection
 from breastkit.detection.candidates import Candidate, find_candidates
 from breastkit.metrics.segmentation import bounding_box
 from breastkit.transforms.crop_to_box import in_steps
 from breastkit.transforms.letterbox import Letterbox
 
-Lesion = dict[str, Any]
 # So far beyond the breasts is looked at, in slices and millimetres and in pixels: a mask may end too early.
 _BEYOND, _BEYOND_MM, _BEYOND_PIXELS = 3, 5.0, 12
 
@@ -29,9 +27,9 @@ def detect_lesions(
     channels: str = DEFAULT_CHANNELS,
     score: float = 0.25,
     most: int | None = None,
-    breast: np.ndarray | None = None,
-) -> list[Lesion]:
-    """Returns the lesion candidates of a study, highest score first, as `write_boxes` writes them.
+    breast: Volume | None = None,
+) -> list[Detection]:
+    """Returns the lesion candidates of a study, highest score first.
 
     Args:
         phases: the study.
@@ -50,11 +48,11 @@ def detect_lesions(
         output = predict(image)[0].permute(2, 0, 1).float().cpu().numpy()
     # The middles of boxes, across and down.
     output = output + np.array([columns.start, rows.start, 0, 0, 0], np.float32)[:, None]
-    found = lesions_on_grid(find_candidates(output, score=score), box, phases)
+    found = lesions_on_grid(find_candidates(output, score=score), box, phases.grid)
     return (found if breast is None else lesions_in_breast(found, breast))[:most]
 
 
-def part_around(breast: np.ndarray | None, phases: DcePhases, image_size: int) -> tuple[slice, slice, slice]:
+def part_around(breast: Volume | None, phases: DcePhases, image_size: int) -> tuple[slice, slice, slice]:
     """Returns the part of a study that the detector looks at: slices, and rows and columns of their squares.
 
     Args:
@@ -72,72 +70,47 @@ def part_around(breast: np.ndarray | None, phases: DcePhases, image_size: int) -
     return slice(max(0, slices.start - beyond), min(count, slices.stop + beyond)), rows, columns
 
 
-def lesions_in_breast(lesions: Sequence[Mapping[str, Any]], breast: np.ndarray) -> list[Lesion]:
+def lesions_in_breast(lesions: Sequence[Detection], breast: Volume) -> list[Detection]:
     """Leaves out lesions none of whose boxes reaches into a breast; where there is no breast all stay.
 
     Args:
-        lesions: as `write_boxes` writes them.
-        breast: a mask on the study's own grid.
+        lesions: on a study's own grid.
+        breast: a mask on it.
     """
     breast = np.asarray(breast) > 0
     if not breast.any():
         return list(lesions)
-    return [lesion for lesion in lesions if any(breast[_window(box)].any() for box in bounds_of(lesion))]
+    return [lesion for lesion in lesions if any(breast[box.window].any() for box in lesion.boxes)]
 
 
-def bounds_of(lesion: Mapping[str, Any]) -> list[dict[str, int]]:
-    """Returns the bounds of a lesion's boxes on the study's own grid, slice by slice where its file tells them so."""
-    boxes = lesion.get("boxes") or [lesion]
-    told = [{**box, "slice_min": box["slice"], "slice_max": box["slice"]} if "slice" in box else box for box in boxes]
-    return [{name: int(bounds[name]) for name in BOUNDS} for bounds in told]
-
-
-def _window(bounds: Mapping[str, int]) -> tuple[slice, slice, slice]:
-    return tuple(slice(bounds[low], bounds[high] + 1) for low, high in zip(BOUNDS[::2], BOUNDS[1::2], strict=True))
-
-
-def lesions_on_grid(candidates: Sequence[Candidate], box: Letterbox, phases: DcePhases) -> list[Lesion]:
-    """Returns candidates in the voxels of the study's own grid.
+def lesions_on_grid(candidates: Sequence[Candidate], box: Letterbox, grid: Grid) -> list[Detection]:
+    """Returns candidates in the voxels of a study's own grid.
 
     Args:
         candidates: in slices and pixels of the squares.
         box: where the slices lie in their squares.
-        phases: the study, whose arrays are not looked at.
+        grid: of the study.
     """
     lesions = []
     for candidate in candidates:
-        z0, y0, x0, z1, y1, x1 = candidate.bounds
-        whole = _voxels(int(z0), int(z1) - 1, (x0, y0, x1, y1), box)
-        boxes = []
-        for number, (*edges, score) in zip(candidate.slices, candidate.boxes, strict=True):
-            own = phases.own_box(_voxels(number, number, edges, box))
-            boxes.append({"slice": own["slice_min"], **own, "score": round(float(score), 4)})
-        lesions.append({"score": round(candidate.score, 4), **phases.own_box(whole), "boxes": boxes})
+        z0, y0, x0, z1, y1, x1 = candidate.edges
+        whole = _voxels(int(z0), int(z1) - 1, (x0, y0, x1, y1), box, grid)
+        parts = [
+            Detection(round(float(score), 4), _voxels(number, number, edges, box, grid))
+            for number, (*edges, score) in zip(candidate.slices, candidate.boxes, strict=True)
+        ]
+        lesions.append(Detection(round(candidate.score, 4), whole, tuple(parts)))
     return lesions
 
 
-def _voxels(first: int, last: int, edges: Sequence[float], box: Letterbox) -> AxialBox:
+def _voxels(first: int, last: int, edges: Sequence[float], box: Letterbox, grid: Grid) -> VoxelBox:
     """Returns the voxels that a box of a square covers: those whose middle lies in it, at least one along each axis."""
     x0, y0, x1, y1 = edges
     # The middle of a square's first pixel is 0, its outer edge -0.5; the same holds for voxels.
     (left, top, *_), (right, bottom, *_) = (box.affine @ [y - 0.5, x - 0.5, 0, 1] for y, x in ((y0, x0), (y1, x1)))
-    bounds = []
+    ends = []
     for low, high, length in ((top, bottom, box.rows), (left, right, box.columns)):
         start = min(max(round(low + 0.5), 0), length - 1)
-        bounds += [start, max(start, min(round(high - 0.5), length - 1))]
-    return (first, last, *bounds)
-
-
-def write_boxes(path: str | Path, study: str | Path, shape: Sequence[int], lesions: Sequence[Lesion]) -> Path:
-    """Writes the lesion candidates of a study, and returns the path.
-
-    Bounds count from 0 and include both ends, along the axes of the study's own grid, which are called column, row and
-    slice; for DICOM the slices are in the order of InstanceNumber.
-
-    Args:
-        path: the file to write.
-        study: what they were found in.
-        shape: of its grid.
-        lesions: see `detect_lesions`.
-    """
-    return write_json(path, {"file": str(study), "shape": [int(size) for size in shape], "lesions": list(lesions)})
+        ends.append((start, max(start, min(round(high - 0.5), length - 1))))
+    (row_min, row_max), (col_min, col_max) = ends
+    return VoxelBox((first, row_min, col_min), (last, row_max, col_max), grid.axial).on(grid)

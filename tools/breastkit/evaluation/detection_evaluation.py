@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from breastkit.atomic import atomic_path, make_folder, write_text
 from breastkit.cases import CaseList
-from breastkit.detection import LesionSlices, average_precision, find_candidates, match_boxes, overlap, pick_boxes
+from breastkit.detection import LesionSlices, average_precision, compared, find_candidates, match_boxes, pick_boxes
 from breastkit.detection.average_precision import OVERLAPS
 from breastkit.detection.candidates import Candidate
 from breastkit.evaluation.evaluation_report import EvaluationReport
@@ -216,14 +216,14 @@ class DetectionEvaluation(EvaluationReport):
     ) -> None:
         """Draws the slice through the middle of the largest lesion and of the best candidates."""
         shown = [(box[0] + box[3]) / 2 for box, _ in sorted(lesions, key=lambda each: -each[1])[:1]]
-        shown += [(each.bounds[0] + each.bounds[3]) / 2 for each in candidates[:2]]
+        shown += [(each.edges[0] + each.edges[3]) / 2 for each in candidates[:2]]
         numbers = {int(item["slice"]): place for place, item in enumerate(self.dataset.data) if item["case"] == name}
         tiles = []
         for middle in shown or [np.median(list(numbers))]:
             number = min(numbers, key=lambda each: abs(each - int(middle)))
             picture = (self.dataset[numbers[number]]["image"].numpy().transpose(1, 2, 0) * 255).astype(np.uint8)
             true = [box for box, _ in lesions if box[0] <= number < box[3]]
-            believed = [c.bounds for c in candidates if c.score >= self.threshold]
+            believed = [c.edges for c in candidates if c.score >= self.threshold]
             picture = _framed(picture[..., 1], true, TRUTH)
             tiles.append(_framed(picture, [b for b in believed if b[0] <= number < b[3]], PREDICTION))
         write_png(self.picture_of(name), grid([tiles], tile=320))
@@ -310,15 +310,8 @@ def _millimetres(scan: Mapping[str, Any] | None, item: Mapping[str, Any]) -> NDA
 
 
 def _compared(lesions: list[tuple[tuple[float, ...], float]], candidates: list[Candidate]) -> CaseFindings:
-    """Gives every lesion the best candidate that hits it; a candidate that hits none is a false one."""
-    if not lesions or not candidates:
-        missed = tuple(float("nan") for _ in lesions)
-        return CaseFindings(missed, tuple(each.score for each in candidates), tuple(size for _, size in lesions))
-    shared = overlap(np.array([each.bounds for each in candidates]), np.array([box for box, _ in lesions])) >= _HIT
-    scores = np.array([each.score for each in candidates])
-    best = [float(scores[column].max()) if column.any() else float("nan") for column in shared.T]
-    false = scores[~shared.any(1)]
-    return CaseFindings(tuple(best), tuple(false.tolist()), tuple(size for _, size in lesions))
+    scores, edges = [each.score for each in candidates], [each.edges for each in candidates]
+    return compared(scores, edges, [box for box, _ in lesions], hit=_HIT, sizes=[size for _, size in lesions])
 
 
 def _framed(picture: NDArray[Any], boxes: list[tuple[float, ...]], colour: tuple[int, int, int]) -> NDArray[Any]:

@@ -10,7 +10,7 @@ from ignite.engine import Engine
 from numpy.typing import NDArray
 
 from breastkit.atomic import write_text
-from breastkit.dce.phases import to_axial
+from breastkit.dce.voxel_box import Grid
 from breastkit.evaluation.evaluation_report import EvaluationReport
 from breastkit.images import write_png
 from breastkit.inference.axial_view import AxialView
@@ -72,7 +72,7 @@ class LesionEvaluation(EvaluationReport):
             prediction, truth = (output[key][0].cpu().numpy() > 0 for key in ("pred", "label"))
             spacing = np.linalg.norm(affine[:3, :3], axis=0)
             lesions = lesion_rows(prediction, truth)
-            slices = slice_rows(to_axial(prediction, affine), to_axial(truth, affine))
+            slices = slice_rows(*map(Grid(prediction.shape, affine).turn, (prediction, truth)))
             figures = patient_metrics(prediction, truth, spacing=spacing)
             self._rows.append({"case": case, "image": case, **figures, **_summed_up(lesions, slices)})
             self._lesions += [{"case": case, **row} for row in lesions]

@@ -11,15 +11,16 @@ import pandas as pd
 from ignite.engine import Engine
 
 from breastkit.atomic import write_text
-from breastkit.dce.phases import DcePhases
-from breastkit.detection.find_lesions import lesions_in_breast, lesions_on_grid, write_boxes
+from breastkit.dce.voxel_box import BOUNDS, Grid
+from breastkit.detection.boxes_file import write_boxes
+from breastkit.detection.find_lesions import lesions_in_breast, lesions_on_grid
 from breastkit.errors import BreastkitError
 from breastkit.images import read_volume
 from breastkit.inference.inputs import Inputs
 from breastkit.inference.readable_cases import ReadableCases
 from breastkit.inference.results import Results
 
-_COLUMNS = ("study", "lesion", "score", "col_min", "col_max", "row_min", "row_max", "slice_min", "slice_max", "slices")
+_COLUMNS = ("study", "lesion", "score", *BOUNDS, "slices")
 
 
 class LesionBoxes(Results):
@@ -62,18 +63,19 @@ class LesionBoxes(Results):
         """Writes the file of one study and the table so far."""
         name = batch["name"]
         scan = batch["scan"]
-        phases = DcePhases([], np.asarray(scan.affine, np.float64), tuple(scan.shape[1:]), ())
-        lesions = lesions_on_grid(output["pred"], phases.letterbox(batch["image"].shape[1]), phases)
+        grid = Grid(tuple(scan.shape[1:]), np.asarray(scan.affine, np.float64))
+        lesions = lesions_on_grid(output["pred"], grid.letterbox(batch["image"].shape[1]), grid)
         path = self._masks[name]
         if path is not None:
             breast = read_volume(path, mask=True).array
-            if breast.shape != phases.shape:
-                raise BreastkitError(f"{path} has shape {breast.shape} but {name} {phases.shape}; make one for it.")
+            if breast.shape != grid.shape:
+                raise BreastkitError(f"{path} has shape {breast.shape} but {name} {grid.shape}; make one for it.")
             lesions = lesions_in_breast(lesions, breast)
         lesions = lesions[: self.most]
-        write_boxes(self.folder / f"{name}_boxes.json", scan.meta["filename_or_obj"], phases.shape, lesions)
+        write_boxes(self.folder / f"{name}_boxes.json", scan.meta["filename_or_obj"], grid.shape, lesions)
         for number, lesion in enumerate(lesions, start=1):
-            self._rows.append({"study": name, "lesion": number, **lesion, "slices": len(lesion["boxes"])})
+            row = {"study": name, "lesion": number, "score": lesion.score, **lesion.box.bounds}
+            self._rows.append({**row, "slices": len(lesion.parts)})
         self._write_table()
 
     def _write_table(self) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from breastkit.bundle import Bundle, Role, bundle_for
 from breastkit.dce.phases import DEFAULT_CHANNELS, DcePhases
+from breastkit.detection.boxes_file import Detection
 from breastkit.errors import BreastkitError
 
 
@@ -36,7 +36,7 @@ class LesionDetector:
 
     def __call__(
         self, phases: DcePhases, *, most: int | None = None, breast: np.ndarray | None = None
-    ) -> list[dict[str, Any]]:
+    ) -> list[Detection]:
         """Returns the lesions found, on the study's own grid, the highest score first.
 
         Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,9 @@ from monai.transforms import InvertibleTransform, MapTransform, Transform
 from monai.utils import TraceKeys, convert_to_tensor
 
 from breastkit.bundle import Bundle
-from breastkit.dce.phases import (
-    BOUNDS,
-    DEFAULT_CHANNELS,
-    DcePhases,
-    lesion_slices,
-    mask_slices,
-    read_phases,
-    slice_boxes,
-)
-from breastkit.detection.find_lesions import bounds_of
+from breastkit.dce.phases import DEFAULT_CHANNELS, DcePhases, lesion_slices, mask_slices, read_phases, slice_boxes
+from breastkit.dce.voxel_box import Grid
+from breastkit.detection.boxes_file import Detection, read_boxes
 from breastkit.errors import BreastkitError
 from breastkit.images import read_volume
 from breastkit.inference.mri_detection import LesionDetector
@@ -103,7 +95,7 @@ class LoadStudyd(MapTransform, InvertibleTransform):
         for key in self.key_iterator(results):
             info = self.pop_transform(results, key)[TraceKeys.EXTRA_INFO]
             plain = convert_to_tensor(results[key]).cpu().numpy()
-            grid = DcePhases([], np.asarray(info["affine"], dtype=float), tuple(info["shape"]), ())
+            grid = Grid(tuple(info["shape"]), np.asarray(info["affine"], dtype=float))
             box = Letterbox(*info["letterbox"])
             volumes = [grid.restore(unletterbox(volume.transpose(2, 0, 1), box)) for volume in plain]
             results[key] = MetaTensor(torch.from_numpy(np.stack(volumes)), affine=torch.from_numpy(grid.affine))
@@ -161,7 +153,7 @@ class FindRegionsd(Transform):
             self.detector = self.detector or LesionDetector(bundle=self.bundle)
             found = self.detector(phases)
         else:
-            found = read_lesions(boxes_file(self.boxes, str(data["name"])), phases.shape)
+            found = read_boxes(boxes_file(self.boxes, str(data["name"])), phases.grid)
         return boxes_on_squares(found[: self.most], phases, size)
 
 
@@ -178,62 +170,20 @@ def boxes_file(place: str | Path, name: str) -> Path:
     return alike[0] if len(alike) == 1 and not path.is_file() else path
 
 
-def read_lesions(path: str | Path, shape: Sequence[int]) -> list[dict[str, Any]]:
-    """Returns what a detector found in a study, the highest score first.
-
-    Args:
-        path: the ``x_boxes.json`` it wrote.
-        shape: of the study.
-
-    Raises:
-        BreastkitError: if there is no such file, it holds something else or belongs to a study of another shape.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise BreastkitError(f"{path} does not exist; run the lesion detector on this study first, or give --boxes.")
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        lesions, theirs = list(found["lesions"]), [int(size) for size in found["shape"]]
-        bounds = [each for lesion in lesions for each in (*bounds_of({**lesion, "boxes": None}), *bounds_of(lesion))]
-        order = np.argsort([-float(lesion["score"]) for lesion in lesions], kind="stable")
-    except (ValueError, KeyError, TypeError) as error:
-        raise BreastkitError(f"{path} holds no boxes of a lesion detector; let it write them again.") from error
-    if theirs != list(shape):
-        raise BreastkitError(
-            f"{path} holds boxes of a scan of shape {tuple(theirs)}, but this study has {tuple(shape)}; give its own."
-        )
-    if not all(_fit(each, shape) for each in bounds):
-        raise BreastkitError(f"{path} holds a box that does not lie in the study; let the detector write it again.")
-    return [lesions[number] for number in order]
-
-
-def _fit(bounds: Mapping[str, int], shape: Sequence[int]) -> bool:
-    edges = [bounds[name] for name in BOUNDS]
-    return all(0 <= low <= high < size for low, high, size in zip(edges[::2], edges[1::2], shape, strict=True))
-
-
-def boxes_on_squares(
-    lesions: Sequence[Mapping[str, Any]], phases: DcePhases, size: int
-) -> list[tuple[int, list[float]]]:
+def boxes_on_squares(lesions: Sequence[Detection], phases: DcePhases, size: int) -> list[tuple[int, list[float]]]:
     """Returns the boxes of lesions, slice by slice, in pixels of the squares that the slices are fitted into.
 
     Args:
-        lesions: with ``boxes`` on the study's own grid.
+        lesions: on the study's own grid.
         phases: the study.
         size: side of the squares.
     """
-    box = phases.letterbox(size)
-    down, across = box.scaled[0] / box.rows, box.scaled[1] / box.columns
-    top, left = (part.start for part in box.window)
+    square = phases.grid.letterbox(size)
+    down, across = square.scaled[0] / square.rows, square.scaled[1] / square.columns
+    top, left = (part.start for part in square.window)
     found = []
-    for lesion in lesions:
-        for bounds in bounds_of(lesion):
-            first, last, row0, row1, column0, column1 = phases.axial_box(bounds)
-            edges = [
-                left + column0 * across,
-                top + row0 * down,
-                left + (column1 + 1) * across,
-                top + (row1 + 1) * down,
-            ]
-            found += [(number, edges) for number in range(first, last + 1)]
+    for box in (box.on(phases.grid.axial) for lesion in lesions for box in lesion.boxes):
+        (first, row0, column0), (last, row1, column1) = box.low, box.high
+        edges = [left + column0 * across, top + row0 * down, left + (column1 + 1) * across, top + (row1 + 1) * down]
+        found += [(number, edges) for number in range(first, last + 1)]
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,12 +29,14 @@ from breastkit.dce.features import (
 )
 from breastkit.dce.phases import DcePhases, read_phases
 from breastkit.dce.series import StudyPhases, find_phases
-from breastkit.detection.find_lesions import bounds_of, lesions_in_breast
+from breastkit.dce.voxel_box import VoxelBox
+from breastkit.detection.boxes_file import Detection, read_boxes
+from breastkit.detection.find_lesions import lesions_in_breast
 from breastkit.errors import BreastkitError
 from breastkit.images import write_nifti, write_png
 from breastkit.inference.axial_view import AxialView
 from breastkit.inference.mri_detection import LesionDetector
-from breastkit.inference.mri_study import boxes_on_squares, read_lesions
+from breastkit.inference.mri_study import boxes_on_squares
 from breastkit.metrics.segmentation import bounding_box
 from breastkit.opened_bundle import OpenedBundle
 from breastkit.pictures import LESION, PREDICTION, grid
@@ -110,7 +112,7 @@ def run_mri(
     detect = None if boxes else LesionDetector(detector, bundle=lesions_bundle.used("detector"))
     phases = correct_phases(read_phases(found.all), register=register, shading=shading)
     breast = outline_breasts(phases)
-    given = lesions_in_breast(read_lesions(boxes, phases.shape), breast) if boxes else None
+    given = lesions_in_breast(read_boxes(boxes, phases.grid), breast) if boxes else None
     candidates = detect(phases, breast=breast) if given is None else given
     lesions = outline_lesions(candidates[:most], phases, outliner)
     return _write(Path(out), found, phases, breast, lesions)
@@ -143,7 +145,7 @@ def outline_breasts(phases: DcePhases, bundle: OpenedBundle | None = None) -> np
     return np.asarray(bundle.part("postprocessing")(prepared)["pred"][0]) > 0
 
 
-def outline_lesions(candidates: Sequence[Mapping[str, Any]], phases: DcePhases, bundle: OpenedBundle) -> list[Lesion]:
+def outline_lesions(candidates: Sequence[Detection], phases: DcePhases, bundle: OpenedBundle) -> list[Lesion]:
     """Returns the outlines of candidates; what a better one holds no other does.
 
     The squares of all candidates go through the network together, and each is brought back onto its own slices alone.
@@ -153,7 +155,7 @@ def outline_lesions(candidates: Sequence[Mapping[str, Any]], phases: DcePhases, 
     it sees nothing at all is left out.
 
     Args:
-        candidates: as a detector's file lists them.
+        candidates: of a detector.
         phases: the study.
         bundle: the opened segmenter.
     """
@@ -169,17 +171,17 @@ def outline_lesions(candidates: Sequence[Mapping[str, Any]], phases: DcePhases, 
     squares = loader.squares(phases, only={number for number, *_ in together})
     answers = bundle.run(bundle.part("crop")({"image": squares, "regions": together})).sigmoid().numpy()
     answers = np.split(answers, np.cumsum([len(own) for own in regions])[:-1], axis=-1)
-    taken = np.zeros(phases.axial_shape, dtype=bool)
+    taken = np.zeros(phases.grid.axial.shape, dtype=bool)
     lesions = []
     for candidate, own, answer in zip(candidates, regions, answers, strict=True):
         slices = slice(min(number for number, *_ in own), max(number for number, *_ in own) + 1)
-        probability = _on_slices(answer, own, slices, phases.letterbox(loader.image_size))
+        probability = _on_slices(answer, own, slices, phases.grid.letterbox(loader.image_size))
         found = _pieces_in(probability, _zone(candidate, phases, slices), threshold) & ~taken[slices]
         if found.any():
             taken[slices] |= found
-            mask = np.zeros(phases.axial_shape, dtype=bool)
+            mask = np.zeros(phases.grid.axial.shape, dtype=bool)
             mask[slices] = found
-            lesions.append(Lesion(float(candidate["score"]), phases.restore(mask)))
+            lesions.append(Lesion(candidate.score, phases.restore(mask)))
     return lesions
 
 
@@ -202,12 +204,12 @@ def _pieces_in(probability: np.ndarray, zone: np.ndarray, threshold: float) -> n
     return np.isin(pieces, inside[inside > 0])
 
 
-def _zone(candidate: Mapping[str, Any], phases: DcePhases, slices: slice) -> np.ndarray:
+def _zone(candidate: Detection, phases: DcePhases, slices: slice) -> np.ndarray:
     """Returns where a candidate's boxes lie on some slices of the axial view."""
-    zone = np.zeros(phases.axial_shape, dtype=bool)[slices]
-    for bounds in bounds_of(candidate):
-        first, last, top, bottom, left, right = phases.axial_box(bounds)
-        zone[first - slices.start : last + 1 - slices.start, top : bottom + 1, left : right + 1] = True
+    zone = np.zeros(phases.grid.axial.shape, dtype=bool)[slices]
+    for box in candidate.boxes:
+        deep, *across = box.on(phases.grid.axial).window
+        zone[deep.start - slices.start : deep.stop - slices.start, *across] = True
     return zone
 
 
@@ -254,7 +256,7 @@ def measure_lesions(lesions: Sequence[Lesion], phases: DcePhases, breast: np.nda
             **place_features(mask, around, spacing=phases.spacing),
             **kinetic_features(mask[box], [phase[box] for phase in phases.arrays]),
         }
-        bounds = phases.own_box(tuple(edge for part in box for edge in (part.start, part.stop - 1)))
+        bounds = VoxelBox.around(lesion.mask, phases.grid).bounds
         rounded = {name: round(value, 3) if isinstance(value, float) else value for name, value in measured.items()}
         rows.append({"lesion": number, "score": round(lesion.score, 4), **bounds, **rounded})
     return rows

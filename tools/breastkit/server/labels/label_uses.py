@@ -16,13 +16,15 @@ from breastkit.cases import CaseList, Item
 from breastkit.datasets.dce_case import DceCase, DceRecipe, prepare_dce_case
 from breastkit.datasets.lesion_regions import studies_of
 from breastkit.dce.phases import DEFAULT_CHANNELS, read_phases
+from breastkit.dce.voxel_box import VoxelBox
+from breastkit.detection.boxes import compared
 from breastkit.dicom import Series
 from breastkit.images import read_gray, read_mask, read_volume, write_nifti, write_png
 from breastkit.inference.mri_detection import LesionDetector
 from breastkit.inference.ultrasound import LesionClassifier, Segmenter
 from breastkit.logs import get_logger
 from breastkit.metrics.classification import auc
-from breastkit.metrics.froc import CaseFindings, sensitivity_at
+from breastkit.metrics.froc import sensitivity_at
 from breastkit.metrics.segmentation import dice
 from breastkit.server.labels.saved_labels import CLASSES, SavedLabel
 from breastkit.server.models.served_models import SegmentationModel
@@ -38,7 +40,6 @@ _log = get_logger(__name__)
 _HIT, _FALSE_A_STUDY = 0.1, 1.0
 # Share of the slices without lesion that a detector learns from.
 _NEGATIVES = 0.25
-_AXES = ("col", "row", "slice")
 # From so many validation cases on everything is chosen anew.
 _CHOOSES_FROM = 40
 
@@ -277,8 +278,11 @@ class StudyBoxes(LabelUse):
         detector = LesionDetector(weights, bundle=self.bundle)
         findings = []
         for study in studies_of(cases, cases.validation):
-            truth = [_box(part) for part in _parts(read_volume(study["label"], mask=True).array)]
-            findings.append(_found(truth, detector(read_phases(study["image"]))))
+            phases, labels = read_phases(study["image"]), read_volume(study["label"], mask=True).array
+            truth = [VoxelBox.around(part, phases.grid).edges for part in _parts(labels)]
+            found = detector(phases)
+            scores, edges = [lesion.score for lesion in found], [lesion.box.edges for lesion in found]
+            findings.append(compared(scores, edges, truth, hit=_HIT))
         return sensitivity_at(findings, _FALSE_A_STUDY)
 
     def count(self, cases: CaseList) -> int:
@@ -356,21 +360,3 @@ def write_mask(item: Item, folder: Path) -> Path:
 def _parts(mask: np.ndarray) -> list[np.ndarray]:
     parts = cc3d.connected_components(np.ascontiguousarray(mask > 0), connectivity=26)
     return [parts == number for number in range(1, int(parts.max()) + 1)]
-
-
-def _box(mask: np.ndarray) -> list[float]:
-    inside = np.nonzero(mask)
-    return [float(axis.min()) for axis in inside] + [float(axis.max() + 1) for axis in inside]
-
-
-def _found(truth: Sequence[Sequence[float]], lesions: Sequence[Mapping[str, Any]]) -> CaseFindings:
-    """Gives every true lesion the best candidate that hits it; a candidate that hits none is a false one."""
-    from breastkit.detection.boxes import overlap
-
-    scores = np.array([float(lesion["score"]) for lesion in lesions])
-    boxes = [[lesion[f"{a}_min"] for a in _AXES] + [lesion[f"{a}_max"] + 1 for a in _AXES] for lesion in lesions]
-    if not truth or not boxes:
-        return CaseFindings(tuple(float("nan") for _ in truth), tuple(scores.tolist()))
-    hits = overlap(np.array(boxes, float), np.array(truth, float)) >= _HIT
-    best = [float(scores[column].max()) if column.any() else float("nan") for column in hits.T]
-    return CaseFindings(tuple(best), tuple(scores[~hits.any(1)].tolist()))

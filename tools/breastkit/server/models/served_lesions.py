@@ -11,10 +11,12 @@ import numpy as np
 from breastkit.bundle import Bundle
 from breastkit.dce.phases import DcePhases, read_phases
 from breastkit.dce.series import StudyPhases
+from breastkit.dce.voxel_box import VoxelBox
+from breastkit.detection.boxes_file import Detection
 from breastkit.inference.mri_detection import LesionDetector
 from breastkit.opened_bundle import OpenedBundle
 from breastkit.pipelines.mri import NAME, open_breasts, outline_breasts, outline_lesions
-from breastkit.server.models.box_markups import box_of, boxes_told
+from breastkit.server.models.box_markups import boxes_told
 from breastkit.server.models.served_models import FileOf, Prediction, ServedModel, name_of
 from breastkit.server.studies.study_images import StudyImage
 from breastkit.server.studies.study_phases import PhasesOf, phases_beside
@@ -47,11 +49,10 @@ class StudyModel(ServedModel):
     def find(self, phases: DcePhases) -> Prediction:
         """Returns what the networks find in a study."""
 
-    def boxed(self, lesions: list[dict[str, Any]], phases: DcePhases, labels: np.ndarray | None) -> Prediction:
+    def boxed(self, lesions: list[Detection], phases: DcePhases, labels: np.ndarray | None) -> Prediction:
         """Returns lesions as boxes, and their label map where there is one."""
-        boxes = tuple(box_of(lesion, phases.affine) for lesion in lesions)
-        told = boxes_told(boxes, label=next(iter(self.labels)), number=self.number)
-        return Prediction(labels, phases.affine, told, boxes)
+        told = boxes_told(lesions, label=next(iter(self.labels)), number=self.number)
+        return Prediction(labels, phases.affine, told, tuple(lesions))
 
 
 class LesionChain(StudyModel):
@@ -88,7 +89,7 @@ class LesionChain(StudyModel):
         found = []
         for lesion in lesions:
             labels[lesion.mask] = self.number
-            found.append({"score": lesion.score, **_bounds(lesion.mask)})
+            found.append(Detection(lesion.score, VoxelBox.around(lesion.mask, phases.grid)))
         return self.boxed(found, phases, labels)
 
 
@@ -143,15 +144,6 @@ class RegionSegmentation(StudyModel):
         finished = opened.part("postprocessing")({**prepared, "pred": opened.run(prepared)})
         mask = finished["pred"][0].cpu().numpy() > 0
         return Prediction(mask * np.uint8(self.number), phases.affine, {})
-
-
-def _bounds(mask: np.ndarray) -> dict[str, int]:
-    edges = [(int(inside.min()), int(inside.max())) for inside in np.nonzero(mask)]
-    return {
-        f"{axis}_{end}": edge[at]
-        for axis, edge in zip(("col", "row", "slice"), edges, strict=True)
-        for at, end in enumerate(("min", "max"))
-    }
 
 
 def _read(found: StudyPhases) -> dict[str, Any]:

@@ -13,11 +13,11 @@ import nibabel
 import numpy as np
 
 from breastkit.bundle import Answers, Bundle, Reads
+from breastkit.detection.boxes_file import Detection
 from breastkit.dicom.segment_kinds import SegmentCodes
 from breastkit.errors import BreastkitError
 from breastkit.inference.ultrasound import NORMAL, UltrasoundReader, weights_that_say_normal
 from breastkit.opened_bundle import OpenedBundle
-from breastkit.server.models.box_markups import Box
 from breastkit.server.studies.study_images import PICTURE_AFFINE, StudyImage, frames_of
 from breastkit.server.studies.study_phases import PhasesOf, phases_beside
 from breastkit.weights import read_model_json
@@ -42,7 +42,7 @@ class Prediction:
     labels: np.ndarray | None
     affine: np.ndarray
     says: dict[str, Any]
-    boxes: tuple[Box, ...] = ()
+    boxes: tuple[Detection, ...] = ()
 
 
 class ServedModel(ABC):
