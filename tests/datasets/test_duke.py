@@ -147,7 +147,7 @@ def archive(tmp_path_factory):
         mask = (truth.array > 0).astype(np.uint8)
         if not mask.any():
             continue
-        own = phases.restore(Grid(mask.shape, truth.affine).turn(mask))
+        own = phases.restore(Grid.of(mask.shape, truth.affine).turn(mask))
         columns, lines, slices = ((a.min() + 1, a.max() + 1) for a in np.nonzero(own))
         rows.append([study.name, *lines, *columns, *slices, None, "=A1"])
     rows.append(["Breast_MRI_900", 1, 2, 1, 2, 1, 2, None, None])

@@ -42,7 +42,7 @@ def correction_gain(
 
 def _measured(case: int, *, seed: int, shape: tuple[int, int, int]) -> dict[str, float]:
     phantom = make_mri_phantom(seed, case, shape=shape, phases=2, lesions=1, orientation="LPS")
-    grid = Grid(shape, phantom.affine)
+    grid = Grid.of(shape, phantom.affine)
     pre, post = (grid.turn(phase.astype(np.float32)) for phase in phantom.phases)
     breast, lesion = (grid.turn(mask) > 0 for mask in (phantom.breast, phantom.lesions))
     spacing = np.linalg.norm(phantom.affine[:3, :3], axis=0)[::-1]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.dicom import Series, read_series, seconds_between
 
@@ -47,21 +49,21 @@ def find_arrival(volumes: Sequence[Series], *, early_s: float = EARLY_S) -> Arri
     """
     samples = [_sample(read_series(one).array) for one in volumes]
     pre = last_before_rise(np.stack(samples))
-    begins = [seconds_between(volumes[0], one) for one in volumes]
-    if None in begins:
-        begins = list(np.linspace(0.0, 360.0, len(volumes)))
+    told = [seconds_between(volumes[0], one) for one in volumes]
+    known = [begin for begin in told if begin is not None]
+    begins = known if len(known) == len(told) else np.linspace(0.0, 360.0, len(volumes)).tolist()
     after = range(pre + 1, len(volumes))
     early = min(after, key=lambda number: abs(begins[number] - begins[pre] - early_s))
     later = np.unique(np.linspace(early, len(volumes) - 1, _LATER + 1).round().astype(int))
     return Arrival(pre, tuple(int(number) for number in later), float(begins[early] - begins[pre]))
 
 
-def _sample(volume: np.ndarray) -> np.ndarray:
+def _sample(volume: NDArray[Any]) -> NDArray[Any]:
     steps = tuple(slice(None, None, max(1, size // _SAMPLED)) for size in volume.shape)
     return volume[steps].astype(np.float32).ravel()
 
 
-def last_before_rise(signals: np.ndarray) -> int:
+def last_before_rise(signals: NDArray[Any]) -> int:
     """Returns the number of the last time before the signal rises.
 
     Args:

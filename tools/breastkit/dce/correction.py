@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.dce.phases import DcePhases
 
@@ -54,7 +55,7 @@ def correct_phases(phases: DcePhases, *, register: bool = False, shading: bool =
     return replace(phases, arrays=arrays)
 
 
-def registered(fixed: np.ndarray, moving: np.ndarray, spacing: Sequence[float]) -> tuple[np.ndarray, Motion]:
+def registered(fixed: NDArray[Any], moving: NDArray[Any], spacing: Sequence[float]) -> tuple[NDArray[Any], Motion]:
     """Returns a phase moved onto another one, and how far it had moved; unchanged where that is next to nothing.
 
     Args:
@@ -127,7 +128,7 @@ def _farthest(transform: Any, shape: Sequence[int], spacing: Sequence[float]) ->
     return float(np.linalg.norm(moved - corners, axis=1).max())
 
 
-def shading_of(scan: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+def shading_of(scan: NDArray[Any], spacing: Sequence[float]) -> NDArray[Any]:
     """Returns the shading of a scan by N4, about 1, of the same shape.
 
     Args:
@@ -149,7 +150,7 @@ def shading_of(scan: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
     return _grown(field / np.exp(np.log(field[body > 0]).mean()), scan.shape)
 
 
-def _air_below(scan: np.ndarray) -> float:
+def _air_below(scan: NDArray[Any]) -> float:
     """Returns the threshold between air and body."""
     low, high = np.percentile(scan, (0, 99))
     scaled = np.clip((scan - low) / max(high - low, 1e-6) * 255, 0, 255).astype(np.uint8)
@@ -158,22 +159,22 @@ def _air_below(scan: np.ndarray) -> float:
     return float(low + threshold / 2 / 255 * (high - low))
 
 
-def _shrunk(array: np.ndarray, spacing: Sequence[float], coarse: float) -> np.ndarray:
+def _shrunk(array: NDArray[Any], spacing: Sequence[float], coarse: float) -> NDArray[Any]:
     factors = [max(1, round(coarse / step)) for step in spacing]
     size = [max(1, length // factor) for length, factor in zip(array.shape, factors, strict=True)]
     planes = [cv2.resize(plane, (size[2], size[1]), interpolation=cv2.INTER_AREA) for plane in array.astype(np.float32)]
     stack = np.stack(planes)
     flat = stack.reshape(len(stack), -1)
-    return cv2.resize(flat, (flat.shape[1], size[0]), interpolation=cv2.INTER_AREA).reshape(size)
+    return np.reshape(cv2.resize(flat, (flat.shape[1], size[0]), interpolation=cv2.INTER_AREA), size)
 
 
-def _grown(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+def _grown(array: NDArray[Any], shape: Sequence[int]) -> NDArray[Any]:
     planes = [cv2.resize(plane, (shape[2], shape[1]), interpolation=cv2.INTER_LINEAR) for plane in array]
     flat = np.stack(planes).reshape(len(planes), -1)
-    return cv2.resize(flat, (flat.shape[1], shape[0]), interpolation=cv2.INTER_LINEAR).reshape(shape)
+    return np.reshape(cv2.resize(flat, (flat.shape[1], shape[0]), interpolation=cv2.INTER_LINEAR), shape)
 
 
-def _image(array: np.ndarray, spacing: Sequence[float], shape: Sequence[int]) -> Any:
+def _image(array: NDArray[Any], spacing: Sequence[float], shape: Sequence[int]) -> Any:
     """Returns an array that covers a grid of a shape as an ITK image, in the millimetres of that grid."""
     import itk
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from scipy.spatial import ConvexHull
 from scipy.spatial.distance import pdist
@@ -24,20 +25,20 @@ _STEADY = 0.1
 _REACH_MM = 16.0
 
 
-def shape_features(mask: np.ndarray, *, spacing: Sequence[float]) -> dict[str, float]:
+def shape_features(mask: NDArray[Any], *, spacing: Sequence[float]) -> dict[str, float]:
     """Returns volume, longest diameter (between outer voxel corners) and sphericity, 1 for a ball, of a mask.
 
     Args:
         mask: not empty.
         spacing: edge lengths of a voxel in millimetres along its axes.
     """
-    mask, spacing = np.asarray(mask) > 0, np.asarray(spacing, dtype=float)
+    mask, steps = np.asarray(mask) > 0, np.asarray(spacing, dtype=float)
     inside = np.pad(mask[bounding_box(mask)], 1)
-    volume = float(np.count_nonzero(inside) * spacing.prod())
-    vertices, faces, *_ = marching_cubes(inside.astype(np.float32), 0.5, spacing=tuple(spacing))
+    volume = float(np.count_nonzero(inside) * steps.prod())
+    vertices, faces, *_ = marching_cubes(inside.astype(np.float32), 0.5, spacing=tuple(steps))
     area = float(mesh_surface_area(vertices, faces))
     corners = np.argwhere(inside)[:, None, :] + np.array(list(np.ndindex(2, 2, 2)))
-    points = np.unique(corners.reshape(-1, 3), axis=0) * spacing
+    points = np.unique(corners.reshape(-1, 3), axis=0) * steps
     # Among all points the two farthest apart are corners of the hull, which are few.
     points = points[ConvexHull(points).vertices]
     return {
@@ -47,7 +48,7 @@ def shape_features(mask: np.ndarray, *, spacing: Sequence[float]) -> dict[str, f
     }
 
 
-def around_breasts(breast: np.ndarray, scan: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def around_breasts(breast: NDArray[Any], scan: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Returns where there is air in front of the breasts and beside them, and where the chest wall is behind them.
 
     Both arrays are axial views [slice, row, column] whose rows run to the back. What follows a breast's last row in a
@@ -65,13 +66,13 @@ def around_breasts(breast: np.ndarray, scan: np.ndarray) -> tuple[np.ndarray, np
     return dark & ~tissue & ~behind & beside, ~dark & behind
 
 
-def _or_farther_back(mask: np.ndarray) -> np.ndarray:
+def _or_farther_back(mask: NDArray[Any]) -> NDArray[Any]:
     """Returns where a mask is set in this row or in one behind it."""
     return np.logical_or.accumulate(mask[:, ::-1], axis=1)[:, ::-1]
 
 
 def place_features(
-    mask: np.ndarray, around: tuple[np.ndarray, np.ndarray], *, spacing: Sequence[float]
+    mask: NDArray[Any], around: tuple[NDArray[Any], NDArray[Any]], *, spacing: Sequence[float]
 ) -> dict[str, float | None]:
     """Returns the shortest distances from a lesion to the air around the breasts and to the chest wall behind them.
 
@@ -97,9 +98,7 @@ def place_features(
         reach *= 2
 
 
-def _grown(
-    box: Sequence[slice], reach: float, spacing: Sequence[float], shape: Sequence[int]
-) -> tuple[slice, slice, slice]:
+def _grown(box: Sequence[slice], reach: float, spacing: Sequence[float], shape: Sequence[int]) -> tuple[slice, ...]:
     """Returns a box with all voxels less than so many millimetres away from it, as far as there are any."""
     return tuple(
         slice(max(0, part.start - math.ceil(reach / step)), min(length, part.stop + math.ceil(reach / step)))
@@ -107,7 +106,7 @@ def _grown(
     )
 
 
-def kinetic_features(mask: np.ndarray, phases: Sequence[np.ndarray]) -> dict[str, Any]:
+def kinetic_features(mask: NDArray[Any], phases: Sequence[NDArray[Any]]) -> dict[str, Any]:
     """Returns how the mean signal of a lesion runs over the phases, and what kind of curve that is.
 
     `enhancement` is the change of every phase after contrast, as a share of the signal before it; `wash_in` the first

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
-from breastkit.dce.voxel_box import Grid, Volume
+from breastkit.dce.voxel_box import Grid
 from breastkit.errors import BreastkitError
 from breastkit.transforms.letterbox import Letterbox
 from breastkit.transforms.letterbox_slices import letterbox_masks
@@ -39,12 +39,12 @@ class DcePhases:
         paths: what the phases were read from.
     """
 
-    arrays: list[Volume]
+    arrays: list[NDArray[Any]]
     grid: Grid
     paths: tuple[Path, ...]
 
     @property
-    def affine(self) -> npt.NDArray[np.float64]:
+    def affine(self) -> NDArray[np.float64]:
         """Voxel to RAS+ millimetres of the own grid."""
         return self.grid.affine
 
@@ -58,11 +58,11 @@ class DcePhases:
         """Distance of slices, rows and columns in millimetres."""
         return self.grid.axial.spacing
 
-    def axial(self, volume: Volume) -> Volume:
+    def axial(self, volume: NDArray[Any]) -> NDArray[Any]:
         """Returns a volume of the own grid as [slice, row, column]."""
         return self.grid.turn(volume)
 
-    def restore(self, volume: Volume) -> Volume:
+    def restore(self, volume: NDArray[Any]) -> NDArray[Any]:
         """Returns a volume [slice, row, column] on the own grid."""
         return self.grid.restore(volume)
 
@@ -82,22 +82,23 @@ def read_phases(paths: Sequence[str | Path | Series]) -> DcePhases:
     from breastkit.transforms.load_volume import load_volume
 
     sources = list(paths)
-    paths = [source.files[0].parent if isinstance(source, Series) else Path(source) for source in sources]
-    if len(paths) < 2:
-        place = paths[0] if paths else "The study"
+    places = [source.files[0].parent if isinstance(source, Series) else Path(source) for source in sources]
+    if len(places) < 2:
+        place = places[0] if places else "The study"
         raise BreastkitError(f"{place} is a single phase; give the one before contrast and the first one after it.")
-    first, grid, arrays = None, None, []
-    for path, source in zip(paths, sources, strict=True):
-        image = read_series(source) if isinstance(source, Series) else load_volume(path)
-        first = first or image
+    images = (read_series(source) if isinstance(source, Series) else load_volume(source) for source in sources)
+    # One after the other, so that no phase is in memory twice for longer than it takes to turn it.
+    first = next(images)
+    grid = Grid.of(first.array.shape, first.affine)
+    arrays = [grid.turn(first.array).astype(np.float32, copy=False)]
+    for path, image in zip(places[1:], images, strict=True):
         if not same_grid(first, image):
             raise BreastkitError(
-                f"{path} does not lie on the grid of {paths[0]} ({image.array.shape} and {first.array.shape}); "
+                f"{path} does not lie on the grid of {places[0]} ({image.array.shape} and {first.array.shape}); "
                 "resample one onto the other."
             )
-        grid = grid or Grid(tuple(first.array.shape), first.affine)
         arrays.append(grid.turn(image.array).astype(np.float32, copy=False))
-    return DcePhases(arrays, grid, tuple(paths))
+    return DcePhases(arrays, grid, tuple(places))
 
 
 def check_channels(channels: str) -> str:
@@ -111,7 +112,7 @@ def check_channels(channels: str) -> str:
     return channels
 
 
-def channel_volume(phases: DcePhases, channels: str = DEFAULT_CHANNELS) -> np.ndarray:
+def channel_volume(phases: DcePhases, channels: str = DEFAULT_CHANNELS) -> NDArray[Any]:
     """Returns a study as colour slices, uint8 [slice, row, column, 3], at its own resolution.
 
     Brightness counts in standard deviations of all voxels of both phases from their mean. Phases are shown from -1 to
@@ -121,13 +122,13 @@ def channel_volume(phases: DcePhases, channels: str = DEFAULT_CHANNELS) -> np.nd
         phases: the study.
         channels: what red, green and blue are: all three, or one of them three times.
     """
-    shape = phases.arrays[0].shape
-    return _draw(phases, channels, Letterbox(*shape[1:], max(shape[1:])), shape[1:])
+    _, rows, columns = phases.arrays[0].shape
+    return _draw(phases, channels, Letterbox(rows, columns, max(rows, columns)), (rows, columns))
 
 
 def lesion_slices(
     phases: DcePhases, size: int = 224, channels: str = DEFAULT_CHANNELS, *, only: Iterable[int] | None = None
-) -> tuple[np.ndarray, Letterbox]:
+) -> tuple[NDArray[Any], Letterbox]:
     """Returns a study as the squares that lesion networks read, uint8 [slice, size, size, 3].
 
     Args:
@@ -145,7 +146,7 @@ def lesion_slices(
 
 def _draw(
     phases: DcePhases, channels: str, box: Letterbox, shape: tuple[int, int], only: Iterable[int] | None = None
-) -> np.ndarray:
+) -> NDArray[Any]:
     check_channels(channels)
     pre, post = phases.arrays[:2]
     mean, deviation = _statistics(pre, post)
@@ -170,24 +171,24 @@ def _draw(
     return result
 
 
-def _statistics(pre: np.ndarray, post: np.ndarray) -> tuple[float, float]:
+def _statistics(pre: NDArray[Any], post: NDArray[Any]) -> tuple[float, float]:
     """Returns mean and standard deviation over both phases, without copying them."""
     mean = (float(pre.mean(dtype=np.float64)) + float(post.mean(dtype=np.float64))) / 2
     squares = sum(float(np.square(one - mean).sum(dtype=np.float64)) for phase in (pre, post) for one in phase)
     return mean, max(np.sqrt(squares / (pre.size + post.size)), 1e-6)
 
 
-def _windowed(image: np.ndarray, mean: float, deviation: float, window: tuple[float, float]) -> np.ndarray:
+def _windowed(image: NDArray[Any], mean: float, deviation: float, window: tuple[float, float]) -> NDArray[Any]:
     low, high = (mean + edge * deviation for edge in window)
     return np.clip((image - low) * (255.0 / (high - low)) + 0.5, 0, 255).astype(np.uint8)
 
 
-def mask_slices(mask: np.ndarray, size: int) -> np.ndarray:
+def mask_slices(mask: NDArray[Any], size: int) -> NDArray[Any]:
     """Returns an axial mask as squares that lie on those of `lesion_slices`, 0 and 1, uint8."""
     return (letterbox_masks(np.asarray(mask) > 0, size)[0] > 0.5).astype(np.uint8)
 
 
-def slice_boxes(mask: np.ndarray) -> list[list[float]]:
+def slice_boxes(mask: NDArray[Any]) -> list[list[float]]:
     """Returns the boxes x0, y0, x1, y1 of the parts of a two-dimensional mask, in pixels, outer edges.
 
     Parts closer than three pixels share a box; fragments under four pixels have none.

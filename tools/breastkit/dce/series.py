@@ -186,7 +186,9 @@ def _refuse_several(study: Path, series: Sequence[Series]) -> None:
 
 def _in_times(series: Sequence[Series]) -> tuple[list[Series], list[tuple[Path, str]], list[str]]:
     """Returns the series with those taken apart that hold several volumes, those left aside and what was left out."""
-    parts, aside, said = [], [], []
+    parts: list[Series] = []
+    aside: list[tuple[Path, str]] = []
+    said: list[str] = []
     for one in series:
         try:
             # Pictures made from the phases lie where they please; nothing is read of them.

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
+from numpy.typing import NDArray
 
 from breastkit.metrics.segmentation import bounding_box
 from breastkit.transforms.letterbox import Letterbox
 
-Volume = npt.NDArray[Any]
 Index = tuple[int, int, int]
 # What files call the ends of a box: a grid's axes 0, 1 and 2 are column, row and slice; both ends are included.
 BOUNDS = ("col_min", "col_max", "row_min", "row_max", "slice_min", "slice_max")
@@ -32,7 +31,13 @@ class Grid:
     """
 
     shape: Index
-    affine: npt.NDArray[np.float64]
+    affine: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, shape: Sequence[int], affine: Any) -> Grid:
+        """Returns the grid of a volume whose affine may be of any kind."""
+        columns, rows, slices = (int(size) for size in shape)
+        return cls((columns, rows, slices), np.asarray(affine, dtype=np.float64))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Grid) and self.shape == other.shape and np.array_equal(self.affine, other.affine)
@@ -53,22 +58,22 @@ class Grid:
         The closest axes count; nothing is resampled.
         """
         turn = ornt_transform(io_orientation(self.affine), axcodes2ornt(("L", "P", "S")))
-        first, second, third = (self.shape[axis] for axis in np.argsort(turn[:, 0])[::-1])
-        return Grid((first, second, third), (self.affine @ inv_ornt_aff(turn, self.shape))[:, [2, 1, 0, 3]])
+        shape = [self.shape[axis] for axis in np.argsort(turn[:, 0])[::-1]]
+        return Grid.of(shape, (self.affine @ inv_ornt_aff(turn, self.shape))[:, [2, 1, 0, 3]])
 
     def letterbox(self, size: int) -> Letterbox:
         """Returns where the axial slices lie in squares of a size."""
         return Letterbox(*self.axial.shape[1:], size)
 
-    def turn(self, volume: Volume) -> Volume:
+    def turn(self, volume: NDArray[Any]) -> NDArray[Any]:
         """Returns a volume of this grid as [slice, row, column]."""
         return self._brought(volume, self.axial)
 
-    def restore(self, volume: Volume) -> Volume:
+    def restore(self, volume: NDArray[Any]) -> NDArray[Any]:
         """Returns a volume [slice, row, column] on this grid; undoes `turn`."""
         return self.axial._brought(volume, self)
 
-    def _brought(self, volume: Volume, grid: Grid) -> Volume:
+    def _brought(self, volume: NDArray[Any], grid: Grid) -> NDArray[Any]:
         axes = self.axes_on(grid)
         turned = np.asarray(volume).transpose([axis for axis, _ in axes])
         return np.ascontiguousarray(turned[tuple(slice(None, None, -1 if back else 1) for _, back in axes)])
@@ -116,7 +121,7 @@ class VoxelBox:
         return cls(low, (int(first.stop) - 1, int(second.stop) - 1, int(third.stop) - 1), grid)
 
     @classmethod
-    def around(cls, mask: Volume, grid: Grid) -> VoxelBox:
+    def around(cls, mask: NDArray[Any], grid: Grid) -> VoxelBox:
         """Returns the smallest box around a mask that is not empty."""
         return cls.of_window(bounding_box(np.asarray(mask) > 0), grid)
 
@@ -143,7 +148,7 @@ class VoxelBox:
         return first, second, third
 
     @property
-    def edges(self) -> npt.NDArray[np.float64]:
+    def edges(self) -> NDArray[np.float64]:
         """Lower outer edges along the axes, then upper ones, as `breastkit.detection.overlap` compares them."""
         return np.array([*self.low, *(end + 1 for end in self.high)], dtype=np.float64)
 
@@ -154,13 +159,14 @@ class VoxelBox:
         return all(0 <= low <= high < size for low, high, size in ends)
 
     @property
-    def centre_mm(self) -> npt.NDArray[np.float64]:
+    def centre_mm(self) -> NDArray[np.float64]:
         """Its middle in RAS+ millimetres."""
         middle = (np.array(self.low) + np.array(self.high)) / 2
-        return np.asarray(self.grid.affine[:3, :3] @ middle + self.grid.affine[:3, 3])
+        centre: NDArray[np.float64] = self.grid.affine[:3, :3] @ middle + self.grid.affine[:3, 3]
+        return centre
 
     @property
-    def size_mm(self) -> npt.NDArray[np.float64]:
+    def size_mm(self) -> NDArray[np.float64]:
         """Its lengths along the axes in millimetres, from outer edge to outer edge."""
         return (np.array(self.high) - np.array(self.low) + 1) * np.array(self.grid.spacing)
 

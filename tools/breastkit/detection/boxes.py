@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
 from breastkit.metrics.froc import CaseFindings
 
-Edges = Sequence[float] | npt.NDArray[np.float64]
+Edges = Sequence[float] | NDArray[np.float64]
 # Boxes of one slice that overlap more than this show one thing.
 SAME = 0.45
 
 
-def overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def overlap(first: NDArray[Any], second: NDArray[Any]) -> NDArray[Any]:
     """Returns intersection over union of every box of one list with every box of another.
 
     Args:
         first: ``(N, 2 d)``: lower edges along d axes, then upper ones.
         second: ``(M, 2 d)``.
     """
-    first, second = (np.asarray(boxes, np.float64) for boxes in (first, second))
+    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     axes = first.shape[-1] // 2
     low = np.maximum(first[:, None, :axes], second[None, :, :axes])
     high = np.minimum(first[:, None, axes:], second[None, :, axes:])
     common = (high - low).clip(0).prod(-1)
     sizes = [(boxes[:, axes:] - boxes[:, :axes]).clip(0).prod(-1) for boxes in (first, second)]
-    return common / np.maximum(sizes[0][:, None] + sizes[1][None] - common, 1e-9)
+    shared: NDArray[np.float64] = common / np.maximum(sizes[0][:, None] + sizes[1][None] - common, 1e-9)
+    return shared
 
 
 def compared(
@@ -55,7 +57,7 @@ def compared(
     return CaseFindings(tuple(best), tuple(ranked[~hits.any(1)].tolist()), tuple(sizes))
 
 
-def pick_boxes(output: np.ndarray, *, lowest: float, same: float = SAME, most: int = 20) -> np.ndarray:
+def pick_boxes(output: NDArray[Any], *, lowest: float, same: float = SAME, most: int = 20) -> NDArray[Any]:
     """Returns the boxes of one slice, the best of those that overlap, highest score first.
 
     Args:
@@ -71,7 +73,7 @@ def pick_boxes(output: np.ndarray, *, lowest: float, same: float = SAME, most: i
     chosen = np.flatnonzero(score >= lowest)
     chosen = chosen[np.argsort(-score[chosen], kind="stable")][: 10 * most]
     boxes = np.column_stack([centre - size / 2, centre + size / 2, score])[chosen].astype(np.float64)
-    kept: list[np.ndarray] = []
+    kept: list[NDArray[Any]] = []
     while len(boxes) and len(kept) < most:
         kept.append(boxes[0])
         boxes = boxes[1:][overlap(boxes[:1, :4], boxes[1:, :4])[0] < same]

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
+from numpy.typing import NDArray
 
 from breastkit.detection.boxes import overlap, pick_boxes
 
@@ -32,7 +33,7 @@ class Candidate:
 
     score: float
     slices: tuple[int, ...]
-    boxes: np.ndarray
+    boxes: NDArray[Any]
 
     @property
     def edges(self) -> tuple[float, float, float, float, float, float]:
@@ -47,7 +48,7 @@ class Candidate:
         return (float(self.slices[0]), float(y0), float(x0), float(self.slices[-1] + 1), float(y1), float(x1))
 
 
-def link_boxes(slices: Sequence[np.ndarray], *, gap: int = _GAP, link: float = _LINK) -> list[Candidate]:
+def link_boxes(slices: Sequence[NDArray[Any]], *, gap: int = _GAP, link: float = _LINK) -> list[Candidate]:
     """Links the boxes of neighbouring slices, and returns the candidates, highest score first.
 
     A box goes on with the chain whose last box it overlaps most; each chain takes one box a slice.
@@ -57,7 +58,7 @@ def link_boxes(slices: Sequence[np.ndarray], *, gap: int = _GAP, link: float = _
         gap: how many slices a chain may miss.
         link: overlap that two boxes need.
     """
-    chains: list[list[tuple[int, np.ndarray]]] = []
+    chains: list[list[tuple[int, NDArray[Any]]]] = []
     for number, boxes in enumerate(slices):
         open_chains = [chain for chain in chains if number - chain[-1][0] <= gap + 1]
         taken: set[int] = set()
@@ -74,7 +75,7 @@ def link_boxes(slices: Sequence[np.ndarray], *, gap: int = _GAP, link: float = _
     return sorted((_candidate(chain) for chain in chains), key=lambda each: -each.score)
 
 
-def find_candidates(output: np.ndarray, *, lowest: float = 0.05, score: float = 0.0) -> list[Candidate]:
+def find_candidates(output: NDArray[Any], *, lowest: float = 0.05, score: float = 0.0) -> list[Candidate]:
     """Returns what a detector found in a volume.
 
     Args:
@@ -86,7 +87,7 @@ def find_candidates(output: np.ndarray, *, lowest: float = 0.05, score: float = 
     return _apart([each for each in found if each.score >= score])
 
 
-def _candidate(chain: Sequence[tuple[int, np.ndarray]]) -> Candidate:
+def _candidate(chain: Sequence[tuple[int, NDArray[Any]]]) -> Candidate:
     boxes = np.array([box for _, box in chain])
     best = np.sort(boxes[:, 4])[::-1][:_BEST]
     return Candidate(float(best.sum() / _BEST), tuple(number for number, _ in chain), boxes)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from breastkit.dce.phases import DEFAULT_CHANNELS, DcePhases, lesion_slices, mask_slices
-from breastkit.dce.voxel_box import Grid, Volume, VoxelBox
+from breastkit.dce.voxel_box import Grid, VoxelBox
 from breastkit.detection.boxes_file import Detection
 from breastkit.detection.candidates import Candidate, find_candidates
 from breastkit.metrics.segmentation import bounding_box
@@ -27,7 +29,7 @@ def detect_lesions(
     channels: str = DEFAULT_CHANNELS,
     score: float = 0.25,
     most: int | None = None,
-    breast: Volume | None = None,
+    breast: NDArray[Any] | None = None,
 ) -> list[Detection]:
     """Returns the lesion candidates of a study, highest score first.
 
@@ -52,7 +54,7 @@ def detect_lesions(
     return (found if breast is None else lesions_in_breast(found, breast))[:most]
 
 
-def part_around(breast: Volume | None, phases: DcePhases, image_size: int) -> tuple[slice, slice, slice]:
+def part_around(breast: NDArray[Any] | None, phases: DcePhases, image_size: int) -> tuple[slice, slice, slice]:
     """Returns the part of a study that the detector looks at: slices, and rows and columns of their squares.
 
     Args:
@@ -70,7 +72,7 @@ def part_around(breast: Volume | None, phases: DcePhases, image_size: int) -> tu
     return slice(max(0, slices.start - beyond), min(count, slices.stop + beyond)), rows, columns
 
 
-def lesions_in_breast(lesions: Sequence[Detection], breast: Volume) -> list[Detection]:
+def lesions_in_breast(lesions: Sequence[Detection], breast: NDArray[Any]) -> list[Detection]:
     """Leaves out lesions none of whose boxes reaches into a breast; where there is no breast all stay.
 
     Args:

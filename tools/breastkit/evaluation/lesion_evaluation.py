@@ -72,7 +72,7 @@ class LesionEvaluation(EvaluationReport):
             prediction, truth = (output[key][0].cpu().numpy() > 0 for key in ("pred", "label"))
             spacing = np.linalg.norm(affine[:3, :3], axis=0)
             lesions = lesion_rows(prediction, truth)
-            slices = slice_rows(*map(Grid(prediction.shape, affine).turn, (prediction, truth)))
+            slices = slice_rows(*map(Grid.of(prediction.shape, affine).turn, (prediction, truth)))
             figures = patient_metrics(prediction, truth, spacing=spacing)
             self._rows.append({"case": case, "image": case, **figures, **_summed_up(lesions, slices)})
             self._lesions += [{"case": case, **row} for row in lesions]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
 from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
+from numpy.typing import NDArray
 
 from breastkit.pictures import outline, overlay, to_rgb
 
@@ -22,7 +24,7 @@ class AxialView:
         masks: masks on the same grid by name.
     """
 
-    def __init__(self, scan: np.ndarray, affine: np.ndarray, masks: Mapping[str, np.ndarray] | None = None):
+    def __init__(self, scan: NDArray[Any], affine: NDArray[Any], masks: Mapping[str, NDArray[Any]] | None = None):
         self._turn = ornt_transform(io_orientation(affine), axcodes2ornt(("L", "P", "S")))
         lengths = np.linalg.norm(np.asarray(affine)[:3, :3], axis=0)
         self._spacing = lengths[np.argsort(self._turn[:, 0])]
@@ -35,7 +37,7 @@ class AxialView:
     @property
     def depth(self) -> int:
         """Number of axial slices."""
-        return self.scan.shape[2]
+        return int(self.scan.shape[2])
 
     def largest(self, name: str) -> int:
         """Returns the slice in which a mask is largest; the middle one where it is empty."""
@@ -56,7 +58,7 @@ class AxialView:
 
     def picture(
         self, k: int, outlined: Sequence[tuple[str, Colour]] = (), filled: Sequence[tuple[str, Colour]] = ()
-    ) -> np.ndarray:
+    ) -> NDArray[Any]:
         """Returns a slice as RGB of square pixels, with masks outlined or tinted in their colours."""
         gray = (self.scan[:, :, k].T.astype(np.float32) - self._low) / max(self._high - self._low, 1e-6)
         picture = to_rgb(self._square((np.clip(gray, 0, 1) * 255).astype(np.uint8), cv2.INTER_LINEAR))
@@ -83,9 +85,10 @@ class AxialView:
         for (low, high), size in zip(edges, mask.shape, strict=True):
             start = min(max((low + high - side) // 2, 0), max(size - side, 0))
             window.append(slice(start, min(start + side, size)))
-        return tuple(window)
+        rows, columns = window
+        return rows, columns
 
-    def _square(self, image: np.ndarray, interpolation: int) -> np.ndarray:
+    def _square(self, image: NDArray[Any], interpolation: int) -> NDArray[Any]:
         columns, rows = self._spacing[:2] / self._spacing[:2].min()
         if max(columns, rows) < 1.01:
             return np.ascontiguousarray(image)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from ignite.engine import Engine
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from breastkit.atomic import write_text
@@ -97,7 +98,7 @@ class ClassOutputs(Results):
         self._rows.append({"file": name, "mask": f"{batch['name']}_mask.png", **answer})
         self._write_table()
 
-    def _of_second(self, picture: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
+    def _of_second(self, picture: NDArray[Any], mask: NDArray[Any]) -> dict[str, Any]:
         second = self._second
         probabilities, uncertainty = second.classify(second.prepare(picture.round().astype(np.uint8), mask))
         rule = {"threshold": second.threshold, "abstain_above": second.abstain_above}

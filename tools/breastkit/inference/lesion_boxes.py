@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from ignite.engine import Engine
 
@@ -63,7 +62,7 @@ class LesionBoxes(Results):
         """Writes the file of one study and the table so far."""
         name = batch["name"]
         scan = batch["scan"]
-        grid = Grid(tuple(scan.shape[1:]), np.asarray(scan.affine, np.float64))
+        grid = Grid.of(scan.shape[1:], scan.affine)
         lesions = lesions_on_grid(output["pred"], grid.letterbox(batch["image"].shape[1]), grid)
         path = self._masks[name]
         if path is not None:

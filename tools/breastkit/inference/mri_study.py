@@ -95,7 +95,7 @@ class LoadStudyd(MapTransform, InvertibleTransform):
         for key in self.key_iterator(results):
             info = self.pop_transform(results, key)[TraceKeys.EXTRA_INFO]
             plain = convert_to_tensor(results[key]).cpu().numpy()
-            grid = Grid(tuple(info["shape"]), np.asarray(info["affine"], dtype=float))
+            grid = Grid.of(info["shape"], info["affine"])
             box = Letterbox(*info["letterbox"])
             volumes = [grid.restore(unletterbox(volume.transpose(2, 0, 1), box)) for volume in plain]
             results[key] = MetaTensor(torch.from_numpy(np.stack(volumes)), affine=torch.from_numpy(grid.affine))

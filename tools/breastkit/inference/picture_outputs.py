@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from ignite.engine import Engine
+from numpy.typing import NDArray
 
 from breastkit.atomic import write_text
 from breastkit.errors import BreastkitError
@@ -108,7 +109,7 @@ class PictureOutputs(Results):
         write_text(self.folder / "predictions.csv", table.to_csv(index=False))
 
 
-def measure_mask(mask: np.ndarray, probability: np.ndarray) -> dict[str, float | int | None]:
+def measure_mask(mask: NDArray[Any], probability: NDArray[Any]) -> dict[str, float | int | None]:
     """Returns area, box (both ends inside) and confidence of a mask."""
     if not mask.any():
         return {"area_px": 0, **dict.fromkeys(BOX), "confidence": 0.0}

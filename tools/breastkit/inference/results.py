@@ -44,7 +44,8 @@ class Results:
 
     def write(self, engine: Engine) -> None:
         """Writes the files of the inputs of a batch."""
-        for batch, output in zip(engine.state.batch, engine.state.output, strict=True):
+        state: Any = engine.state
+        for batch, output in zip(state.batch, state.output, strict=True):
             self.write_input(batch, output)
 
     def write_input(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from ignite.engine import Engine
+from numpy.typing import NDArray
 
 from breastkit.atomic import write_text
 from breastkit.images import is_volume, write_nifti, write_png
@@ -55,7 +56,7 @@ class TissueResults(Results):
         self.percentile, self.pictures = percentile, pictures
         self._rows: list[dict[str, Any]] = []
         self._orientations: list[dict[str, Any]] = []
-        self._strips: list[tuple[str, list[np.ndarray]]] = []
+        self._strips: list[tuple[str, list[NDArray[Any]]]] = []
 
     def start(self, engine: Engine) -> None:
         """Makes the folder and begins empty tables."""

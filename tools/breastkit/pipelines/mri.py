@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from monai.data import MetaTensor
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from breastkit.atomic import make_folder, write_json, write_text
@@ -63,7 +64,7 @@ class Lesion:
     """
 
     score: float
-    mask: np.ndarray
+    mask: NDArray[Any]
 
 
 def run_mri(
@@ -130,7 +131,7 @@ def open_breasts(bundle: Bundle | None = None, *, weights: str | Path | None = N
     return (bundle or Bundle(BREASTS)).opened(weights=weights, orientation="off")
 
 
-def outline_breasts(phases: DcePhases, bundle: OpenedBundle | None = None) -> np.ndarray:
+def outline_breasts(phases: DcePhases, bundle: OpenedBundle | None = None) -> NDArray[Any]:
     """Returns the breasts of a study on its own grid, as the tissue bundle outlines them after contrast.
 
     Args:
@@ -186,15 +187,15 @@ def outline_lesions(candidates: Sequence[Detection], phases: DcePhases, bundle: 
 
 
 def _on_slices(
-    answer: np.ndarray, regions: Sequence[tuple[int, int, int, int]], slices: slice, box: Letterbox
-) -> np.ndarray:
+    answer: NDArray[Any], regions: Sequence[tuple[int, int, int, int]], slices: slice, box: Letterbox
+) -> NDArray[Any]:
     """Returns what the segmenter said of regions, [slice, row, column], on some slices of the axial view."""
     moved = [(number - slices.start, *square) for number, *square in regions]
     squares = paste_regions(answer, moved, (box.size, box.size, slices.stop - slices.start))
     return unletterbox(squares[0].transpose(2, 0, 1), box)
 
 
-def _pieces_in(probability: np.ndarray, zone: np.ndarray, threshold: float) -> np.ndarray:
+def _pieces_in(probability: NDArray[Any], zone: NDArray[Any], threshold: float) -> NDArray[Any]:
     surest = float(probability[zone].max(initial=0.0))
     if surest < _NOTHING:
         return np.zeros(zone.shape, dtype=bool)
@@ -204,7 +205,7 @@ def _pieces_in(probability: np.ndarray, zone: np.ndarray, threshold: float) -> n
     return np.isin(pieces, inside[inside > 0])
 
 
-def _zone(candidate: Detection, phases: DcePhases, slices: slice) -> np.ndarray:
+def _zone(candidate: Detection, phases: DcePhases, slices: slice) -> NDArray[Any]:
     """Returns where a candidate's boxes lie on some slices of the axial view."""
     zone = np.zeros(phases.grid.axial.shape, dtype=bool)[slices]
     for box in candidate.boxes:
@@ -213,7 +214,9 @@ def _zone(candidate: Detection, phases: DcePhases, slices: slice) -> np.ndarray:
     return zone
 
 
-def _write(folder: Path, found: StudyPhases, phases: DcePhases, breast: np.ndarray, lesions: Sequence[Lesion]) -> Path:
+def _write(
+    folder: Path, found: StudyPhases, phases: DcePhases, breast: NDArray[Any], lesions: Sequence[Lesion]
+) -> Path:
     make_folder(folder)
     like = phases.paths[0] if phases.paths[0].is_file() else None
     labels = np.zeros(phases.shape, dtype=np.uint8)
@@ -236,7 +239,7 @@ def _write(folder: Path, found: StudyPhases, phases: DcePhases, breast: np.ndarr
     return folder / "lesions.csv"
 
 
-def measure_lesions(lesions: Sequence[Lesion], phases: DcePhases, breast: np.ndarray) -> list[dict[str, Any]]:
+def measure_lesions(lesions: Sequence[Lesion], phases: DcePhases, breast: NDArray[Any]) -> list[dict[str, Any]]:
     """Returns the rows of the table of lesions.
 
     They are measured in the axial view, in which the phases lie in memory, each in the box around it.
@@ -262,7 +265,7 @@ def measure_lesions(lesions: Sequence[Lesion], phases: DcePhases, breast: np.nda
     return rows
 
 
-def _draw(path: Path, phases: DcePhases, breast: np.ndarray, labels: np.ndarray, scores: Sequence[float]) -> None:
+def _draw(path: Path, phases: DcePhases, breast: NDArray[Any], labels: NDArray[Any], scores: Sequence[float]) -> None:
     titles = {str(number): f"lesion {number}, score {score:.2f}" for number, score in enumerate(scores, start=1)}
     titles = titles or {"breast": "no lesion found"}
     masks = {"breast": breast, **{str(n): labels == n for n in range(1, len(scores) + 1)}, "any": labels > 0}

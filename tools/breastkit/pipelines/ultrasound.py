@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from breastkit.atomic import make_folder, write_json, write_text
@@ -219,16 +220,16 @@ def _refuse_folder_of_pictures(folder: Path, inputs: Inputs) -> None:
         )
 
 
-def _explained(gray: np.ndarray, mask: np.ndarray, relevance: np.ndarray) -> np.ndarray:
+def _explained(gray: NDArray[Any], mask: NDArray[Any], relevance: NDArray[Any]) -> NDArray[Any]:
     return outline(heat(gray, relevance), mask, PREDICTION, width=max(1, round(max(gray.shape) / 400)))
 
 
-def _for_page(row: dict[str, Any], note: str, drawn: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def _for_page(row: dict[str, Any], note: str, drawn: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
     # Kept small: a cohort's pictures wait here for the page.
     return {"row": row, "note": note, "pictures": {kind: _shrunk(array) for kind, array in drawn.items()}}
 
 
-def _shrunk(array: np.ndarray) -> str:
+def _shrunk(array: NDArray[Any]) -> str:
     scale = _HEIGHT / array.shape[0]
     if scale < 1:
         size = (max(1, round(array.shape[1] * scale)), _HEIGHT)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.atomic import write_json
 from breastkit.dce.voxel_box import VoxelBox
@@ -31,7 +32,7 @@ class PlacedBox(NamedTuple):
 
     center: tuple[float, float, float]
     size: tuple[float, float, float]
-    axes: np.ndarray
+    axes: NDArray[Any]
 
 
 def placed(box: VoxelBox) -> PlacedBox:
@@ -104,6 +105,6 @@ def _region(number: int, lesion: Detection, label: str) -> dict[str, Any]:
     }
 
 
-def _rounded(values: np.ndarray) -> tuple[float, float, float]:
+def _rounded(values: NDArray[Any]) -> tuple[float, float, float]:
     first, second, third = (round(float(value), 4) for value in values)
     return first, second, third
