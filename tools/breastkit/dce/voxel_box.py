@@ -168,7 +168,8 @@ class VoxelBox:
     @property
     def size_mm(self) -> NDArray[np.float64]:
         """Its lengths along the axes in millimetres, from outer edge to outer edge."""
-        return (np.array(self.high) - np.array(self.low) + 1) * np.array(self.grid.spacing)
+        size: NDArray[np.float64] = (np.array(self.high) - np.array(self.low) + 1) * np.array(self.grid.spacing)
+        return size
 
     def on(self, grid: Grid) -> VoxelBox:
         """Returns the same box on another grid of the same voxels.
