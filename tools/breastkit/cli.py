@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from breastkit.datasets.registry import data_sets
 from breastkit.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, BreastkitError, UsageError
 from breastkit.usage import HELP_WORDS, Group, Verb, checked_words, find, group_help, parameters_of, verb_help
 
@@ -53,41 +54,8 @@ COMMANDS = Group(
                 "prepare": Group(
                     "turn a data set as downloaded into a case list with a fixed split.",
                     {
-                        "tissue": Verb(
-                            "breastkit.datasets.tissue:prepare_tissue",
-                            "case list of breast MRI scans with breast masks, and of scans without",
-                            "breastkit data prepare tissue work/phantom work/tissue",
-                        ),
-                        "duke": Verb(
-                            "breastkit.datasets.duke:prepare_duke",
-                            "slices of dynamic breast MRI with lesion masks and boxes: Duke, MAMA-MIA",
-                            "breastkit data prepare duke work/duke_like work/duke",
-                        ),
-                        "qin": Verb(
-                            "breastkit.datasets.qin:prepare_qin",
-                            "slices of fast dynamic breast MRI to validate on: QIN Breast DCE-MRI",
-                            "breastkit data prepare qin QIN-Breast-DCE-MRI work/qin",
-                        ),
-                        "busi": Verb(
-                            "breastkit.datasets.busi:prepare_busi",
-                            "case list of BUSI: breast ultrasound, benign, malignant and normal",
-                            "breastkit data prepare busi work/phantom_us work/busi",
-                        ),
-                        "busbra": Verb(
-                            "breastkit.datasets.busbra:prepare_busbra",
-                            "case list of BUS-BRA: breast ultrasound, two views a patient",
-                            "breastkit data prepare busbra BUSBRA work/busbra",
-                        ),
-                        "pairs": Verb(
-                            "breastkit.datasets.pairs:prepare_pairs",
-                            "case list of a folder of images and one of masks (BrEaST, STU-Hospital, UDIAT, your own)",
-                            "breastkit data prepare pairs udiat/original udiat/GT work/udiat --test-only",
-                        ),
-                        "brain": Verb(
-                            "breastkit.datasets.brain:prepare_brain",
-                            "case list of brain MRI slices with tumour masks",
-                            "breastkit data prepare brain kaggle_3m work/brain",
-                        ),
+                        name: Verb(f"breastkit.datasets.{name}:prepare_{name}", found.summary, found.example)
+                        for name, found in data_sets().items()
                     },
                 ),
                 "crossfit": Verb(

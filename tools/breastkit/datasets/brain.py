@@ -15,8 +15,15 @@ from breastkit.datasets.image_sets import (
     prepare_images,
 )
 from breastkit.datasets.pairs import find_pairs
+from breastkit.datasets.registry import DataSet
 from breastkit.errors import BreastkitError
 from breastkit.images import stem
+
+DATA_SET = DataSet(
+    summary="case list of brain MRI slices with tumour masks",
+    example="breastkit data prepare brain kaggle_3m work/brain",
+    place=7,
+)
 
 
 def prepare_brain(

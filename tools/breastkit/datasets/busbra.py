@@ -9,8 +9,15 @@ import csv
 from pathlib import Path
 
 from breastkit.datasets.image_sets import Found, Picture, SplitRequest, list_pictures, prepare_images
+from breastkit.datasets.registry import DataSet
 from breastkit.errors import BreastkitError
 from breastkit.images import stem
+
+DATA_SET = DataSet(
+    summary="case list of BUS-BRA: breast ultrasound, two views a patient",
+    example="breastkit data prepare busbra BUSBRA work/busbra",
+    place=5,
+)
 
 _COLUMNS = ("ID", "Case", "Pathology")
 _FACTS = {"Histology": "histology", "BIRADS": "birads", "Device": "device", "Side": "side"}

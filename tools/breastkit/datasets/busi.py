@@ -18,7 +18,14 @@ from breastkit.datasets.image_sets import (
     match_masks,
     prepare_images,
 )
+from breastkit.datasets.registry import DataSet
 from breastkit.images import stem
+
+DATA_SET = DataSet(
+    summary="case list of BUSI: breast ultrasound, benign, malignant and normal",
+    example="breastkit data prepare busi work/phantom_us work/busi",
+    place=4,
+)
 
 CLASSES = ("benign", "malignant", "normal")
 _MASK_FOLDERS = {"mask", "masks", "label", "labels", "gt"}

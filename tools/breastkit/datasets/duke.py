@@ -18,11 +18,18 @@ from breastkit.atomic import make_folder
 from breastkit.cases import Item
 from breastkit.datasets.dce_case import DceCase, DceRecipe, check_case
 from breastkit.datasets.dce_set import check_options, previous_patients, write_dce_set
+from breastkit.datasets.registry import DataSet
 from breastkit.datasets.splits import split_items
 from breastkit.dce.phases import DEFAULT_CHANNELS
 from breastkit.errors import BreastkitError
 from breastkit.images import VOLUME_SUFFIXES, read_volume, stem
 from breastkit.progress import parallel_map
+
+DATA_SET = DataSet(
+    summary="slices of dynamic breast MRI with lesion masks and boxes: Duke, MAMA-MIA",
+    example="breastkit data prepare duke work/duke_like work/duke",
+    place=2,
+)
 
 BOXES = "Annotation_Boxes.xlsx"
 # Columns of the workbook; further ones hold leftovers of formulas. Numbers count from 1.

@@ -7,8 +7,15 @@ from pathlib import Path
 
 from breastkit.datasets.duplicates import RESEMBLANCE
 from breastkit.datasets.image_sets import Found, Picture, SplitRequest, list_pictures, match_masks, prepare_images
+from breastkit.datasets.registry import DataSet
 from breastkit.errors import BreastkitError
 from breastkit.images import stem
+
+DATA_SET = DataSet(
+    summary="case list of a folder of images and one of masks (BrEaST, STU-Hospital, UDIAT, your own)",
+    example="breastkit data prepare pairs udiat/original udiat/GT work/udiat --test-only",
+    place=6,
+)
 
 
 def prepare_pairs(

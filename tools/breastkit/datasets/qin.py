@@ -19,12 +19,19 @@ from numpy.typing import NDArray
 from breastkit.atomic import make_folder, write_json
 from breastkit.datasets.dce_case import DceCase, DceRecipe
 from breastkit.datasets.dce_set import check_options, previous_patients, write_dce_set
+from breastkit.datasets.registry import DataSet
 from breastkit.dce.phases import DEFAULT_CHANNELS, DcePhases, read_phases
 from breastkit.dce.series import phases_among
 from breastkit.dicom import FolderContents, Series, read_folder
 from breastkit.errors import BreastkitError
 from breastkit.images import VOLUME_SUFFIXES, read_volume, stem, write_nifti
 from breastkit.progress import parallel_map
+
+DATA_SET = DataSet(
+    summary="slices of fast dynamic breast MRI to validate on: QIN Breast DCE-MRI",
+    example="breastkit data prepare qin QIN-Breast-DCE-MRI work/qin",
+    place=3,
+)
 
 # A mask that loses more than this share on its way onto the scan's grid does not belong there.
 _LOST = 0.1

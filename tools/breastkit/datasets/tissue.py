@@ -21,12 +21,19 @@ import numpy as np
 
 from breastkit.atomic import make_folder, write_text
 from breastkit.cases import Item, case_list_path, read_cases, write_cases
+from breastkit.datasets.registry import DataSet
 from breastkit.datasets.splits import FRACTIONS, split_items
 from breastkit.datasets.tissue_case import PreparedCase, Recipe, Scan, prepare_case
 from breastkit.errors import BreastkitError
 from breastkit.images import VOLUME_SUFFIXES, Header, read_header, stem
 from breastkit.logs import get_logger
 from breastkit.progress import parallel_map
+
+DATA_SET = DataSet(
+    summary="case list of breast MRI scans with breast masks, and of scans without",
+    example="breastkit data prepare tissue work/phantom work/tissue",
+    place=1,
+)
 
 SET_NAME = "breast tissue"
 # With a test list of its own a set needs none from its training scans.
