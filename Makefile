@@ -15,13 +15,14 @@ export PYTHON TORCH_INDEX
 export MPLCONFIGDIR ?= $(CURDIR)/.venv/.matplotlib
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help demo serve test test-all lint bench soak environment FORCE
+.PHONY: help demo serve test test-all lint docs bench soak environment FORCE
 help:
 	@echo "make demo      make phantom studies, run the pipelines on them, serve them to annotate"
 	@echo "make serve     serve the demo's studies and results on http://127.0.0.1:8000 again"
 	@echo "make test      the tests (under 20 minutes on two cores)"
 	@echo "make test-all  the tests with the slow ones, those that need an accelerator, and new random examples"
 	@echo "make lint      style, import directions, what configs may name"
+	@echo "make docs      the documentation as a site to open in a browser: work/site/index.html"
 	@echo "make bench     benchmarks, as ratios within one run"
 	@echo "make soak      20 clients on the annotation server for five minutes: no error, no growing memory"
 
@@ -41,6 +42,10 @@ lint: $(READY)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m pytest -q tests/test_imports.py
+
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --config-file tools/docs/mkdocs.yml
+	@echo "Written: work/site/index.html"
 
 bench: $(READY)
 	$(BREASTKIT) bench
