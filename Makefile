@@ -38,6 +38,7 @@ test: $(READY)
 test-all: $(READY)
 	$(PYTEST) -m "" --hypothesis-profile default
 
+# .pre-commit-config.yaml runs the same commands; a test compares the two.
 lint: $(READY)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
