@@ -12,14 +12,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from breastkit.atomic import write_json
 from breastkit.errors import BreastkitError
-from breastkit.images import read_header, same_grid
+from breastkit.images import Header, read_header, same_grid
 
 FILE_NAME = "dataset.json"
 LISTS = ("training", "validation", "test")
@@ -55,7 +55,7 @@ class CaseList:
         """
         if name not in (*LISTS, "inference"):
             raise BreastkitError(f"{self.path} has no list '{name}'; choose one of {', '.join(LISTS)}.")
-        items = getattr(self, name)
+        items: list[Item] = getattr(self, name)
         if not items:
             raise BreastkitError(f"{self.path} has no case in its list '{name}'; choose another or prepare more cases.")
         return items
@@ -201,7 +201,7 @@ def _file_problem(item: Item) -> str | None:
     return None
 
 
-def _labels(item: Item, headers: list) -> list:
+def _labels(item: Item, headers: Sequence[Header]) -> list[tuple[Header, str]]:
     # Class labels are no files; only files have headers.
     return list(zip(headers, _paths(item.get("label", [])), strict=True))
 
@@ -227,7 +227,7 @@ def _paths(value: Any) -> list[str]:
     return []
 
 
-def _map_paths(item: Item, change) -> Item:
+def _map_paths(item: Item, change: Callable[[Any], str]) -> Item:
     changed = dict(item)
     for key in PATH_KEYS:
         value = item.get(key)

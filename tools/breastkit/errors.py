@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from types import TracebackType
+from typing import Any
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -35,7 +37,7 @@ def sentence_of(error: BaseException | None) -> str | None:
         seen.add(id(error))
         found = _SENTENCE_IN_TEXT.findall(str(error))
         if found:
-            return found[-1]
+            return str(found[-1])
         if isinstance(error, BreastkitError):
             return str(error)
         error = error.__cause__ or error.__context__
@@ -47,16 +49,19 @@ def report_as_sentences() -> None:
 
     Other exceptions keep their traceback. Safe to call more than once.
     """
-    if getattr(sys.excepthook, "speaks_in_sentences", False):
-        return
-    previous = sys.excepthook
+    if not isinstance(sys.excepthook, _SentenceHook):
+        sys.excepthook = _SentenceHook(sys.excepthook)
 
-    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+
+class _SentenceHook:
+    """What Python calls with an uncaught exception; what has no sentence goes to the hook before."""
+
+    def __init__(self, previous: Callable[[type[BaseException], BaseException, TracebackType | None], Any]) -> None:
+        self.previous = previous
+
+    def __call__(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         sentence = sentence_of(error)
         if sentence is None:
-            previous(kind, error, trace)
+            self.previous(kind, error, trace)
         else:
             sys.stderr.write(f"{sentence}\n")
-
-    hook.speaks_in_sentences = True
-    sys.excepthook = hook

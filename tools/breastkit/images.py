@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from isal import igzip, isal_zlib
@@ -19,34 +19,41 @@ from numpy.typing import NDArray
 from breastkit.atomic import atomic_path
 from breastkit.errors import BreastkitError
 
+if TYPE_CHECKING:
+    from nibabel.nifti1 import Nifti1Image
+    from PIL.Image import Image as Picture
+
 VOLUME_SUFFIXES = (".nii.gz", ".nii")
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 IMAGE_SUFFIXES = (*VOLUME_SUFFIXES, *PICTURE_SUFFIXES)
 DICOM_SUFFIXES = (".dcm", ".ima")
 
 _FETCH_AGAIN = "copy or export it again"
+# The types that come with the library take the class for one of its errors.
+_ISAL_ERROR: type[Exception] = isal_zlib.error  # type: ignore[assignment]
 # Decoded pictures of more pixels than this are refused: they are damaged headers or whole-slide scans, not ultrasound.
 _MOST_PIXELS = 100_000_000
 
 
 @dataclass(frozen=True)
 class Image:
-    """An image in memory.
+    """A volume in memory.
 
     Attributes:
-        array: (i, j, k) for volumes, (rows, columns) for pictures.
-        affine: 4x4 voxel-to-world matrix in RAS+ millimetres; None for pictures.
+        array: (i, j, k).
+        affine: 4x4 voxel-to-world matrix in RAS+ millimetres.
         path: the file or DICOM folder it came from.
     """
 
     array: NDArray[Any]
-    affine: NDArray[Any] | None
+    affine: NDArray[Any]
     path: Path
 
     @property
     def spacing(self) -> NDArray[Any]:
         """Voxel edge lengths in millimetres along the array's axes."""
-        return np.linalg.norm(self.affine[:3, :3], axis=0)
+        lengths: NDArray[Any] = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return lengths
 
 
 @dataclass(frozen=True)
@@ -177,7 +184,7 @@ def write_nifti(path: str | Path, array: NDArray[Any], affine: NDArray[Any], *, 
     return Path(path)
 
 
-def read_gray(path: str | Path) -> NDArray[Any]:
+def read_gray(path: str | Path) -> NDArray[np.uint8]:
     """Reads a picture of any mode as 8-bit gray, rows by columns, without transparency; of animations the first frame.
 
     Sixteen-bit pictures are scaled by their own range, since few use all of it.
@@ -193,7 +200,7 @@ def read_gray(path: str | Path) -> NDArray[Any]:
     return np.asarray(_without_transparency(picture).convert("L"))
 
 
-def read_mask(path: str | Path) -> NDArray[Any]:
+def read_mask(path: str | Path) -> NDArray[np.uint8]:
     """Reads a picture of a mask as 0 and 1, uint8: bright is inside; the alpha channel is never the mask.
 
     Raises:
@@ -245,8 +252,9 @@ def _inflate(path: Path) -> bytes:
     if data[:2] != b"\x1f\x8b":
         return data
     try:
-        return igzip.decompress(data)
-    except (OSError, EOFError, zlib.error, isal_zlib.error) as error:
+        inflated: bytes = igzip.decompress(data)
+        return inflated
+    except (OSError, EOFError, zlib.error, _ISAL_ERROR) as error:
         raise BreastkitError(f"{path} is truncated or damaged; {_FETCH_AGAIN}.") from error
 
 
@@ -258,11 +266,11 @@ def _inflate_start(path: Path) -> bytes:
         return start
     try:
         return isal_zlib.decompressobj(wbits=31).decompress(start, 4096)
-    except isal_zlib.error as error:
+    except _ISAL_ERROR as error:
         raise BreastkitError(f"{path} is truncated or damaged; {_FETCH_AGAIN}.") from error
 
 
-def _parse_nifti(path: Path, data: bytes):
+def _parse_nifti(path: Path, data: bytes) -> Nifti1Image:
     import nibabel
     from nibabel.filebasedimages import ImageFileError
     from nibabel.imageglobals import LoggingOutputSuppressor
@@ -278,20 +286,21 @@ def _parse_nifti(path: Path, data: bytes):
         raise BreastkitError(f"{path} is not a NIfTI file although it is named so; {_FETCH_AGAIN}.") from error
 
 
-def _check_length(path: Path, image) -> None:
+def _check_length(path: Path, image: Nifti1Image) -> None:
     """Compares the file's length, or the length the gzip trailer states, with what the header promises."""
     size = path.stat().st_size
     with path.open("rb") as stream:
         if stream.read(2) == b"\x1f\x8b":
             stream.seek(-4, 2)
             size = int.from_bytes(stream.read(4), "little")
-    needed = int(image.dataobj.offset + np.prod(image.shape, dtype=np.int64) * image.dataobj.dtype.itemsize)
+    voxels: Any = image.dataobj
+    needed = int(voxels.offset + np.prod(image.shape, dtype=np.int64) * voxels.dtype.itemsize)
     # The gzip trailer keeps the length modulo 2^32; a little may follow the voxels, a truncated file ends in noise.
     if not 0 <= (size - needed) % 2**32 < 2**20:
         raise BreastkitError(f"{path} is truncated; {_FETCH_AGAIN}.")
 
 
-def _binary(array: NDArray[Any], path: Path) -> NDArray[Any]:
+def _binary(array: NDArray[Any], path: Path) -> NDArray[np.uint8]:
     values = _distinct(array)
     if set(values) - {0.0, 1.0}:
         shown = ", ".join(f"{value:g}" for value in values[:5])
@@ -306,10 +315,11 @@ def _distinct(array: NDArray[Any]) -> Sequence[float]:
     low, high = float(array.min()), float(array.max())
     if {low, high} <= {0.0, 1.0} and np.issubdtype(array.dtype, np.integer):
         return sorted({low, high})
-    return np.unique(array)[:1000].astype(float).tolist()
+    values: list[float] = np.unique(array)[:1000].astype(float).tolist()
+    return values
 
 
-def _open_picture(path: str | Path):
+def _open_picture(path: str | Path) -> Picture:
     from PIL import Image as Pictures
 
     path = _existing(path)
@@ -326,7 +336,7 @@ def _open_picture(path: str | Path):
     return picture
 
 
-def _without_transparency(picture):
+def _without_transparency(picture: Picture) -> Picture:
     # Converting a palette with transparency to gray directly would blend it with black.
     if picture.mode in ("P", "PA", "RGBA", "CMYK"):
         return picture.convert("RGB")

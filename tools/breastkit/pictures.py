@@ -17,14 +17,15 @@ LESION = (255, 80, 120)
 _GAP, _HEADER = 4, 22
 
 
-def to_gray8(image: NDArray[Any], *, percentiles: tuple[float, float] = (0.5, 99.5)) -> NDArray[Any]:
+def to_gray8(image: NDArray[Any], *, percentiles: tuple[float, float] = (0.5, 99.5)) -> NDArray[np.uint8]:
     """Windows an image by percentiles to 8-bit gray; a flat image becomes black."""
     image = np.asarray(image, dtype=np.float32)
     low, high = np.percentile(image, percentiles)
-    return (np.clip((image - low) / max(high - low, 1e-6), 0, 1) * 255).astype(np.uint8)
+    gray: NDArray[np.uint8] = (np.clip((image - low) / max(high - low, 1e-6), 0, 1) * 255).astype(np.uint8)
+    return gray
 
 
-def to_rgb(image: NDArray[Any]) -> NDArray[Any]:
+def to_rgb(image: NDArray[Any]) -> NDArray[np.uint8]:
     """Returns a picture as (rows, columns, 3) uint8, windowing it when it is not 8-bit."""
     image = np.asarray(image)
     if image.dtype != np.uint8:
@@ -34,16 +35,17 @@ def to_rgb(image: NDArray[Any]) -> NDArray[Any]:
 
 def outline(
     image: NDArray[Any], mask: NDArray[Any], colour: tuple[int, int, int] = PREDICTION, *, width: int = 1
-) -> NDArray[Any]:
+) -> NDArray[np.uint8]:
     """Draws the border of a mask on a picture and returns the result as RGB."""
     picture = np.ascontiguousarray(to_rgb(image))
     borders, _ = cv2.findContours((np.asarray(mask) > 0).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    return cv2.drawContours(picture, borders, -1, colour, width, cv2.LINE_8)
+    cv2.drawContours(picture, borders, -1, colour, width, cv2.LINE_8)
+    return picture
 
 
 def overlay(
     image: NDArray[Any], mask: NDArray[Any], colour: tuple[int, int, int] = PREDICTION, *, opacity: float = 0.3
-) -> NDArray[Any]:
+) -> NDArray[np.uint8]:
     """Tints a mask over a picture, with its border drawn, and returns the result as RGB."""
     picture = to_rgb(image)
     inside = np.asarray(mask) > 0
@@ -51,7 +53,7 @@ def overlay(
     return outline(picture, mask, colour)
 
 
-def heat(image: NDArray[Any], relevance: NDArray[Any], *, opacity: float = 0.6) -> NDArray[Any]:
+def heat(image: NDArray[Any], relevance: NDArray[Any], *, opacity: float = 0.6) -> NDArray[np.uint8]:
     """Lays a map over a picture, clear where it is 0 and bright yellow where it is 1, and returns the result as RGB.
 
     Args:
@@ -73,7 +75,7 @@ def grid(
     tile: int = 192,
     row_titles: Sequence[str] = (),
     column_titles: Sequence[str] = (),
-) -> NDArray[Any]:
+) -> NDArray[np.uint8]:
     """Lays pictures out in rows and columns with titles, each fitted into a square tile, and returns one RGB picture.
 
     Args:
@@ -98,7 +100,7 @@ def grid(
     return canvas
 
 
-def tiles(picture: NDArray[Any], *, columns: int, titled: bool) -> list[NDArray[Any]]:
+def tiles(picture: NDArray[np.uint8], *, columns: int, titled: bool) -> list[NDArray[np.uint8]]:
     """Takes the tiles of a one-row grid out again.
 
     Args:
@@ -116,13 +118,14 @@ def tiles(picture: NDArray[Any], *, columns: int, titled: bool) -> list[NDArray[
     return [picture[top : top + edge, number * side : number * side + edge] for number in range(columns)]
 
 
-def _fit(picture: NDArray[Any], tile: int) -> NDArray[Any]:
+def _fit(picture: NDArray[np.uint8], tile: int) -> NDArray[np.uint8]:
     scale = tile / max(picture.shape[:2])
     size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    fitted = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    return fitted.astype(np.uint8, copy=False)
 
 
-def _write(canvas: NDArray[Any], text: str, position: tuple[int, int]) -> None:
+def _write(canvas: NDArray[np.uint8], text: str, position: tuple[int, int]) -> None:
     # A dark rim keeps light text readable on any picture.
     for colour, thickness in (((0, 0, 0), 3), ((245, 245, 245), 1)):
         cv2.putText(canvas, text, position, cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, thickness, cv2.LINE_AA)

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sized
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
@@ -24,11 +24,11 @@ R = TypeVar("R")
 _BAR = "{desc}: {percentage:3.0f}%|{bar:24}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}, ends {end}]"
 
 
-class _Bar(tqdm):
+class _Bar(tqdm):  # type: ignore[type-arg]  # generic in its types alone: tqdm[...] fails when it runs
     """A bar that also tells when the work will end, because a rate alone leaves the sum to the reader."""
 
     @property
-    def format_dict(self) -> dict[str, Any]:
+    def format_dict(self) -> MutableMapping[str, Any]:
         values = super().format_dict
         rate = values.get("rate") or (values["n"] / values["elapsed"] if values["elapsed"] else 0)
         remaining = (values["total"] - values["n"]) / rate if rate and values["total"] else None
@@ -39,7 +39,7 @@ class _Bar(tqdm):
 
 def progress_bar(
     text: str, *, total: int | None = None, unit: str = "it", leave: bool = True, delay: float = 0.0
-) -> tqdm:
+) -> tqdm[Any]:
     """Returns an open bar on stderr: a context manager with ``update(n)``.
 
     Without a terminal a line is written every ten seconds instead of ten a second, so that logs stay readable.
@@ -60,7 +60,7 @@ def progress_bar(
 
 def track(items: Iterable[T], text: str, *, total: int | None = None, unit: str = "it") -> Iterator[T]:
     """Yields the items while a progress bar follows."""
-    if total is None and hasattr(items, "__len__"):
+    if total is None and isinstance(items, Sized):
         total = len(items)
     with progress_bar(text, total=total, unit=unit) as bar:
         for item in items:
@@ -101,7 +101,7 @@ def parallel_map(
         ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(given_up,)) as pool,
     ):
         waiting = iter(enumerate(items))
-        running: dict[Future, int] = {}
+        running: dict[Future[R], int] = {}
         try:
             while True:
                 with _interrupts_held_back():

@@ -41,13 +41,14 @@ class Verb:
     summary: str
     example: str = ""
 
-    def function(self) -> Callable:
+    def function(self) -> Callable[..., Any]:
         """Imports and returns the function."""
         module, name = self.target.split(":")
         room = module.partition(".")[0]
         if importlib.util.find_spec(room) is None:
             raise UsageError(f"This verb is part of the source checkout (tools/{room}), which is not installed here.")
-        return getattr(importlib.import_module(module), name)
+        function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        return function
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ def find(tree: Group, words: Sequence[str], *, program: str) -> tuple[Group | Ve
     Raises:
         UsageError: if a word names no verb.
     """
-    node, used, rest = tree, [program], list(words)
+    node: Group | Verb = tree
+    used, rest = [program], list(words)
     while isinstance(node, Group) and rest and rest[0] not in HELP_WORDS:
         word = rest.pop(0)
         if word not in node.members:
@@ -161,7 +163,7 @@ def usage_line(parameters: Sequence[Parameter], words: Sequence[str]) -> str:
     return " ".join(parts)
 
 
-def parameters_of(function: Callable) -> list[Parameter]:
+def parameters_of(function: Callable[..., Any]) -> list[Parameter]:
     """Reads a function's arguments and options; what cannot be typed as text and has a default is left out."""
     hints = typing.get_type_hints(function)
     explanations = {item.name: _plain(item.description or "") for item in _docstring(function).args or []}
@@ -286,7 +288,7 @@ def _sequence_parser(name: str, kind: Any) -> tuple[Callable[[str], Any], bool, 
         return None
     parse = inner[0]
 
-    def parse_all(text: str) -> list:
+    def parse_all(text: str) -> list[Any]:
         given = json.loads(text)
         # Numbers may stand in one word, as in 128,128,48; a name may hold commas and is taken as it is.
         if parse not in (str, Path):
@@ -310,7 +312,7 @@ def _boolean(option: str, text: str) -> bool:
     raise UsageError(f"{option} takes true or false, not {text!r}.")
 
 
-def _number(option: str, kind: type, text: str) -> int | float:
+def _number(option: str, kind: type[int] | type[float], text: str) -> int | float:
     try:
         return kind(text)
     except ValueError as error:
@@ -333,7 +335,7 @@ def _innermost(hint: Any) -> Any:
     return typing.get_args(kind)[0] if typing.get_origin(kind) in (list, tuple, Sequence) else kind
 
 
-def _docstring(function: Callable) -> Any:
+def _docstring(function: Callable[..., Any]) -> Any:
     from fire import docstrings
 
     return docstrings.parse(inspect.getdoc(function) or "")

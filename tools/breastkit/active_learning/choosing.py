@@ -66,9 +66,9 @@ def choose(pool: Pool, how: Choice, count: int = 1, *, seed: int = 0) -> list[in
     """
     waiting = np.flatnonzero(~pool.labelled)
     if how is Choice.FIRST:
-        return waiting[:count].tolist()
+        return [int(position) for position in waiting[:count]]
     if how is Choice.RANDOM:
-        return generator(seed, "next image").permutation(waiting)[:count].tolist()
+        return [int(position) for position in generator(seed, "next image").permutation(waiting)[:count]]
     return _GreedyChoice(pool).take(how, count)
 
 
@@ -102,12 +102,14 @@ class _GreedyChoice:
         fresh = self.waiting & ~self.resembles
         if not fresh.any():
             return self.resembles
-        return self.uncertainty < np.quantile(self.uncertainty[fresh], _SUREST)
+        surest: NDArray[np.bool_] = self.uncertainty < np.quantile(self.uncertainty[fresh], _SUREST)
+        return surest
 
     def _farness(self) -> NDArray[Any]:
         if np.isinf(self.distance).any():
             # Nothing is labelled: begin with what is most like all others.
-            return -np.linalg.norm(self.features - self.features.mean(axis=0), axis=1)
+            nearness: NDArray[Any] = -np.linalg.norm(self.features - self.features.mean(axis=0), axis=1)
+            return nearness
         return self.distance
 
     def _cover(self, positions: NDArray[Any]) -> None:
@@ -123,7 +125,8 @@ def standardised(features: NDArray[Any]) -> NDArray[Any]:
     """Returns features with mean 0 and deviation 1 over the images, so that no channel outweighs the others."""
     features = np.asarray(features, dtype=np.float64)
     deviation = features.std(axis=0)
-    return (features - features.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
+    scaled: NDArray[Any] = (features - features.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
+    return scaled
 
 
 def _directions(thumbnails: NDArray[Any]) -> NDArray[Any]:

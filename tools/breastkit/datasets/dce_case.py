@@ -20,6 +20,7 @@ from breastkit.dce.voxel_box import VoxelBox
 from breastkit.errors import BreastkitError
 from breastkit.images import read_header, read_volume, same_grid, write_nifti
 from breastkit.seeding import generator
+from breastkit.transforms.letterbox import Letterbox
 
 # Part of every record: raise it when preparation writes something else under the same options.
 _FORMAT = 1
@@ -128,8 +129,8 @@ def check_case(case: DceCase) -> str:
         if case.mask is None and not case.boxes:
             raise BreastkitError(f"{case.name} has neither a lesion mask nor a box; add it or leave the patient out.")
         headers = {path: read_header(path) for path in (*case.phases[:2], case.mask) if path and path.is_file()}
-        (first, header), *others = headers.items() or [(None, None)]
-        for path, other in others:
+        for path, other in list(headers.items())[1:]:
+            first, header = next(iter(headers.items()))
             if not same_grid(header, other):
                 raise BreastkitError(f"{path} does not lie on the grid of {first}; resample one onto the other.")
     except BreastkitError as error:
@@ -224,7 +225,9 @@ def _masks(case: DceCase, phases: DcePhases, size: int) -> NDArray[Any]:
     return mask_slices(phases.axial(mask.array), size)
 
 
-def _square_boxes(boxes: Sequence[Mapping[str, int]], phases: DcePhases, letterbox) -> list[list[list[float]]]:
+def _square_boxes(
+    boxes: Sequence[Mapping[str, int]], phases: DcePhases, letterbox: Letterbox
+) -> list[list[list[float]]]:
     """Returns the boxes of every slice in pixels of its square."""
     found: list[list[list[float]]] = [[] for _ in phases.arrays[0]]
     inverse = np.linalg.inv(letterbox.affine)

@@ -51,7 +51,7 @@ def near_duplicate_pairs(
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     # A gray level of difference somewhere gives a norm of about 1; below that is rounding.
     rows = np.where(norms > 1e-3, rows / np.maximum(norms, 1e-3), 0)
-    pairs = []
+    pairs: list[tuple[int, int, float]] = []
     for start in range(0, len(rows), _ROWS):
         # Only columns from `start` on are needed: the rest was seen from the other side.
         correlation = rows[start : start + _ROWS] @ rows[start:].T
@@ -62,7 +62,7 @@ def near_duplicate_pairs(
     return pairs
 
 
-def duplicate_groups(pairs: Sequence[tuple[int, ...]], count: int) -> list[int]:
+def duplicate_groups(pairs: Sequence[tuple[int, int] | tuple[int, int, float]], count: int) -> list[int]:
     """Groups images that are linked by a chain of pairs.
 
     Args:

@@ -114,14 +114,13 @@ class SplitRequest:
 
 @dataclass
 class _Converted:
-    """One picture as written: the item, what duplicates are found by, or why it could not be used."""
+    """One picture as written: the item, and what duplicates are found by."""
 
     name: str
-    item: Item | None = None
-    thumbnail: NDArray[Any] | None = None
-    pixels: str = ""
-    mask_pixels: str = ""
-    problem: str = ""
+    item: Item
+    thumbnail: NDArray[Any]
+    pixels: str
+    mask_pixels: str
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -179,8 +178,8 @@ def prepare_images(
     pictures = _without_clashes(pictures, problems)
     convert = partial(_convert, out=out, resize_masks=resize_masks)
     converted = parallel_map(convert, pictures, "Preparing images", workers=workers, unit="image")
-    problems += [each.problem for each in converted if each.problem]
-    usable = [each for each in converted if each.item is not None]
+    problems += [each for each in converted if isinstance(each, str)]
+    usable = [each for each in converted if isinstance(each, _Converted)]
     if not usable:
         raise BreastkitError(f"{found.source}: none of {len(pictures)} images can be used: {problems[0]}")
 
@@ -285,22 +284,22 @@ def _without_clashes(pictures: Iterable[Picture], problems: list[str]) -> list[P
     return list(taken.values())
 
 
-def _convert(picture: Picture, *, out: Path, resize_masks: bool) -> _Converted:
-    """Reads a picture with its masks and writes both as 8-bit gray."""
+def _convert(picture: Picture, *, out: Path, resize_masks: bool) -> _Converted | str:
+    """Reads a picture with its masks and writes both as 8-bit gray; of one that cannot be used, returns why."""
     try:
         gray = read_gray(picture.image)
         mask = _united(picture, gray.shape, resize_masks)
         image = write_png(out / "images" / f"{picture.name}.png", gray)
         label = write_png(out / "labels" / f"{picture.name}.png", mask * 255)
     except BreastkitError as error:
-        return _Converted(picture.name, problem=f"{error} The image is left out.")
+        return f"{error} The image is left out."
     item = {"image": str(image), "label": str(label)} | picture.facts | {"lesion_px": int(mask.sum())}
     if picture.case is not None:
         item["case"] = picture.case
     return _Converted(picture.name, item, thumbnail(gray), pixel_hash(gray), pixel_hash(mask))
 
 
-def _united(picture: Picture, shape: tuple[int, int], resize_masks: bool) -> NDArray[Any]:
+def _united(picture: Picture, shape: tuple[int, ...], resize_masks: bool) -> NDArray[Any]:
     united = np.zeros(shape, np.uint8)
     for path in picture.masks:
         mask = read_mask(path)
@@ -310,8 +309,9 @@ def _united(picture: Picture, shape: tuple[int, int], resize_masks: bool) -> NDA
                     f"{path} is {mask.shape[1]}x{mask.shape[0]} pixels but {picture.image} {shape[1]}x{shape[0]}; "
                     "resize it or prepare the set with --resize-masks."
                 )
-            mask = cv2.resize(mask * 255, shape[::-1], interpolation=cv2.INTER_LINEAR) > 127
-        united |= mask.astype(np.uint8)
+            larger = cv2.resize(mask * 255, shape[::-1], interpolation=cv2.INTER_LINEAR)
+            mask = (larger > 127).astype(np.uint8)
+        united |= mask
     return united
 
 
@@ -335,7 +335,7 @@ def _contradictions(
 ) -> dict[int, str]:
     """Reports images that contradict each other, and returns the positions of those to leave out with the reason."""
     left_out: dict[int, str] = {}
-    reported = set()
+    reported: set[tuple[int, int]] = set()
     for group in identical_images([each.pixels for each in usable]):
         reported.update((i, j) for i in group for j in group)
         classes = {str(usable[position].item.get("class")) for position in group}

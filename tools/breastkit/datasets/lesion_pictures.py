@@ -45,8 +45,8 @@ class LesionPictures(SlicesOfVolumes):
     def __init__(
         self,
         data: Sequence[Mapping[str, Any]],
-        volume_transform: Callable,
-        transform: Callable | None = None,
+        volume_transform: Callable[..., Any],
+        transform: Callable[..., Any] | None = None,
         *,
         classes: Sequence[str],
         masks: Masks | str = Masks.PREDICTED,
@@ -117,6 +117,6 @@ def _one_of_masks(masks: Masks | str) -> Masks:
         raise BreastkitError(f"masks is '{masks}'; choose one of {', '.join(Masks)}.") from error
 
 
-def _without_mask(item: dict, *, transform: Callable) -> dict:
+def _without_mask(item: dict[str, Any], *, transform: Callable[..., Any]) -> dict[str, Any]:
     result = transform(item)
     return {**result, "label": torch.zeros_like(result["image"])}

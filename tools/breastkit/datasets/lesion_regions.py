@@ -22,7 +22,7 @@ from breastkit.seeding import generator
 from breastkit.transforms.crop_to_box import Box, Region, cut_region, region_around, whole
 
 
-class LesionRegions(Dataset):
+class LesionRegions(Dataset[dict[str, Any]]):
     """Colour slices with their masks, cut to a square around a lesion's box, or whole.
 
     A slice without lesion is cut where the lesion of its case lies in the nearest slice: so a network learns what
@@ -64,7 +64,7 @@ class LesionRegions(Dataset):
         zoom: float = 1.3,
         random: bool = False,
         most: int | None = None,
-        transform: Callable | None = None,
+        transform: Callable[..., Any] | None = None,
         seed: int = 0,
     ) -> None:
         self.data = list(data)
@@ -87,14 +87,14 @@ class LesionRegions(Dataset):
         number, boxes = self._parts[index]
         draw = generator(*self._random_key(), index)
         item = self.data[number]
-        image, label = _read_slice(item["image"]), read_mask(item["label"])
-        if image.shape[0] != image.shape[1] or image.shape[:2] != label.shape:
+        picture, label = _read_slice(item["image"]), read_mask(item["label"])
+        if picture.shape[0] != picture.shape[1] or picture.shape[:2] != label.shape:
             raise BreastkitError(
-                f"{item['image']} has {image.shape[1]}x{image.shape[0]} pixels and its mask {label.shape[1]}x"
+                f"{item['image']} has {picture.shape[1]}x{picture.shape[0]} pixels and its mask {label.shape[1]}x"
                 f"{label.shape[0]}, equal squares are needed; prepare the set again."
             )
-        region = self._region(boxes, len(image), draw)
-        cut = cut_region(image, region, self.image_size)
+        region = self._region(boxes, len(picture), draw)
+        cut = cut_region(picture, region, self.image_size)
         image = torch.from_numpy(np.ascontiguousarray(cut.transpose(2, 0, 1))).float() / 255
         mask = torch.from_numpy(cut_region(label, region, self.image_size, mask=True))[None].float()
         result = {"image": image, "label": mask}
@@ -109,7 +109,7 @@ class LesionRegions(Dataset):
         """Tells which epoch begins, so that what is drawn depends on seed, epoch and position alone."""
         self._epoch[0] = int(epoch)
 
-    def _random_key(self) -> tuple:
+    def _random_key(self) -> tuple[int, str, int]:
         epoch = int(self._epoch[0])
         return (self.seed, "epoch", epoch) if epoch >= 0 else (self.seed, "torch", int(torch.randint(2**62, (1,))))
 
@@ -184,7 +184,7 @@ def _at_most(data: Sequence[Item], most: int | None, seed: int) -> list[int]:
     return sorted(shown + others[: int(most) - len(shown)])
 
 
-def _boxes_of(item: Mapping[str, Any]) -> list[Box]:
+def _boxes_of(item: Mapping[str, Any]) -> Sequence[Box]:
     return list(item["boxes"]) if "boxes" in item else slice_boxes(read_mask(item["label"]))
 
 

@@ -184,14 +184,15 @@ def _segmented(paths: list[Path], phases: list[Path | Series]) -> NDArray[Any]:
     """Returns what any segmentation of a study marks, drawn on whichever phase."""
     from breastkit.dicom.read_seg import read_segmentation
 
-    masks = []
+    masks: list[NDArray[np.bool_]] = []
     for path in paths:
         try:
             segments = read_segmentation(path, phases[1])
         except BreastkitError:
             segments = read_segmentation(path, phases[0])
         masks += [segment.mask >= 0.5 for segment in segments]
-    return np.logical_or.reduce(masks).astype(np.uint8)
+    marked: NDArray[np.uint8] = np.logical_or.reduce(masks).astype(np.uint8)
+    return marked
 
 
 def _onto(path: Path, phases: DcePhases) -> NDArray[Any]:
@@ -203,7 +204,7 @@ def _onto(path: Path, phases: DcePhases) -> NDArray[Any]:
     mask = read_volume(path, mask=True)
     own = MetaTensor(torch.from_numpy(mask.array[None].astype(np.float32)), affine=torch.from_numpy(mask.affine))
     laid = SpatialResample(mode="nearest", padding_mode="zeros")(
-        own, dst_affine=phases.affine, spatial_size=phases.shape
+        own, dst_affine=torch.from_numpy(phases.affine), spatial_size=phases.shape
     )
     result = (np.asarray(laid[0]) > 0.5).astype(np.uint8)
     before, after = (

@@ -32,7 +32,7 @@ _KEYS = ("image", "label")
 _WRITTEN_WITHIN = 3600
 
 
-class SlicesOfVolumes(Dataset):
+class SlicesOfVolumes(Dataset[dict[str, Any]]):
     """The axial slices of many volumes, for a two-dimensional network.
 
     Every volume goes through `volume_transform` once. Its slices are kept as half-precision images and packed masks, an
@@ -59,8 +59,8 @@ class SlicesOfVolumes(Dataset):
     def __init__(
         self,
         data: Sequence[Mapping[str, Any]],
-        volume_transform: Callable,
-        transform: Callable | None = None,
+        volume_transform: Callable[..., Any],
+        transform: Callable[..., Any] | None = None,
         *,
         cache_dir: str | Path | None = None,
         workers: int = 1,
@@ -125,7 +125,7 @@ class SlicesOfVolumes(Dataset):
 class _CachedVolume:
     """The slices of one volume: arrays, or the files that hold them, opened when first needed."""
 
-    def __init__(self, arrays: dict[str, NDArray[Any]] | None, paths: dict[str, Path] | None, length: int) -> None:
+    def __init__(self, arrays: dict[str, NDArray[Any]] | None, paths: dict[str, Path], length: int) -> None:
         self._arrays = arrays
         self._paths = paths
         self._length = length
@@ -145,11 +145,11 @@ class _CachedVolume:
         return {**self.__dict__, "_arrays": None if self._paths else self._arrays}
 
 
-def _prepared(item: Mapping[str, Any], *, transform: Callable, folder: Path | None) -> _CachedVolume:
+def _prepared(item: Mapping[str, Any], *, transform: Callable[..., Any], folder: Path | None) -> _CachedVolume:
     """Returns the compact slices of one volume item, from the cache where it has them."""
     if folder is None:
         arrays = _compact(transform(dict(item)), item)
-        return _CachedVolume(arrays, None, len(arrays["image"]))
+        return _CachedVolume(arrays, {}, len(arrays["image"]))
     key = _cache_key(item, transform)
     paths = {name: folder / f"{key}-{name}.npy" for name in _KEYS}
     if not all(path.is_file() for path in paths.values()):
@@ -172,11 +172,11 @@ def _compact(volumes: Mapping[str, Any], item: Mapping[str, Any]) -> dict[str, N
         )
     if image.ndim != 4 or image.shape[0] != 1:
         raise ValueError(f"volume_transform must give (1, rows, columns, slices), got {tuple(image.shape)}.")
-    image, label = (np.asarray(volume[0].permute(2, 0, 1)) for volume in (image, label))
-    return {"image": image.astype(np.float16), "label": np.packbits(label > 0.5, axis=-1)}
+    images, labels = (np.asarray(volume[0].permute(2, 0, 1)) for volume in (image, label))
+    return {"image": images.astype(np.float16), "label": np.packbits(labels > 0.5, axis=-1)}
 
 
-def _cache_key(item: Mapping[str, Any], transform: Callable) -> str:
+def _cache_key(item: Mapping[str, Any], transform: Callable[..., Any]) -> str:
     digest = hashlib.blake2b(json.dumps([_FORMAT, _describe(transform)], sort_keys=True).encode(), digest_size=16)
     for key in _KEYS:
         place = Path(item[key]) if key in item else None

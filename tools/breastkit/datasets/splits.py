@@ -85,7 +85,9 @@ def split_items(
     return Split(lists, left_out)
 
 
-def _groups(items: Iterable[Item], stratify: str | None, homes: dict) -> tuple[list[_Group], list[Item]]:
+def _groups(
+    items: Iterable[Item], stratify: str | None, homes: dict[str, tuple[str, int | None]]
+) -> tuple[list[_Group], list[Item]]:
     members: dict[str, list[Item]] = defaultdict(list)
     for item in items:
         members[str(item["case"])].append(item)
@@ -113,8 +115,8 @@ def _deal(groups: Sequence[_Group], shares: dict[str, float], kept: dict[str, st
     dealt = dict(kept)
     for place in set(kept.values()) - set(places):
         shares = shares | {place: 0.0}
-    total = Counter()
-    have: dict[str, Counter] = {place: Counter() for place in shares}
+    total: Counter[str] = Counter()
+    have: dict[str, Counter[str]] = {place: Counter() for place in shares}
     count = Counter(dealt.values())
     for group in groups:
         total[group.stratum] += group.size

@@ -288,8 +288,9 @@ def _consistency(headers: Mapping[Scan, Header]) -> dict[str, Any]:
         return {}
     import nibabel
 
-    codes = {scan: "".join(nibabel.aff2axcodes(header.affine)) for scan, header in headers.items()}
-    spacings = {scan: np.linalg.norm(header.affine[:3, :3], axis=0) for scan, header in headers.items()}
+    affines = {scan: header.affine for scan, header in headers.items() if header.affine is not None}
+    codes = {scan: "".join(nibabel.aff2axcodes(affine)) for scan, affine in affines.items()}
+    spacings = {scan: np.linalg.norm(affine[:3, :3], axis=0) for scan, affine in affines.items()}
     orientations = Counter(codes.values()).most_common()
     median = np.median(list(spacings.values()), axis=0)
     different = [
@@ -345,7 +346,8 @@ def _split(
     items = {case: case.item(clinical.get(case.patient)) for case in prepared}
     train = [item for case, item in items.items() if case.part == "train"]
     patients = {item["case"] for item in train}
-    test, inference = [], []
+    test: list[Item] = []
+    inference: list[Item] = []
     for case, item in items.items():
         if case.part == "train":
             continue
@@ -395,12 +397,11 @@ def _write_tables(out: Path, lists: Mapping[str, Sequence[Item]]) -> None:
     slices, decisions = [], []
     for name, items in lists.items():
         for item in items:
-            paths = {
-                key: Path(item[where]).relative_to(out).as_posix() if where in item else None
-                for key, where in (("img", "image"), ("mask", "label"))
-            }
+            image = Path(item["image"]).relative_to(out).as_posix()
+            mask = Path(item["label"]).relative_to(out).as_posix() if "label" in item else None
+            paths = {"img": image, "mask": mask}
             slices += [_slice_row(item, paths, number, name) for number in range(item["shape"][2])]
-            decisions.append(_decision_row(item, paths["img"], name))
+            decisions.append(_decision_row(item, image, name))
     for file, rows in (("slices.csv", slices), ("orientation.csv", decisions)):
         # Columns with gaps stay whole numbers.
         write_text(out / file, pd.DataFrame(rows).convert_dtypes().to_csv(index=False))

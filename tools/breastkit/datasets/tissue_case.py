@@ -179,7 +179,8 @@ def true_affine(affine: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
 
     from breastkit.transforms.orient_breast import canonical_orientation
 
-    return affine @ nibabel.orientations.inv_ornt_aff(canonical_orientation(affine), tuple(shape))
+    turned: NDArray[Any] = affine @ nibabel.orientations.inv_ornt_aff(canonical_orientation(affine), tuple(shape))
+    return turned
 
 
 def _compact(array: NDArray[Any]) -> NDArray[Any]:

@@ -62,7 +62,7 @@ def is_segmentation(path: str | Path) -> bool:
     if not is_dicom(path):
         return False
     try:
-        return _read(Path(path), specific_tags=["Modality"]).get("Modality") == "SEG"
+        return str(_read(Path(path), specific_tags=["Modality"]).get("Modality")) == "SEG"
     except READ_ERRORS as error:
         raise BreastkitError(f"{path} is damaged and cannot be read; {_EXPORT_AGAIN}.") from error
 
@@ -196,7 +196,8 @@ def _code(item: Dataset) -> Code:
 
 def _group(dataset: Dataset, frame: Dataset, name: str) -> Dataset:
     """Returns a functional group, which stands with the frame or once for all frames."""
-    return (frame.get(name) or dataset.SharedFunctionalGroupsSequence[0].get(name))[0]
+    group: Dataset = (frame.get(name) or dataset.SharedFunctionalGroupsSequence[0].get(name))[0]
+    return group
 
 
 def _frames_of(dataset: Dataset, pixels: NDArray[Any], number: int) -> tuple[list[int], NDArray[Any]]:
@@ -337,7 +338,8 @@ def _check_inside(
 
     def outside(voxels: NDArray[Any]) -> NDArray[Any]:
         places = voxels @ to_source[:3, :3].T + to_source[:3, 3]
-        return ((places < low) | (places > high)).any(axis=1)
+        out: NDArray[np.bool_] = ((places < low) | (places > high)).any(axis=1)
+        return out
 
     if not outside(corners).any():
         return

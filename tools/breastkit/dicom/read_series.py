@@ -178,7 +178,7 @@ def _files(folder: Path, *, recursive: bool) -> Iterable[Path]:
     return sorted(path for path in found if path.is_file() and path.name[0] != "." and path.name != "DICOMDIR")
 
 
-def _read(path: Path, **options) -> Dataset:
+def _read(path: Path, **options: Any) -> Dataset:
     try:
         return pydicom.dcmread(path, stop_before_pixels="specific_tags" in options, **options)
     except READ_ERRORS as error:

@@ -72,14 +72,19 @@ def _parts(
 def _begins(groups: list[list[Dataset]]) -> list[float]:
     """Returns when each volume began, in seconds of the day, by the first clock that tells them apart."""
     for clock in _CLOCKS:
-        times = [[_seconds(str(header.get(clock) or "")) for header in group] for group in groups]
-        if all(None not in group for group in times):
-            begins = [min(group) for group in times]
-            if len(set(begins)) == len(begins):
-                return begins
+        begins = [begin for group in groups if (begin := _begin(group, clock)) is not None]
+        if len(set(begins)) == len(groups):
+            return begins
     triggers = [min(float(header.get("TriggerTime") or 0) for header in group) / 1000 for group in groups]
     begin = _seconds(str(groups[0][0].get("AcquisitionTime") or "")) or 0.0
     return [begin + after for after in triggers]
+
+
+def _begin(group: list[Dataset], clock: str) -> float | None:
+    """Returns the earliest time of a volume; None where an image lacks it."""
+    times = [_seconds(str(header.get(clock) or "")) for header in group]
+    known = [time for time in times if time is not None]
+    return min(known) if len(known) == len(times) else None
 
 
 def _seconds(text: str) -> float | None:
@@ -97,5 +102,5 @@ def _clock(seconds: float) -> str:
 
 def seconds_between(earlier: Series, later: Series) -> float | None:
     """Returns how long after one series another began; None where a header does not tell."""
-    begins = [_seconds(one.time) for one in (earlier, later)]
-    return None if None in begins else (begins[1] - begins[0]) % _DAY
+    first, second = _seconds(earlier.time), _seconds(later.time)
+    return None if first is None or second is None else (second - first) % _DAY

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from pydicom.uid import UID, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from breastkit.atomic import atomic_folder
 from breastkit.errors import BreastkitError
@@ -51,7 +51,7 @@ class MrStudy:
     field_tesla: float = 1.5
     contrast_agent: str = "Gadolinium"
 
-    def uid(self, *parts: str | int) -> str:
+    def uid(self, *parts: str | int) -> UID:
         """Returns the UID that belongs to a part of this study."""
         return generate_uid(entropy_srcs=[self.uid_source, *map(str, parts)])
 

@@ -118,7 +118,7 @@ def _add_pixels(dataset: Dataset, frames: NDArray[Any]) -> None:
     dataset["PixelData"].VR = "OB"
 
 
-def _add_calibration(dataset: Dataset, shape: tuple[int, int], spacing: float) -> None:
+def _add_calibration(dataset: Dataset, shape: tuple[int, ...], spacing: float) -> None:
     region = Dataset()
     region.RegionSpatialFormat, region.RegionDataType = _TISSUE_2D
     region.RegionFlags = 0

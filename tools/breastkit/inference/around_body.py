@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
-from torch import nn
 from torch.nn.functional import avg_pool2d
 
 from breastkit.transforms.crop_to_box import in_steps
@@ -42,14 +42,14 @@ class AroundBody(Inferer):
         super().__init__()
         self.inferer = inferer
 
-    def __call__(self, inputs: torch.Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         """Returns logits on the whole slices."""
         images = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         rows, columns = body_box(images)
-        inside = self.inferer(images[:, :, rows, columns], network, *args, **kwargs)
+        inside: torch.Tensor = self.inferer(images[:, :, rows, columns], network, *args, **kwargs)
         if inside.shape[2:4] == images.shape[2:4]:
             return inside
-        whole = inside.new_full((*inside.shape[:2], *images.shape[2:]), _OUTSIDE)
+        whole: torch.Tensor = inside.new_full((*inside.shape[:2], *images.shape[2:]), _OUTSIDE)
         whole[:, :, rows, columns] = inside
         return whole
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any
 
 import torch
 from monai.data import MetaTensor
 from monai.inferers import Inferer
-from torch import nn
 
 # Beyond these logits a probability is one or zero in single precision anyway.
 _EPSILON = 1e-7
@@ -31,10 +30,11 @@ class FlipAveraging(Inferer):
         if not set(self.axes) <= {0, 1}:
             raise ValueError(f"axes must be 0 or 1, got {tuple(axes)}.")
 
-    def __call__(self, inputs: torch.Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def __call__(self, inputs: torch.Tensor, network: Callable[..., Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         """Returns the logits of the mean probabilities."""
         if not self.axes:
-            return self.inferer(inputs, network, *args, **kwargs)
+            unturned: torch.Tensor = self.inferer(inputs, network, *args, **kwargs)
+            return unturned
         images = inputs.as_tensor() if isinstance(inputs, MetaTensor) else inputs
         turns = [
             [axis + 2 for axis in some]

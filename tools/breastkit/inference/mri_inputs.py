@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from breastkit.dce.series import StudyPhases, find_phases, numbered_phases
 from breastkit.dicom import Series, holds_dicom
@@ -42,7 +43,7 @@ def find_studies(place: str | Path) -> Inputs:
     return Inputs(items, skipped)
 
 
-def _studies_in(folder: Path) -> tuple[list[dict], list[tuple[Path, str]]]:
+def _studies_in(folder: Path) -> tuple[list[dict[str, Any]], list[tuple[Path, str]]]:
     studies, skipped = numbered_phases(folder)
     if studies:
         return [_item(StudyPhases(name, paths[0], tuple(paths[1:]))) for name, paths in studies.items()], skipped
@@ -62,7 +63,7 @@ def _is_folder_of_studies(folder: Path, series_folders: list[Path]) -> bool:
     return folder not in series_folders and bool(counts) and min(counts) > 1
 
 
-def _item(phases: StudyPhases) -> dict:
+def _item(phases: StudyPhases) -> dict[str, Any]:
     return {
         "image": [one.files[0].parent if isinstance(one, Series) else one for one in phases.all[:2]],
         "name": phases.name,

@@ -56,7 +56,10 @@ class Predictor(Inferer):
         self.progress = progress
         self._refused: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 
-    def __call__(self, inputs: torch.Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> torch.Tensor:
+    # MONAI passes any callable; OpenVINO converts modules alone.
+    def __call__(  # type: ignore[override]
+        self, inputs: torch.Tensor, network: nn.Module, *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
         """Returns the network's float32 output in the layout and on the device of the inputs.
 
         Args:
@@ -123,7 +126,7 @@ class Predictor(Inferer):
             return None
 
 
-def _one_of(kind: type[Backend] | type[Precision], value: object, name: str) -> Any:
+def _one_of(kind: type[Backend] | type[Precision], value: str, name: str) -> Any:
     try:
         return kind(value)
     except ValueError as error:

@@ -17,7 +17,7 @@ from breastkit.progress import track
 _NAMED = 5
 
 
-class ReadableCases(IterableDataset):
+class ReadableCases(IterableDataset[Any]):
     """Dataset that gives every case through a transform and leaves out, with a sentence, those that cannot be used.
 
     One case is in memory at a time, so it is read in the main process (``num_workers`` 0).
@@ -29,7 +29,7 @@ class ReadableCases(IterableDataset):
     """
 
     def __init__(
-        self, data: Sequence[Mapping[str, Any]], transform: Callable[[Mapping], Any], *, unit: str = "scan"
+        self, data: Sequence[Mapping[str, Any]], transform: Callable[[Mapping[str, Any]], Any], *, unit: str = "scan"
     ) -> None:
         super().__init__()
         self.data = list(data)

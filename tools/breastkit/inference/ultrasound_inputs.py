@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def find_ultrasound(place: str | Path, *, outputs: tuple[str, ...] = ()) -> Inpu
     return Inputs(items, found.skipped)
 
 
-def read_ultrasound(item: dict) -> UltrasoundPicture:
+def read_ultrasound(item: Mapping[str, Any]) -> UltrasoundPicture:
     """Reads what an item of `find_ultrasound` names.
 
     Raises:
@@ -77,7 +78,7 @@ def read_ultrasound(item: dict) -> UltrasoundPicture:
     return UltrasoundPicture(read_us_frame(path, item.get("frame", 0)), us_tissue_window(path))
 
 
-def _frames(item: dict[str, str]) -> list[dict]:
+def _frames(item: dict[str, str]) -> list[dict[str, Any]]:
     path = Path(item["image"])
     plain = {"image": item["image"], "name": item["name"], "file": path.name}
     if not _is_dicom(path):

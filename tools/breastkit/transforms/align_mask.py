@@ -123,6 +123,6 @@ class AlignMaskd(MapTransform, InvertibleTransform):
 
     @staticmethod
     def _flipped(mask: MetaTensor, axes: list[int]) -> MetaTensor:
-        result = MetaTensor(mask.as_tensor().flip([1 + axis for axis in axes])).copy_meta_from(mask)
+        result: MetaTensor = MetaTensor(mask.as_tensor().flip([1 + axis for axis in axes])).copy_meta_from(mask)
         result.applied_operations = list(mask.applied_operations)
         return result

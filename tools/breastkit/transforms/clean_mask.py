@@ -32,7 +32,8 @@ def clean_mask(mask: NDArray[Any], *, largest_only: bool = False, minimum_share:
     keep[0] = False
     if largest_only and count > 1:
         keep &= np.arange(count) == 1 + areas[1:].argmax()
-    return keep[pieces]
+    cleaned: NDArray[Any] = keep[pieces]
+    return cleaned
 
 
 class CleanMaskd(MapTransform):

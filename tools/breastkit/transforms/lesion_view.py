@@ -87,12 +87,19 @@ def lesion_view(
         mask: the lesion on the same grid; None where the view is gray alone.
         channels: in order.
     """
-    made = {
-        Channel.GRAY: lambda: (gray - gray.mean()) / max(float(gray.std()), 1e-6),
-        Channel.LESION: lambda: np.where(mask, equalised(gray), _AROUND * gray) * 2 - 1,
-        Channel.MASK: lambda: np.where(mask, 1.0, -1.0),
-    }
-    return np.stack([made[channel]() for channel in channels]).astype(np.float32)
+    view: NDArray[np.float32] = np.stack([_channel(Channel(name), gray, mask) for name in channels]).astype(np.float32)
+    return view
+
+
+def _channel(channel: Channel, gray: NDArray[Any], mask: NDArray[Any] | None) -> NDArray[Any]:
+    if channel is Channel.GRAY:
+        values: NDArray[Any] = (gray - gray.mean()) / max(float(gray.std()), 1e-6)
+        return values
+    if mask is None:
+        raise ValueError(f"the channel '{channel}' of a view needs the mask of the lesion.")
+    if channel is Channel.LESION:
+        return np.where(mask, equalised(gray), _AROUND * gray) * 2 - 1
+    return np.where(mask, 1.0, -1.0)
 
 
 def equalised(gray: NDArray[Any]) -> NDArray[Any]:

@@ -31,7 +31,7 @@ def letterbox_picture(
     Returns:
         The float32 square, and where the picture lies in it.
     """
-    box = Letterbox(*image.shape, size)
+    box = Letterbox(image.shape[0], image.shape[1], size)
     image = np.ascontiguousarray(image, dtype=np.float32)
     low, high = slice_percentiles(image, percentiles)
     square = np.zeros((size, size), np.float32)

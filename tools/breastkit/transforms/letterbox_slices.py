@@ -80,7 +80,7 @@ def letterbox_images(
     Returns:
         float32 slices of ``size × size``, and where the slices lie in them.
     """
-    box = Letterbox(*volume.shape[1:], size)
+    box = Letterbox(volume.shape[1], volume.shape[2], size)
     result = np.empty((len(volume), size, size), np.float32)
     clipped = np.empty(volume.shape[1:], np.float32)
     for start in range(0, len(volume), _BLOCK):
@@ -114,7 +114,7 @@ def letterbox_masks(volume: NDArray[Any], size: int) -> tuple[NDArray[Any], Lett
     Returns:
         float32 slices of ``size × size``, and where the slices lie in them.
     """
-    box = Letterbox(*volume.shape[1:], size)
+    box = Letterbox(volume.shape[1], volume.shape[2], size)
     result = np.zeros((len(volume), size, size), np.float32)
     for start in range(0, len(volume), _BLOCK):
         block = slice(start, start + _BLOCK)

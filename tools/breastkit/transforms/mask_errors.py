@@ -44,13 +44,13 @@ class RandMaskErrorsd(RandomizableTransform, MapTransform):
         results = dict(data)
         self.randomize(None)
         lost = self.R.uniform() < self.lost
-        border, *shift = self.R.uniform(-1, 1, 3) * (self.border, self.shift, self.shift)
+        border, down, right = self.R.uniform(-1, 1, 3) * (self.border, self.shift, self.shift)
         for key in self.key_iterator(results):
             mask = results[key]
             if lost:
                 results[key] = mask * 0
             elif self._do_transform:
-                spoilt = spoil(np.asarray(torch.as_tensor(mask)[0]) > 0.5, border=border, shift=shift)
+                spoilt = spoil(np.asarray(torch.as_tensor(mask)[0]) > 0.5, border=border, shift=(down, right))
                 results[key] = torch.from_numpy(spoilt)[None].to(mask)
         return results
 
@@ -59,7 +59,7 @@ def spoil(mask: NDArray[Any], *, border: float, shift: tuple[float, float]) -> N
     """Returns a mask grown (or, where negative, shrunk) and shifted by shares of the diameter of a disc of its area."""
     diameter = 2 * np.sqrt(np.count_nonzero(mask) / np.pi)
     radius = round(abs(border) * diameter)
-    changed = mask.astype(np.uint8)
+    changed: NDArray[Any] = mask.astype(np.uint8)
     if radius:
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
         changed = (cv2.dilate if border > 0 else cv2.erode)(changed, kernel)

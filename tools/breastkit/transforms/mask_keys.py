@@ -6,6 +6,7 @@ from collections.abc import Hashable
 
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
+from monai.utils import ensure_tuple
 
 
 class MaskKeysTransform(MapTransform):
@@ -21,7 +22,7 @@ class MaskKeysTransform(MapTransform):
         self, keys: KeysCollection, *, mask_keys: KeysCollection = ("label",), allow_missing_keys: bool = False
     ) -> None:
         super().__init__(keys, allow_missing_keys)
-        self.mask_keys = (mask_keys,) if isinstance(mask_keys, str) else tuple(mask_keys)
+        self.mask_keys: tuple[Hashable, ...] = ensure_tuple(mask_keys)
 
     def is_mask(self, key: Hashable) -> bool:
         """Tells whether a key is a mask."""

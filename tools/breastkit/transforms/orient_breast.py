@@ -95,7 +95,7 @@ class Rule:
         """Returns what is measured in the first and the second region of a volume (column, row, slice)."""
         if self.blocks is not None:
             # Pooled in the order slices lie in memory.
-            pooled = adaptive_avg_pool3d(volume.permute(2, 1, 0)[None], tuple(reversed(self.blocks)))
+            pooled = adaptive_avg_pool3d(volume.permute(2, 1, 0)[None], self.blocks[::-1])
             volume = pooled[0].permute(2, 1, 0)
         array = volume.numpy()
         return self._measured(array, self.first), self._measured(array, self.second)
@@ -117,11 +117,12 @@ def _cleft(depth: NDArray[Any]) -> NDArray[Any]:
     columns = len(depth)
     middle = depth[columns * 3 // 7 : columns - columns * 3 // 7].mean(axis=0)
     side = columns * 5 // 14
-    return middle - (depth[:side].min(axis=0) + depth[-side:].min(axis=0)) / 2
+    cleft: NDArray[Any] = middle - (depth[:side].min(axis=0) + depth[-side:].min(axis=0)) / 2
+    return cleft
 
 
 def _span(percent: Any, length: int) -> slice:
-    if np.isscalar(percent):
+    if isinstance(percent, int | float):
         position = int(percent / 100 * (length - 1))
         return slice(position, position + 1)
     start, stop = (round(end / 100 * length) for end in percent)
@@ -181,7 +182,8 @@ def decide_orientation(volume: torch.Tensor, rules: Mapping[str, Rule]) -> Decis
 def canonical_orientation(affine: NDArray[Any]) -> NDArray[Any]:
     """Returns nibabel's orientation array that brings voxels with this affine to the canonical frame."""
     target = nibabel.orientations.axcodes2ornt(CANONICAL)
-    return nibabel.orientations.ornt_transform(nibabel.io_orientation(affine), target)
+    turn: NDArray[Any] = nibabel.orientations.ornt_transform(nibabel.io_orientation(affine), target)
+    return turn
 
 
 def reorient(volume: torch.Tensor, orientation: NDArray[Any]) -> torch.Tensor:
@@ -264,8 +266,10 @@ class OrientBreastd(MapTransform, InvertibleTransform):
                 results[key] = self._reoriented(results[key], back)
         return results
 
-    def _reoriented(self, source: MetaTensor, orientation: NDArray[Any], *, record: dict | None = None) -> MetaTensor:
-        result = MetaTensor(reorient(source.as_tensor(), orientation)).copy_meta_from(source)
+    def _reoriented(
+        self, source: MetaTensor, orientation: NDArray[Any], *, record: dict[str, Any] | None = None
+    ) -> MetaTensor:
+        result: MetaTensor = MetaTensor(reorient(source.as_tensor(), orientation)).copy_meta_from(source)
         result.applied_operations = list(source.applied_operations)
         voxels = nibabel.orientations.inv_ornt_aff(orientation, tuple(source.shape[1:]))
         self.push_transform(

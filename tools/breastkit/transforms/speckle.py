@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform, RandomizableTransform
+from numpy.typing import NDArray
 
 
 class RandSpeckled(RandomizableTransform, MapTransform):
@@ -39,7 +40,7 @@ class RandSpeckled(RandomizableTransform, MapTransform):
     ) -> None:
         MapTransform.__init__(self, keys, allow_missing_keys)
         RandomizableTransform.__init__(self, prob)
-        self.strength, self.grain, self.elongation = tuple(strength), tuple(grain), tuple(elongation)
+        self.spans = (strength, grain, elongation)
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Returns the data with speckled images; all keys get the same noise."""
@@ -47,13 +48,13 @@ class RandSpeckled(RandomizableTransform, MapTransform):
         self.randomize(None)
         if not self._do_transform:
             return results
-        strength, grain, elongation = (self.R.uniform(*span) for span in (self.strength, self.grain, self.elongation))
+        strength, grain, elongation = (self.R.uniform(low, high) for low, high in self.spans)
         # The generator's float32 normals cost half of its float64 ones, but the old state MONAI uses has none.
         seed = int(self.R.randint(2**31))
         for key in self.key_iterator(results):
             image = results[key]
             noise = np.random.default_rng(seed).standard_normal(image.shape[-2:], dtype=np.float32)
-            noise = cv2.GaussianBlur(noise, (0, 0), sigmaX=grain * elongation, sigmaY=grain)
-            noise *= strength / max(float(noise.std()), 1e-6)
-            results[key] = image * torch.from_numpy(1 + noise).to(image).clamp_(min=0)
+            grains: NDArray[Any] = cv2.GaussianBlur(noise, (0, 0), sigmaX=grain * elongation, sigmaY=grain)
+            grains *= strength / max(float(grains.std()), 1e-6)
+            results[key] = image * torch.from_numpy(1 + grains).to(image).clamp_(min=0)
         return results

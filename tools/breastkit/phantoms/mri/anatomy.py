@@ -6,6 +6,7 @@ to the voxels. The origin lies on the front of the rib cage in the middle of the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -233,13 +234,15 @@ class _Shape:
         width, depth = self._cage_size()
         n = self.body.squareness
         y = self.y + self.body.tilt * self.z + self.body.half_depth
-        return ((np.abs(self.x) / width) ** n + (np.abs(y) / depth) ** n) ** (1 / n)
+        level: NDArray[Any] = ((np.abs(self.x) / width) ** n + (np.abs(y) / depth) ** n) ** (1 / n)
+        return level
 
     def _cage_front(self, x: NDArray[Any] | float, z: NDArray[Any] | float) -> NDArray[Any]:
         body = self.body
         narrow = np.clip(1 - (np.abs(x) / (body.half_width * (1 - 0.28 * ramp(np.asarray(z), 10, 150)))), 0, 1)
         n = body.squareness
-        return body.half_depth * ((1 - (1 - narrow) ** n) ** (1 / n) - 1) - body.tilt * np.asarray(z)
+        front: NDArray[Any] = body.half_depth * ((1 - (1 - narrow) ** n) ** (1 / n) - 1) - body.tilt * np.asarray(z)
+        return front
 
     def _muscle_thickness(self, rng: np.random.Generator) -> NDArray[Any]:
         body, x, z = self.body, np.abs(self.x), self.z
@@ -258,9 +261,10 @@ class _Shape:
         )
         side = ramp(x, 0.55 * body.half_width, body.half_width)
         fat = fat + body.fat_side * side + body.shoulders * side * ramp(z, 45, 130)
-        return np.maximum(fat * (1 + 0.15 * noise(rng, self.grid, 70.0)), 1.5)
+        thickness: NDArray[Any] = np.maximum(fat * (1 + 0.15 * noise(rng, self.grid, 70.0)), 1.5)
+        return thickness
 
-    def _local(self, breast: Breast, y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _local(self, breast: Breast, y: NDArray[Any] | np.float32) -> tuple[NDArray[Any], NDArray[Any]]:
         t = np.maximum(y - breast.base_y, 0) / breast.length
         return breast.centre_x + breast.lean_x * t * t, breast.centre_z - breast.sag * t
 
@@ -292,15 +296,17 @@ class _Shape:
             return position
         away = (self.z - position[0]) ** 2 + (self.y - position[1]) ** 2 + (self.x - position[2]) ** 2
         found = np.unravel_index(np.argmin(away), away.shape)
-        return tuple(
+        at_z, at_y, at_x = (
             float(first + step * i) for first, step, i in zip(self.grid.first, self.grid.steps(), found, strict=True)
         )
+        return at_z, at_y, at_x
 
     def _arms(self, rng: np.random.Generator) -> NDArray[Any]:
         radius = rng.uniform(32, 46)
         away = self.body.half_width + self.body.fat_side + self.body.muscle + radius + rng.uniform(4, 18)
         y = -self.body.half_depth + rng.uniform(-10, 50)
-        return radius - np.sqrt((np.abs(self.x) - away) ** 2 + (self.y - y) ** 2)
+        arms: NDArray[Any] = radius - np.sqrt((np.abs(self.x) - away) ** 2 + (self.y - y) ** 2)
+        return arms
 
     def _region(self, torso: NDArray[Any], surface: NDArray[Any]) -> NDArray[Any]:
         """Returns where a reader outlines breast: positive in front of the torso's bulges, behind them to the wall.
@@ -311,7 +317,7 @@ class _Shape:
         """
         dy = self.grid.spacing[1]
         threshold = max(8.0, 0.12 * max(b.length for b in self.body.breasts))
-        added = sum(np.clip(s / dy + 0.5, 0, 1) * sign for s, sign in ((surface, 1), (torso, -1))).sum(axis=1) * dy
+        added = (np.clip(surface / dy + 0.5, 0, 1) - np.clip(torso / dy + 0.5, 0, 1)).sum(axis=1) * dy
         bulge = ndimage.gaussian_filter(added, 1.6)[:, None, :] - threshold
         edge = self.body.muscle_edge
         slope = 0.32 - 0.2 * ramp(self.z, 0, 60)
@@ -319,7 +325,8 @@ class _Shape:
         flank = np.maximum(self.y - line, edge - np.abs(self.x))
         front = self.y + 0.8 * self.body.half_depth
         bounds = np.broadcast_arrays(bulge, flank, front, self._footprint())
-        return np.clip(np.minimum.reduce(bounds), -20, 20).astype(np.float32)
+        region: NDArray[Any] = np.clip(np.minimum.reduce(bounds), -20, 20).astype(np.float32)
+        return region
 
     def _footprint(self) -> NDArray[Any]:
         """Returns, in mm, how far within one and a half times a breast's own width and height a column lies."""
@@ -328,7 +335,8 @@ class _Shape:
             tall = np.where(self.z > b.centre_z, b.radius_up, b.radius_down)
             away = np.hypot((self.x - b.centre_x) / b.radius_x, (self.z - b.centre_z) / tall)
             inside.append((1.5 - away) * b.radius_x)
-        return np.maximum(*inside)
+        within: NDArray[Any] = np.maximum(*inside)
+        return within
 
 
 def _soft(mask: NDArray[Any], grid: Grid, coarse: Grid) -> NDArray[Any]:
@@ -337,7 +345,8 @@ def _soft(mask: NDArray[Any], grid: Grid, coarse: Grid) -> NDArray[Any]:
     size = [max(1, round(1 / f)) for f in factors]
     smooth = ndimage.uniform_filter(mask.astype(np.float32), size)
     picks = [np.linspace(0, n - 1, c).round().astype(int) for n, c in zip(grid.shape, coarse.shape, strict=True)]
-    return smooth[np.ix_(*picks)]
+    averaged: NDArray[Any] = smooth[np.ix_(*picks)]
+    return averaged
 
 
 def _two_largest(mask: NDArray[Any]) -> NDArray[Any]:
@@ -347,12 +356,13 @@ def _two_largest(mask: NDArray[Any]) -> NDArray[Any]:
     parts = cc3d.connected_components(mask, connectivity=6)
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
-    keep = np.argsort(sizes)[-2:]
-    keep = [k for k in keep if sizes[k] > 0.05 * sizes.max()]
+    keep = [k for k in np.argsort(sizes)[-2:] if sizes[k] > 0.05 * sizes.max()]
     return np.isin(parts, keep)
 
 
-def _line_muscle_with_fat(rng, tissue, cage, wall, grid) -> None:
+def _line_muscle_with_fat(
+    rng: np.random.Generator, tissue: NDArray[Any], cage: NDArray[Any], wall: NDArray[Any], grid: Grid
+) -> None:
     """Puts thin layers of fat between muscles, which show as lines in front of the ribs."""
     if rng.uniform() < 0.7:
         between = (wall < -rng.uniform(3, 7)) & (wall > -rng.uniform(8, 9.5)) & (cage > 0)
@@ -360,7 +370,9 @@ def _line_muscle_with_fat(rng, tissue, cage, wall, grid) -> None:
     tissue[(cage > -0.5) & (cage < 0.8 * min(grid.spacing[1:])) & (wall < 0)] = Tissue.FAT
 
 
-def _fill_chest(rng, tissue, cage, body: Body, grid: Grid, coarse: Grid) -> None:
+def _fill_chest(
+    rng: np.random.Generator, tissue: NDArray[Any], cage: NDArray[Any], body: Body, grid: Grid, coarse: Grid
+) -> None:
     """Fills the inside of the rib cage: ribs, sternum, lungs, heart and vessels, liver and other organs, spine."""
     z, y, x = grid.axes()
     period = rng.uniform(22, 32)
@@ -386,7 +398,9 @@ def _fill_chest(rng, tissue, cage, body: Body, grid: Grid, coarse: Grid) -> None
         tissue[deep & (interpolate(np.clip(level, -2, 4), grid.shape) < 1)] = kind
 
     def ellipsoid(at: tuple[float, float, float], radii: tuple[float, float, float]) -> NDArray[Any]:
-        return sum(np.square((c - a) / r) for c, a, r in zip((cz, cy, cx), at, radii, strict=True))
+        squares = [np.square((c - a) / r) for c, a, r in zip((cz, cy, cx), at, radii, strict=True)]
+        total: NDArray[Any] = squares[0] + squares[1] + squares[2]
+        return total
 
     dome = body.diaphragm + 30 - np.square((np.abs(cx) - 65) / 55) * 18 - np.square((cy - centre) / 75) * 22
     dome = dome + np.where(cx < 0, rng.uniform(0, 18), 0)
@@ -415,7 +429,15 @@ def _fill_chest(rng, tissue, cage, body: Body, grid: Grid, coarse: Grid) -> None
     put(spine, Tissue.MARROW)
 
 
-def _gland_fraction(rng, body: Body, grid: Grid, coarse: Grid, depth, wall, breast) -> NDArray[Any]:
+def _gland_fraction(
+    rng: np.random.Generator,
+    body: Body,
+    grid: Grid,
+    coarse: Grid,
+    depth: NDArray[Any],
+    wall: NDArray[Any],
+    breast: NDArray[Any],
+) -> NDArray[Any]:
     """Returns how much of each voxel is fibroglandular tissue: clumps and strands that gather behind the nipple."""
     z, y, x = coarse.axes()
     score = np.full(coarse.shape, -9.0, dtype=np.float32)
@@ -443,7 +465,15 @@ def _gland_fraction(rng, body: Body, grid: Grid, coarse: Grid, depth, wall, brea
     return np.where(breast, fraction, 0).astype(np.float32)
 
 
-def _ball(tissue, grid: Grid, position, radius: float, kind: Tissue, *, where: tuple[Tissue, ...]) -> None:
+def _ball(
+    tissue: NDArray[Any],
+    grid: Grid,
+    position: Sequence[float],
+    radius: float,
+    kind: Tissue,
+    *,
+    where: tuple[Tissue, ...],
+) -> None:
     """Fills a ball with a tissue where it replaces one of the given ones."""
     radii = [max(radius, 0.5 * s) for s in grid.spacing]
     centre = grid.index(position)
@@ -457,7 +487,9 @@ def _ball(tissue, grid: Grid, position, radius: float, kind: Tissue, *, where: t
     patch[(away <= 1) & np.isin(patch, where)] = kind
 
 
-def _vessels_and_nodes(rng, tissue, body: Body, grid: Grid, nipples) -> None:
+def _vessels_and_nodes(
+    rng: np.random.Generator, tissue: NDArray[Any], body: Body, grid: Grid, nipples: Sequence[Sequence[float]]
+) -> None:
     """Draws vessels as wandering tubes, and lymph nodes in the armpits and in the breast."""
     over = (Tissue.FAT,)
     for breast, nipple in zip(body.breasts, nipples, strict=True):
@@ -487,7 +519,7 @@ def _vessels_and_nodes(rng, tissue, body: Body, grid: Grid, nipples) -> None:
             _node(rng, tissue, grid, at, rng.uniform(2, 4), over)
 
 
-def _markers(rng, tissue, depth, grid: Grid) -> None:
+def _markers(rng: np.random.Generator, tissue: NDArray[Any], depth: NDArray[Any], grid: Grid) -> None:
     """Sticks small bright capsules to the skin of some bodies, as are put on moles, scars and nipples."""
     if rng.uniform() > 0.35:
         return
@@ -499,14 +531,31 @@ def _markers(rng, tissue, depth, grid: Grid) -> None:
         _ball(tissue, grid, position, rng.uniform(1.5, 4.5), Tissue.MARKER, where=(Tissue.AIR,))
 
 
-def _node(rng, tissue, grid: Grid, at, radius: float, over) -> None:
+def _node(
+    rng: np.random.Generator,
+    tissue: NDArray[Any],
+    grid: Grid,
+    at: Sequence[float],
+    radius: float,
+    over: tuple[Tissue, ...],
+) -> None:
     _ball(tissue, grid, at, radius, Tissue.NODE, where=over)
     hilum = tuple(a + d for a, d in zip(at, rng.normal(0, radius / 4, 3), strict=True))
     if radius > 2 * min(grid.spacing):
         _ball(tissue, grid, hilum, radius * 0.45, Tissue.FAT, where=(Tissue.NODE,))
 
 
-def _tube(rng, tissue, grid: Grid, start, end, radius: float, over, *, wander: float = 7.0) -> None:
+def _tube(
+    rng: np.random.Generator,
+    tissue: NDArray[Any],
+    grid: Grid,
+    start: NDArray[Any],
+    end: NDArray[Any],
+    radius: float,
+    over: tuple[Tissue, ...],
+    *,
+    wander: float = 7.0,
+) -> None:
     """Draws a tube that wanders from start to end and thins out."""
     length = float(np.linalg.norm(end - start))
     count = max(4, int(length / max(0.8, 0.7 * min(grid.spacing))))

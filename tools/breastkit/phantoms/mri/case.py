@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from breastkit.errors import BreastkitError
 from breastkit.phantoms.mri import clinical
-from breastkit.phantoms.mri.anatomy import build_anatomy, draw_body
+from breastkit.phantoms.mri.anatomy import Body, build_anatomy, draw_body
 from breastkit.phantoms.mri.fields import Grid
 from breastkit.phantoms.mri.implants import check_filling, place_implant
 from breastkit.phantoms.mri.lesions import Lesion, draw_lesion, place_lesions
@@ -84,13 +84,15 @@ def make_mri_phantom(
     subtype = clinical.draw_subtype(rng) if count else None
     age = clinical.draw_age(rng, subtype)
     body = draw_body(rng, density=clinical.draw_density(rng, age))
-    drawn = [_draw_lesion(rng, subtype) for _ in range(count)]
+    drawn = [_draw_lesion(rng, subtype) for _ in range(count)] if subtype else []
     scan = draw_scan(rng, phases=int(rng.integers(3, 7)) if phases is None else phases)
     # From here on streams of their own, so that the size of the grid does not change what is drawn next.
     grid = _draw_grid(generator(seed, "mri grid", case), body, shape, spacing)
     axes, lied = _draw_axes(generator(seed, "mri axes", case), lie, orientation)
     anatomy = build_anatomy(generator(seed, "mri anatomy", case), body, grid)
-    held = implant and place_implant(generator(seed, "mri implant", case), implant, anatomy, scan, grid)
+    held = None
+    if implant is not None:
+        held = place_implant(generator(seed, "mri implant", case), implant, anatomy, scan, grid)
     labels, texture, placed = place_lesions(generator(seed, "mri lesions", case), drawn, anatomy, grid)
     volumes = acquire(generator(seed, "mri signal", case), scan, anatomy, grid, placed, labels, texture)
     turn = _Turn(grid, axes, lied)
@@ -124,7 +126,12 @@ def make_mri_phantom(
     )
 
 
-def _check(shape, spacing, phases, orientation) -> None:
+def _check(
+    shape: tuple[int, int, int] | None,
+    spacing: tuple[float, float, float] | None,
+    phases: int | None,
+    orientation: str | None,
+) -> None:
     if shape is not None and (len(shape) != 3 or min(shape) < 4):
         raise BreastkitError(
             f"A phantom of shape {shape} cannot be made; give columns, rows and slices of at least 4 each."
@@ -154,7 +161,12 @@ def _draw_lesion(rng: np.random.Generator, subtype: str) -> Lesion:
     )
 
 
-def _draw_grid(rng: np.random.Generator, body, shape, spacing) -> Grid:
+def _draw_grid(
+    rng: np.random.Generator,
+    body: Body,
+    shape: tuple[int, int, int] | None,
+    spacing: tuple[float, float, float] | None,
+) -> Grid:
     """Draws the field of view: from the air in front into the chest, from below the breasts to the armpits."""
     if shape is None:
         side = int(rng.choice([224, 256, 288]))

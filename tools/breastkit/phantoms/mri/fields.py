@@ -6,6 +6,7 @@ are looked at. Positions are in millimetres with x to the left, y to the front a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,13 +42,17 @@ class Grid:
 
     def coarse(self, spacing_mm: float) -> Grid:
         """Returns a grid of about that spacing over the same volume."""
-        shape = tuple(max(4, round(n * s / spacing_mm) + 1) for n, s in zip(self.shape, self.spacing, strict=True))
-        spacing = tuple((n - 1) * s / (m - 1) for n, s, m in zip(self.shape, self.spacing, shape, strict=True))
-        return Grid(shape, spacing, self.first)
+        slices, rows, columns = (
+            max(4, round(n * s / spacing_mm) + 1) for n, s in zip(self.shape, self.spacing, strict=True)
+        )
+        shape = (slices, rows, columns)
+        z, y, x = ((n - 1) * s / (m - 1) for n, s, m in zip(self.shape, self.spacing, shape, strict=True))
+        return Grid(shape, (z, y, x), self.first)
 
-    def index(self, position: tuple[float, float, float]) -> tuple[float, float, float]:
+    def index(self, position: Sequence[float]) -> tuple[float, float, float]:
         """Returns the fractional voxel index (z, y, x) of a position."""
-        return tuple((p - f) / s for p, f, s in zip(position, self.first, self.steps(), strict=True))
+        z, y, x = ((p - f) / s for p, f, s in zip(position, self.first, self.steps(), strict=True))
+        return z, y, x
 
     def voxel_mm3(self) -> float:
         """Returns the volume of a voxel."""
@@ -88,11 +93,11 @@ def _cubic_weights(count: int, wanted: int) -> NDArray[Any]:
 
 def noise(rng: np.random.Generator, grid: Grid, knots_mm: float | tuple[float, float, float]) -> NDArray[Any]:
     """Returns smooth noise of about unit spread on a grid, with independent values every `knots_mm` along (z, y, x)."""
-    knots_mm = (knots_mm,) * 3 if np.isscalar(knots_mm) else knots_mm
+    knots = knots_mm if isinstance(knots_mm, tuple) else (knots_mm,) * 3
     # The knots are drawn for a fixed count per axis, at most one a voxel.
     counts = [
         int(np.clip(round(n * s / knot) + 1, 2, max(n, 2)))
-        for n, s, knot in zip(grid.shape, grid.spacing, knots_mm, strict=True)
+        for n, s, knot in zip(grid.shape, grid.spacing, knots, strict=True)
     ]
     return interpolate(1.3 * rng.standard_normal(counts, dtype=np.float32), grid.shape)
 
@@ -106,11 +111,13 @@ def ramp(value: NDArray[Any], low: float, high: float) -> NDArray[Any]:
 def blend_max(first: NDArray[Any], second: NDArray[Any], width: float) -> NDArray[Any]:
     """Returns the maximum with a rounded transition, which joins two bodies without an edge."""
     near = np.maximum(width - np.abs(first - second), 0) / width
-    return np.maximum(first, second) + near * near * (width / 4)
+    joined: NDArray[Any] = np.maximum(first, second) + near * near * (width / 4)
+    return joined
 
 
 def distance_to_one(level: NDArray[Any], grid: Grid) -> NDArray[Any]:
     """Turns a level function into millimetres to its surface at 1, positive where the level is below 1."""
     slopes = np.gradient(level, *grid.spacing)
     steepness = np.sqrt(sum(np.square(slope) for slope in slopes))
-    return np.clip((1 - level) / np.maximum(steepness, 1e-4), -80, 80).astype(np.float32)
+    distance: NDArray[Any] = np.clip((1 - level) / np.maximum(steepness, 1e-4), -80, 80).astype(np.float32)
+    return distance

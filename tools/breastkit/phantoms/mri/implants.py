@@ -45,7 +45,7 @@ def place_implant(rng: np.random.Generator, filling: str, anatomy: Anatomy, scan
         The mask of the implant with its shell.
     """
     breast = anatomy.body.breasts[int(rng.integers(len(anatomy.body.breasts)))]
-    mask = _ellipsoid(rng, breast, grid) & anatomy.breast & (anatomy.depth > _COVER_MM)
+    mask: NDArray[Any] = _ellipsoid(rng, breast, grid) & anatomy.breast & (anatomy.depth > _COVER_MM)
     steps = [max(1, round(_SHELL_MM / step)) for step in grid.spacing]
     inner = ndimage.binary_erosion(mask, np.ones([2 * step + 1 for step in steps]))
     anatomy.tissue[mask] = Tissue.SHELL
@@ -63,8 +63,9 @@ def _ellipsoid(rng: np.random.Generator, breast: Breast, grid: Grid) -> NDArray[
     wide = breast.radius_x * rng.uniform(0.6, 0.8)
     # Its back lies on the muscle.
     middle = breast.base_y + 0.9 * half
-    return (
+    inside: NDArray[Any] = (
         np.square((z - breast.centre_z) / tall)
         + np.square((y - middle) / half)
         + np.square((x - breast.centre_x) / wide)
     ) < 1
+    return inside

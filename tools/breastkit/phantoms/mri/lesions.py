@@ -72,7 +72,7 @@ def place_lesions(
     labels = np.zeros(grid.shape, dtype=np.uint8)
     texture = np.ones(grid.shape, dtype=np.float32)
     room = anatomy.breast & ~np.isin(anatomy.tissue, (Tissue.SKIN, Tissue.NIPPLE, Tissue.IMPLANT, Tissue.SHELL))
-    placed = []
+    placed: list[Lesion] = []
     for lesion in lesions:
         centre = _place(rng, lesion, anatomy, room & (labels == 0), grid)
         if centre is None:
@@ -84,13 +84,16 @@ def place_lesions(
             continue
         labels[window][mask] = len(placed) + 1
         texture[window][mask] = pattern[mask]
-        lesion.centre = tuple(f + s * c for f, s, c in zip(grid.first, grid.steps(), centre, strict=True))
+        at_z, at_y, at_x = (f + s * c for f, s, c in zip(grid.first, grid.steps(), centre, strict=True))
+        lesion.centre = (at_z, at_y, at_x)
         lesion.side = "right" if lesion.centre[2] < 0 else "left"
         placed.append(lesion)
     return labels, texture, placed
 
 
-def _place(rng, lesion: Lesion, anatomy: Anatomy, room: NDArray[Any], grid: Grid) -> tuple[int, int, int] | None:
+def _place(
+    rng: np.random.Generator, lesion: Lesion, anatomy: Anatomy, room: NDArray[Any], grid: Grid
+) -> tuple[int, int, int] | None:
     """Draws a voxel with room around it, four times as likely within fibroglandular tissue."""
     candidates = np.flatnonzero(room)
     if not candidates.size:
@@ -99,10 +102,14 @@ def _place(rng, lesion: Lesion, anatomy: Anatomy, room: NDArray[Any], grid: Grid
     margin = 0.55 * lesion.diameter_mm
     free = np.minimum(anatomy.depth.ravel()[candidates] - 2, anatomy.chest_depth.ravel()[candidates])
     weights = (0.25 + anatomy.gland.ravel()[candidates]) * np.where(free >= margin, 1.0, 1e-4 * np.exp(free - margin))
-    return tuple(int(i) for i in np.unravel_index(rng.choice(candidates, p=weights / weights.sum()), grid.shape))
+    chosen = rng.choice(candidates, p=weights / weights.sum())
+    z, y, x = (int(i) for i in np.unravel_index(chosen, grid.shape))
+    return z, y, x
 
 
-def _grow(rng, lesion: Lesion, centre, grid: Grid) -> tuple[tuple[slice, ...], NDArray[Any], NDArray[Any]]:
+def _grow(
+    rng: np.random.Generator, lesion: Lesion, centre: tuple[int, int, int], grid: Grid
+) -> tuple[tuple[slice, ...], NDArray[Any], NDArray[Any]]:
     """Shapes a lesion in a window around its centre; returns the window, its mask and its uptake pattern."""
     radius = lesion.diameter_mm / 2
     reach = radius * (2.2 if lesion.shape == "spiculated" else 1.5) + 1
@@ -139,7 +146,7 @@ def _grow(rng, lesion: Lesion, centre, grid: Grid) -> tuple[tuple[slice, ...], N
     return window, mask, np.clip(pattern, 0.1, 2.0)
 
 
-def _level(rng, lesion: Lesion, local: NDArray[Any], patch: Grid, radius: float) -> NDArray[Any]:
+def _level(rng: np.random.Generator, lesion: Lesion, local: NDArray[Any], patch: Grid, radius: float) -> NDArray[Any]:
     """Returns a level function that is below 1 inside the lesion's core."""
     away = np.linalg.norm(local, axis=-1)
     if lesion.shape == "lobulated":
@@ -148,13 +155,15 @@ def _level(rng, lesion: Lesion, local: NDArray[Any], patch: Grid, radius: float)
             at = rng.standard_normal(3)
             at *= rng.uniform(0.4, 0.7) / np.linalg.norm(at)
             lobes.append(np.linalg.norm(local - at, axis=-1) / rng.uniform(0.4, 0.6))
-        return np.minimum.reduce(lobes)
+        level: NDArray[Any] = np.minimum.reduce(lobes)
+        return level
     rough = {"round": 0.05, "irregular": 0.3, "spiculated": 0.16}[lesion.shape]
     bumps = noise(rng, patch, max(radius * 0.8, 1.5)) + 0.6 * noise(rng, patch, max(radius * 0.35, 1.0))
-    return away + rough * bumps
+    uneven: NDArray[Any] = away + rough * bumps
+    return uneven
 
 
-def _spicules(rng, position: NDArray[Any], radius: float, voxel: float) -> NDArray[Any]:
+def _spicules(rng: np.random.Generator, position: NDArray[Any], radius: float, voxel: float) -> NDArray[Any]:
     """Returns thin cones that radiate from the centre."""
     mask = np.zeros(position.shape[:3], dtype=bool)
     away = np.linalg.norm(position, axis=-1)
@@ -169,7 +178,7 @@ def _spicules(rng, position: NDArray[Any], radius: float, voxel: float) -> NDArr
     return mask
 
 
-def _main_part(mask: NDArray[Any], seed: tuple[int, int, int]) -> NDArray[Any]:
+def _main_part(mask: NDArray[Any], seed: tuple[int, ...]) -> NDArray[Any]:
     """Keeps the part that holds the centre, so that a lesion is one piece."""
     parts, count = ndimage.label(mask, structure=np.ones((3, 3, 3)))
     return mask if count <= 1 or not parts[seed] else parts == parts[seed]

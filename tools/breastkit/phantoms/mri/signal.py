@@ -74,10 +74,7 @@ def draw_scan(rng: np.random.Generator, *, phases: int) -> Scan:
     first, step = rng.uniform(80, 150), rng.uniform(55, 110)
     # The truth belongs to the first post-contrast phase; the patient moves before and after it.
     still = rng.uniform() < 0.3
-    shifts = [
-        (0.0, 0.0, 0.0) if p == 1 or still else tuple(float(v) for v in rng.normal(0, rng.uniform(0.2, 1.2), 3))
-        for p in range(phases)
-    ]
+    shifts = [(0.0, 0.0, 0.0) if p == 1 or still else _shift(rng) for p in range(phases)]
     return Scan(
         fat_suppression=suppression,
         fat_signal=float(rng.uniform(*FAT_SUPPRESSION[suppression])),
@@ -98,6 +95,12 @@ def draw_scan(rng: np.random.Generator, *, phases: int) -> Scan:
         times_s=[0.0] + [float(first + step * p) for p in range(phases - 1)],
         scale=float(np.exp(rng.uniform(np.log(60), np.log(1500)))),
     )
+
+
+def _shift(rng: np.random.Generator) -> tuple[float, float, float]:
+    """Draws how far a patient moves between two phases, in mm."""
+    z, y, x = (float(v) for v in rng.normal(0, rng.uniform(0.2, 1.2), 3))
+    return z, y, x
 
 
 def acquire(
@@ -155,7 +158,14 @@ def _water_table(scan: Scan, phase: int) -> NDArray[Any]:
     return table
 
 
-def _add_lesions(water, scan: Scan, phase: int, lesions: list[Lesion], labels, texture) -> None:
+def _add_lesions(
+    water: NDArray[Any],
+    scan: Scan,
+    phase: int,
+    lesions: list[Lesion],
+    labels: NDArray[Any],
+    texture: NDArray[Any],
+) -> None:
     """Sets the signal of lesions after their curves."""
     for number, lesion in enumerate(lesions, start=1):
         inside = labels == number
@@ -165,7 +175,7 @@ def _add_lesions(water, scan: Scan, phase: int, lesions: list[Lesion], labels, t
         water[inside] = value
 
 
-def _fat_signal(rng, scan: Scan, anatomy: Anatomy, grid: Grid, coarse: Grid) -> NDArray[Any]:
+def _fat_signal(rng: np.random.Generator, scan: Scan, anatomy: Anatomy, grid: Grid, coarse: Grid) -> NDArray[Any]:
     """Returns the signal of fat: low where suppression works, bright where the field is off, as below the breasts."""
     table = np.zeros(len(Tissue), dtype=np.float32)
     for tissue, fraction in _FAT_FRACTION.items():
@@ -185,7 +195,7 @@ def _fat_signal(rng, scan: Scan, anatomy: Anatomy, grid: Grid, coarse: Grid) -> 
     return np.maximum(fat, 0)
 
 
-def _coil(rng, scan: Scan, anatomy: Anatomy, grid: Grid, coarse: Grid) -> NDArray[Any]:
+def _coil(rng: np.random.Generator, scan: Scan, anatomy: Anatomy, grid: Grid, coarse: Grid) -> NDArray[Any]:
     """Returns the sensitivity of coils around each breast, and the bright rim where skin touches them."""
     z, y, x = coarse.axes()
     reach = scan.coil_reach_mm
@@ -240,7 +250,7 @@ def _glow(signal: NDArray[Any], grid: Grid, anatomy: Anatomy) -> NDArray[Any]:
     return np.where(anatomy.depth < 0, glow, 0)
 
 
-def _ghost_pattern(rng, grid: Grid) -> NDArray[Any]:
+def _ghost_pattern(rng: np.random.Generator, grid: Grid) -> NDArray[Any]:
     """Returns the weight of the beating heart's ghosts, which lie in bands along the phase-encoding direction."""
     rows = np.linspace(0, 1, grid.shape[1], dtype=np.float32)
     return ramp(rows, rng.uniform(0.2, 0.5), 0.8)[None, :, None]
@@ -251,7 +261,7 @@ def _moved(signal: NDArray[Any], shift_mm: tuple[float, float, float], grid: Gri
     dz, dy, dx = (s / v for s, v in zip(shift_mm, grid.spacing, strict=True))
     if not (dz or dy or dx):
         return signal
-    matrix = np.float32([[1, 0, dx], [0, 1, dy]])
+    matrix = np.array([[1, 0, dx], [0, 1, dy]], dtype=np.float32)
     rows, columns = signal.shape[1:]
     moved = np.stack(
         [
@@ -265,12 +275,13 @@ def _moved(signal: NDArray[Any], shift_mm: tuple[float, float, float], grid: Gri
     return np.float32(1 - part) * moved[low] + np.float32(part) * moved[high]
 
 
-def _digitise(rng, signal: NDArray[Any], scan: Scan) -> NDArray[Any]:
+def _digitise(rng: np.random.Generator, signal: NDArray[Any], scan: Scan) -> NDArray[Any]:
     """Adds noise as in a magnitude image and rounds to whole numbers."""
     real = signal + scan.noise * rng.standard_normal(signal.shape, dtype=np.float32)
     other = scan.noise * rng.standard_normal(signal.shape, dtype=np.float32)
-    return (
+    digits: NDArray[Any] = (
         np.clip(scan.scale * cv2.magnitude(real.reshape(-1, 1), other.reshape(-1, 1)), 0, 32000)
         .astype(np.int16)
         .reshape(signal.shape)
     )
+    return digits

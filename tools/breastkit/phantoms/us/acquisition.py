@@ -48,7 +48,7 @@ class Machine:
     sharpening: float
     quality: int
 
-    def settings(self) -> dict:
+    def settings(self) -> dict[str, float]:
         """Returns the settings as plain numbers."""
         return {name: round(float(value), 3) for name, value in asdict(self).items()}
 
@@ -115,7 +115,8 @@ def _time_gain(rng: np.random.Generator, probe: Probe, machine: Machine) -> NDAr
     sliders = machine.gain_wobble * curve(rng, len(depth), len(depth) / 4)
     along = sliders - machine.loss * np.clip(depth - 0.3 * focus, 0, None) + 1.5 * np.exp(-(((depth - focus) / 8) ** 2))
     across = 0.4 * machine.gain_wobble * curve(rng, probe.columns, probe.columns / 3)
-    return along[:, None] + across[None]
+    gain: NDArray[Any] = along[:, None] + across[None]
+    return gain
 
 
 def _speckle(amplitude: NDArray[Any], scatterers: NDArray[Any], probe: Probe, machine: Machine) -> NDArray[Any]:
@@ -146,7 +147,8 @@ def _shown(decibel: NDArray[Any], machine: Machine) -> NDArray[Any]:
         gray = cv2.bilateralFilter(gray, 5, 25 + 50 * machine.smoothing, 2.0 * machine.smoothing + 0.5)
     if machine.sharpening:
         gray = gray + machine.sharpening * (gray - cv2.GaussianBlur(gray, (0, 0), 1.6))
-    return np.clip(gray, 0, 255)
+    shown: NDArray[Any] = np.clip(gray, 0, 255)
+    return shown
 
 
 def _exported(picture: NDArray[Any], machine: Machine) -> NDArray[Any]:

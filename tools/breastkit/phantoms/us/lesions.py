@@ -83,7 +83,8 @@ def _malignant_outline(rng: np.random.Generator) -> NDArray[Any]:
 
 def _turned(points: NDArray[Any], angle: float) -> NDArray[Any]:
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    return points @ turn
+    turned: NDArray[Any] = points @ turn
+    return turned
 
 
 def _place(
@@ -103,7 +104,7 @@ def _place(
         if not tissue.breast[int(centre[1]), int(centre[0])]:
             continue
         mask = np.zeros_like(tissue.mask)
-        cv2.fillPoly(mask, [np.round(outline * size + centre).astype(np.int32)], 1)
+        cv2.fillPoly(mask, [np.round(outline * size + centre).astype(np.int32)], (1,))
         mask[(probe.depth < 1.2) | ~probe.inside] = 0
         within = (tissue.breast & (mask > 0)).sum()
         if within > 0.75 * area * size**2 and not (blocked & (mask > 0)).any():
@@ -181,8 +182,7 @@ def _fill_malignant(rng: np.random.Generator, probe: Probe, tissue: Tissue, dist
     around = _surroundings(tissue, distance)
     mm = 1 / probe.spacing
     shape = distance.shape
-    echo = around - rng.uniform(5, 17)
-    echo = echo + rng.uniform(1, 4) * clouds(rng, shape, (1.2 * mm, 2.2 * mm))
+    echo = around - rng.uniform(5, 17) + rng.uniform(1, 4) * clouds(rng, shape, (1.2 * mm, 2.2 * mm))
     echo += rng.uniform(0, 3) * clouds(rng, shape, (4 * mm, 5 * mm))
     ragged = rng.uniform(0.1, 0.6) * clouds(rng, shape, (1.2 * mm, 1.6 * mm))
     edge = step(distance + ragged, rng.uniform(0.5, 2.8))

@@ -37,8 +37,8 @@ def add_overlays(rng: np.random.Generator, picture: NDArray[Any], mask: NDArray[
     return picture, drawn
 
 
-def _ink(rng: np.random.Generator) -> int:
-    return int(rng.integers(190, 256))
+def _ink(rng: np.random.Generator) -> tuple[int]:
+    return (int(rng.integers(190, 256)),)
 
 
 def _axes(rng: np.random.Generator, mask: NDArray[Any]) -> list[tuple[NDArray[Any], NDArray[Any]]]:
@@ -53,7 +53,8 @@ def _axes(rng: np.random.Generator, mask: NDArray[Any]) -> list[tuple[NDArray[An
         centre = rng.uniform(0.25, 0.75, 2) * (width, height)
         points = (centre + half * np.stack([np.cos(angle), np.sin(angle)], 1)).astype(np.float32)
     middle = points.mean(0)
-    _, directions = cv2.PCACompute(points, mean=None)
+    # OpenCV computes the mean where none is given, which its types leave out.
+    _, directions = cv2.PCACompute(points, mean=None)  # type: ignore[call-overload]
     axes = []
     for direction in directions:
         along = (points - middle) @ direction
@@ -79,12 +80,12 @@ def _callipers(rng: np.random.Generator, picture: NDArray[Any], mask: NDArray[An
             cv2.putText(picture, str(number), place, _FONTS[0], 0.35 + size / 25, ink, thickness, cv2.LINE_AA)
 
 
-def _dots(picture: NDArray[Any], start: NDArray[Any], end: NDArray[Any], ink: int, *, gap: float) -> None:
+def _dots(picture: NDArray[Any], start: NDArray[Any], end: NDArray[Any], ink: tuple[int], *, gap: float) -> None:
     count = max(int(np.hypot(*(end - start)) / gap), 2)
     for point in np.linspace(start, end, count)[1:-1]:
         x, y = (int(value) for value in np.round(point))
         if 0 <= y < picture.shape[0] and 0 <= x < picture.shape[1]:
-            picture[y, x] = ink
+            picture[y, x] = ink[0]
 
 
 def _text(rng: np.random.Generator, picture: NDArray[Any], mask: NDArray[Any]) -> None:
@@ -125,4 +126,4 @@ def _probe_mark(rng: np.random.Generator, picture: NDArray[Any], mask: NDArray[A
         ends = [
             (int(centre[0] + s * radius * np.cos(turn)), int(centre[1] + s * radius * np.sin(turn))) for s in (0.3, 0.9)
         ]
-        cv2.line(picture, *ends, ink, 2, cv2.LINE_AA)
+        cv2.line(picture, ends[0], ends[1], ink, 2, cv2.LINE_AA)

@@ -49,7 +49,7 @@ class UsPhantom:
     mask: NDArray[Any]
     label: str
     spacing: float
-    settings: dict = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,9 @@ def make_us_cine(
     phase = rng.uniform(0, 2 * np.pi)
     for frame in range(frames):
         turn = phase + 2 * np.pi * frame / max(frames, 8)
-        matrix = np.float32(
+        matrix = np.array(
             [[1, 0, reach_x * np.sin(turn)], [0, 1 + press * np.sin(turn), reach_y * np.sin(turn + 1)]],
+            dtype=np.float32,
         )
         moved = partial(_moved, matrix=matrix)
         tissue = replace(

@@ -62,7 +62,8 @@ class Probe:
         if self.shape == "linear":
             return np.ones((self.rows, self.columns), dtype=bool)
         angle, depth = self._polar
-        return (np.abs(angle) <= self.half_angle) & (depth >= -1e-3)
+        reached: NDArray[Any] = (np.abs(angle) <= self.half_angle) & (depth >= -1e-3)
+        return reached
 
     @cached_property
     def beam_length(self) -> int:

@@ -29,7 +29,7 @@ class Tissue:
     attenuation: NDArray[Any]
     mask: NDArray[Any]
     breast: NDArray[Any]
-    kinds: dict = field(default_factory=dict)
+    kinds: dict[str, Any] = field(default_factory=dict)
 
 
 def make_tissue(rng: np.random.Generator, probe: Probe) -> Tissue:
@@ -88,7 +88,7 @@ def _layer_ends(rng: np.random.Generator, probe: Probe, mm: float) -> dict[str, 
     return {"skin": skin, "fat": fat, "gland": gland, "retromammary": retromammary, "muscle": muscle}
 
 
-def _fat(rng: np.random.Generator, shape: tuple[int, int], mm: float) -> NDArray[Any]:
+def _fat(rng: np.random.Generator, shape: tuple[int, ...], mm: float) -> NDArray[Any]:
     """Dark lobules between bright septa."""
     mesh = (rng.uniform(1.5, 3.5) * mm, rng.uniform(6, 16) * mm)
     septa = fibres(rng, shape, mesh, rng.uniform(0.15, 0.3) * mm)
@@ -96,7 +96,7 @@ def _fat(rng: np.random.Generator, shape: tuple[int, int], mm: float) -> NDArray
     return rng.uniform(-15, -7) + 1.5 * clouds(rng, shape, (2 * mm, 5 * mm)) + rng.uniform(10, 26) * septa
 
 
-def _gland(rng: np.random.Generator, shape: tuple[int, int], mm: float) -> NDArray[Any]:
+def _gland(rng: np.random.Generator, shape: tuple[int, ...], mm: float) -> NDArray[Any]:
     """Bright tissue with streaks, dark ducts and lobules, from even to a cobblestone."""
     echo = rng.uniform(1, 3.5) * clouds(rng, shape, (5 * mm, 10 * mm))
     echo += rng.uniform(0.5, 3) * clouds(rng, shape, (0.7 * mm, 3 * mm))
@@ -114,19 +114,20 @@ def _gland(rng: np.random.Generator, shape: tuple[int, int], mm: float) -> NDArr
     return echo
 
 
-def _muscle(rng: np.random.Generator, shape: tuple[int, int], mm: float) -> NDArray[Any]:
+def _muscle(rng: np.random.Generator, shape: tuple[int, ...], mm: float) -> NDArray[Any]:
     """Dark, with long striations along it."""
     striae = fibres(rng, shape, (rng.uniform(0.7, 1.4) * mm, rng.uniform(10, 22) * mm), 0.12 * mm)
     return rng.uniform(-13, -5) + clouds(rng, shape, (2 * mm, 10 * mm)) + rng.uniform(5, 13) * striae
 
 
-def _fascia(rng: np.random.Generator, shape: tuple[int, int], mm: float, depth: NDArray[Any]) -> NDArray[Any]:
+def _fascia(rng: np.random.Generator, shape: tuple[int, ...], mm: float, depth: NDArray[Any]) -> NDArray[Any]:
     """The bright sheet in front of the muscle, in one or two layers."""
     presence = np.clip(0.5 + 0.5 * clouds(rng, shape, (40 * mm, 8 * mm)), 0, 1)
     sheet = np.exp(-((depth / rng.uniform(0.2, 0.4)) ** 2))
     if rng.random() < 0.5:
         sheet += 0.7 * np.exp(-(((depth - rng.uniform(0.8, 1.6)) / 0.25) ** 2))
-    return rng.uniform(4, 14) * sheet * presence
+    bright: NDArray[Any] = rng.uniform(4, 14) * sheet * presence
+    return bright
 
 
 def _add_chest_wall(
