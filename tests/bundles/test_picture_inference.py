@@ -300,6 +300,7 @@ def test_lesion_images_and_all_images_are_told_apart(evaluated):
     lesions = np.mean([figures[f"{name}.png"] for name in ("well", "partly", "missed")])
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["lesion_images"]["images"] == 3
+    assert summary["lesion_images"]["without_mask"] == 1
     assert summary["lesion_images"]["dice"][0] == pytest.approx(lesions, abs=1e-4)
     assert summary["all_images"]["dice"][0] == pytest.approx(np.mean(list(figures.values())), abs=1e-4)
     assert metrics["lesion_dice"] == pytest.approx(lesions, abs=1e-4)

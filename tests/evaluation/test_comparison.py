@@ -48,6 +48,38 @@ def test_two_runs_get_means_intervals_tests_and_a_plot(tmp_path):
     assert (tmp_path / "out" / "comparison.png").stat().st_size > 5000
 
 
+def test_the_json_holds_what_the_tables_hold(tmp_path):
+    for name, seed in (("a", 1), ("b", 2)):
+        run(tmp_path / "runs" / name, seed=seed, architecture=name, case_list_hash="x")
+    compare_runs([str(tmp_path / "runs")], out=str(tmp_path / "out"))
+    means, tests, _ = tables(tmp_path / "out")
+    found = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert found["methods"]["a"] | {"means_with_95_interval": None} == {
+        "runs": ["a"],
+        "case_lists": ["x"],
+        "cases": 12,
+        "means_with_95_interval": None,
+    }
+    for row in means.itertuples():
+        figures = found["methods"][row.method]["means_with_95_interval"][row.metric]
+        assert figures == pytest.approx([row.mean, row.low, row.high])
+    for row in tests.itertuples():
+        test = found["paired_tests"][row.metric]["a against b"]
+        assert test["difference"] == pytest.approx([row.difference, row.low, row.high])
+        assert (test["cases"], test["p_value"], test["p_holm"]) == (row.cases, row.p_value, row.p_holm)
+
+
+def test_metrics_can_be_chosen(tmp_path):
+    runs = [str(run(tmp_path / name, seed=seed)) for name, seed in (("a", 1), ("b", 2))]
+    compare_runs(runs, out=str(tmp_path / "out"), metrics=["hd95_mm"])
+    means, tests, text = tables(tmp_path / "out")
+    assert set(means["metric"]) == set(tests["metric"]) == {"hd95_mm"}
+    assert "dice" not in text
+    with pytest.raises(BreastkitError, match="auc is no metric that all runs have; choose among dice, hd95_mm"):
+        compare_runs(runs, out=str(tmp_path / "none"), metrics=["auc"])
+    assert not (tmp_path / "none").exists()
+
+
 def test_folds_of_an_architecture_are_one_method(tmp_path):
     for fold in range(3):
         run(tmp_path / f"fold{fold}", seed=fold, start=4 * fold, cases=4, architecture="unet", fold=fold)

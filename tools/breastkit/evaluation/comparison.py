@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from breastkit.atomic import atomic_path, make_folder, write_text
+from breastkit.atomic import atomic_path, make_folder, write_json, write_text
 from breastkit.errors import BreastkitError
 from breastkit.evaluation.classification_comparison import (
     SHOWN,
@@ -68,7 +68,7 @@ class Method:
     case_lists: frozenset[str]
 
 
-def compare_runs(runs: Sequence[str], *, out: str) -> Path:
+def compare_runs(runs: Sequence[str], *, out: str, metrics: Sequence[str] = ()) -> Path:
     """Compares finished runs by the figures of their evaluations.
 
     Runs of one architecture on several folds count as one method. Paired tests compare the cases two methods have in
@@ -76,8 +76,10 @@ def compare_runs(runs: Sequence[str], *, out: str) -> Path:
 
     Args:
         runs: output folders of evaluated runs, or folders that hold some.
-        out: the folder to write comparison.csv, tests.csv, comparison.md and comparison.png to, pictures.png where
-            the runs outline pictures, and classification.csv and auc_tests.csv where they tell classes.
+        out: the folder to write comparison.csv, tests.csv, comparison.json with both, comparison.md and comparison.png
+            to, pictures.png where the runs outline pictures, and classification.csv and auc_tests.csv where they tell
+            classes.
+        metrics: the metrics to compare; all that the runs have in common by default.
 
     Returns:
         The Markdown file.
@@ -86,14 +88,20 @@ def compare_runs(runs: Sequence[str], *, out: str) -> Path:
         BreastkitError: if a folder holds no evaluated run, or two methods share no case or metric.
     """
     methods = read_methods([runs] if isinstance(runs, str) else runs)
-    metrics = _shared_metrics(methods)
+    metrics = _shared_metrics(methods, [metrics] if isinstance(metrics, str) else metrics)
     means, tests = mean_table(methods, metrics), paired_table(methods, metrics)
+    figures, areas = _classifiers(methods)
     folder = make_folder(out)
     write_text(folder / "comparison.csv", means.round(5).to_csv(index=False))
     write_text(folder / "tests.csv", tests.round(5).to_csv(index=False))
     _plot(means, metrics, folder / "comparison.png")
     pictures = draw_comparison({method.name: method.folders for method in methods}, folder / "pictures.png")
-    text = _markdown(methods, means, tests, metrics) + _classifiers(methods, folder)
+    write_json(folder / "comparison.json", _summary(methods, means, tests, figures, areas))
+    text = _markdown(methods, means, tests, metrics)
+    if not figures.empty:
+        write_text(folder / "classification.csv", figures.round(5).to_csv(index=False))
+        write_text(folder / "auc_tests.csv", areas.round(5).to_csv(index=False))
+        text += _classifier_markdown(figures, areas)
     return write_text(folder / "comparison.md", f"{text}\n{_PICTURES}" if pictures else text)
 
 
@@ -231,11 +239,14 @@ def _named(methods: Sequence[Method]) -> list[Method]:
     ]
 
 
-def _shared_metrics(methods: Sequence[Method]) -> list[str]:
+def _shared_metrics(methods: Sequence[Method], wanted: Sequence[str]) -> list[str]:
     shared = [name for name in methods[0].table.columns if all(name in method.table for method in methods)]
     if not shared:
         raise BreastkitError("The runs have no metric in common; compare runs of one kind of task.")
-    return shared
+    for name in wanted:
+        if name not in shared:
+            raise BreastkitError(f"{name} is no metric that all runs have; choose among {', '.join(shared)}.")
+    return list(wanted) or shared
 
 
 def _columns(interval, name: str) -> dict[str, float]:
@@ -282,29 +293,74 @@ def _markdown(methods: Sequence[Method], means: pd.DataFrame, tests: pd.DataFram
     return "\n".join([*lines, "", "![Means with intervals](comparison.png)", ""])
 
 
-def _classifiers(methods: Sequence[Method], folder: Path) -> str:
-    """Writes the tables of classifiers and returns what the page says of them, nothing where the runs are none."""
-    answers = {method.name: read_answers(method.folders) for method in methods}
-    if any(table is None for table in answers.values()):
-        return ""
-    figures, areas = figure_table(answers), auc_tests(answers)
+def _classifiers(methods: Sequence[Method]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Returns the figures of classifiers and how their areas differ, empty tables where the runs are none."""
+    tables = {method.name: read_answers(method.folders) for method in methods}
+    answers = {name: table for name, table in tables.items() if table is not None}
+    if len(answers) < len(tables):
+        return pd.DataFrame(), pd.DataFrame()
+    areas = auc_tests(answers)
     areas["p_holm"] = holm(areas["p_value"])
-    write_text(folder / "classification.csv", figures.round(5).to_csv(index=False))
-    write_text(folder / "auc_tests.csv", areas.round(5).to_csv(index=False))
+    return figure_table(answers), areas
+
+
+def _classifier_markdown(figures: pd.DataFrame, areas: pd.DataFrame) -> str:
     found = {(row.method, row.figure): row for row in figures.itertuples() if np.isfinite(row.value)}
-    shown = [name for name in SHOWN if any((method, name) in found for method in answers)]
+    images = dict(zip(figures["method"], figures["images"], strict=True))
+    shown = [name for name in SHOWN if any((method, name) in found for method in images)]
     lines = ["", _CLASSIFIERS, _row("method", "images", *(SHOWN[name] for name in shown))]
     lines.append(_row(*["---"] * (2 + len(shown))))
-    for method, table in answers.items():
+    for method, count in images.items():
         rows = [found.get((method, name)) for name in shown]
         cells = ["–" if row is None else _cell(row.value, row.low, row.high) for row in rows]
-        lines.append(_row(method, len(table), *cells))
+        lines.append(_row(method, count, *cells))
     if len(areas):
         lines += ["", _AREAS, _row("first", "second", "images", "difference", "p", "p adjusted"), _row(*["---"] * 6)]
     for row in areas.itertuples():
         difference = _cell(row.difference, row.low, row.high)
         lines.append(_row(row.first, row.second, row.images, difference, _p(row.p_value), _p(row.p_holm)))
     return "\n".join([*lines, ""])
+
+
+def _summary(
+    methods: Sequence[Method], means: pd.DataFrame, tests: pd.DataFrame, figures: pd.DataFrame, areas: pd.DataFrame
+) -> dict[str, Any]:
+    """Returns what was found as JSON holds it: figures and differences as lists of value, low and high."""
+    summary: dict[str, Any] = {"methods": {}, "paired_tests": {}}
+    for method in methods:
+        rows = means[means["method"] == method.name]
+        summary["methods"][method.name] = {
+            "runs": [path.name for path in method.folders],
+            "case_lists": sorted(method.case_lists),
+            "cases": len(method.table),
+            "means_with_95_interval": {row.metric: _numbers(row.mean, row.low, row.high) for row in rows.itertuples()},
+        }
+    for metric, rows in tests.groupby("metric", sort=False):
+        summary["paired_tests"][metric] = _tests(rows, "cases")
+    if not figures.empty:
+        for method, rows in figures.groupby("method", sort=False):
+            summary["methods"][method] |= {
+                "images": int(rows["images"].iloc[0]),
+                "figures": {row.figure: _numbers(row.value, row.low, row.high) for row in rows.itertuples()},
+            }
+        summary["auc_tests"] = _tests(areas, "images")
+    return summary
+
+
+def _tests(rows: pd.DataFrame, unit: str) -> dict[str, Any]:
+    return {
+        f"{row.first} against {row.second}": {
+            unit: int(getattr(row, unit)),
+            "difference": _numbers(row.difference, row.low, row.high),
+            "p_value": _numbers(row.p_value)[0],
+            "p_holm": _numbers(row.p_holm)[0],
+        }
+        for row in rows.itertuples()
+    }
+
+
+def _numbers(*values: float) -> list[float | None]:
+    return [round(float(value), 5) if np.isfinite(value) else None for value in values]
 
 
 def _row(*cells: object) -> str:

@@ -64,12 +64,13 @@ class PictureEvaluation(EvaluationReport):
         everything = self._means(table)
         empty = table[~table["lesion"]]
         false_masks = share_interval(int(empty["found"].sum()), len(empty))
+        missed = int((table["lesion"] & ~table["found"]).sum())
         classes = {name: {"images": len(rows), **self._means(rows)} for name, rows in table.groupby("class") if name}
         self._write_summary(
             {
                 "cases": int(table["case"].nunique()),
                 "images": len(table),
-                "lesion_images": {"images": int(table["lesion"].sum()), **with_lesion},
+                "lesion_images": {"images": int(table["lesion"].sum()), "without_mask": missed, **with_lesion},
                 "all_images": {"images": len(table), **everything},
                 "images_without_lesion": {"images": len(empty), "share_with_false_mask": false_masks},
                 "classes": classes,
