@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import warnings
 from pathlib import Path
 from typing import Any, ClassVar
@@ -144,6 +145,8 @@ class BundleContract:
         verify_metadata(meta_file=self.config("metadata"), filepath=str(schema))
         metadata = json.loads(Path(self.config("metadata")).read_text())
         assert metadata["version"] in metadata["changelog"]
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        assert metadata["required_packages_version"]["breastkit"] == project["version"]
         pinned = dict(
             line.split("==")
             for line in (ROOT / "constraints.txt").read_text().splitlines()

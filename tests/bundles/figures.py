@@ -10,9 +10,9 @@ the order of the text, with the source behind an arrow:
     -->
 
 A source is a path: a folder of ``docs/measured``, then keys of the one JSON file in it (or ``models`` for
-``models/model.json``; on the front page a bundle comes first). Numbers of one source can be added or subtracted, ``&``
-puts sources in a row. Above a table the first line says what the columns are, and each further line where a row comes
-from: one path for all columns, or a source for every column.
+``models/model.json``; on the front page a bundle comes first). Sources can be added and subtracted, or a whole number
+to them; ``&`` puts sources in a row. Above a table the first line says what the columns are, and each further line
+where a row comes from: one path for all columns, or a source for every column.
 
     <!-- figures
     | - | images | lesion_images/dice |
@@ -30,16 +30,18 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-REASONS = ("(setting)", "(published)", "(of the machine)", "(no summary kept)")
+REASONS = ("(setting)", "(published)", "(of the machine)", "(of the network)", "(in the picture)", "(no summary kept)")
 # What a block must say in plain words where a figure's summary is gone.
 NOT_KEPT = "no summary kept"
 COMMENT = re.compile(r"<!-- figures\n(?P<lines>.*?)-->\n", re.DOTALL)
 NUMBER = re.compile(r"(?<![\w.])[+-]?\d+(?:,\d{3})*(?:\.\d+)?(?!\w)")
 # What has to have a source: decimals and percentages; "95 %" is how wide all intervals are.
 CLAIM = re.compile(r"(?<![\w.])\d+\.\d+(?![\w.])|(?<![\w.])(?!95 %)\d+ %")
+_NO_CLAIMS = re.compile(r"^```.*?^```|<!--.*?-->|`[^`]*`|^\|[^\n]*\|\n(?=\|-)", re.DOTALL | re.MULTILINE)
 # Summaries are rounded to five digits.
 _ROUNDED = 6e-6
 
@@ -70,12 +72,17 @@ def measured(folder: Path) -> Read:
         name, *keys = path.split("/")
         place = folder / "models" if name == "models" else folder / "docs" / "measured" / name
         (file,) = place.glob("*.json")
-        value = json.loads(file.read_text(encoding="utf-8"))
+        value = _content(file)
         for key in keys:
             value = value[int(key) if isinstance(value, list) else key]
         return value
 
     return read
+
+
+@cache
+def _content(file: Path) -> Any:
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def measured_of_all(bundles: Path) -> Read:
@@ -113,7 +120,10 @@ def problems(text: str, read: Read, sections: tuple[str, ...]) -> list[str]:
         read: returns the value at a path.
         sections: the headings under which every figure needs a source.
     """
-    named = figures(text)
+    try:
+        named = figures(text)
+    except ValueError as error:
+        return [str(error)]
     said = [sentence for figure in named if (sentence := _problem(figure, text, read))]
     covered = _blanked(text, [(figure.start, figure.end) for figure in named])
     for section in sections:
@@ -124,7 +134,7 @@ def problems(text: str, read: Read, sections: tuple[str, ...]) -> list[str]:
 
 def paths(source: str) -> list[str]:
     """Returns the paths of a source; none where it is a reason."""
-    return [] if source.startswith("(") else re.split(r" [&+-] ", source)
+    return [] if source.startswith("(") else [path for path in re.split(r" [&+-] ", source) if not path.isdigit()]
 
 
 def values(source: str, read: Read) -> list[float]:
@@ -135,7 +145,7 @@ def values(source: str, read: Read) -> list[float]:
         value = read(first)
         numbers = list(value) if isinstance(value, list) else [value]
         for term in further:
-            other = read(term[2:])
+            other = float(term[2:]) if term[2:].isdigit() else read(term[2:])
             other = other[0] if isinstance(other, list) else other
             numbers = [numbers[0] + other if term[0] == "+" else numbers[0] - other]
         row += numbers
@@ -151,8 +161,8 @@ def _problem(figure: Figure, text: str, read: Read) -> str:
     if figure.source.startswith("("):
         if figure.source not in REASONS:
             return f"{figure.source} is no reason; give one of {', '.join(REASONS)}"
-        block = " ".join(text[text.rfind("\n\n", 0, figure.start) : _end_of_block(text, figure.end)].split())
-        if figure.source == "(no summary kept)" and NOT_KEPT not in COMMENT.sub("", block):
+        block = COMMENT.sub("", text[text.rfind("\n\n", 0, figure.start) : _end_of_block(text, figure.end)])
+        if figure.source == f"({NOT_KEPT})" and NOT_KEPT not in " ".join(block.split()):
             return f"{figure.text}: say in the text that there is {NOT_KEPT}"
         return ""
     try:
@@ -196,7 +206,7 @@ def _of_table(text: str, start: int, end: int, lines: list[str]) -> Iterator[Fig
             sources = [line] * len(columns)
         else:
             sources = [re.sub(r"(^| [&+-] )", rf"\g<1>{line}/", column) if column != "-" else "-" for column in columns]
-        cells = list(re.finditer(r"(?<=\| )[^|]*(?= \|)", row[0]))
+        cells = list(re.finditer(r"(?<=\|)[^|]*(?=\|)", row[0]))
         if len(cells) != len(sources):
             raise ValueError(f"{len(cells)} cells, but {len(sources)} sources for {row[0]!r}")
         for cell, source in zip(cells, sources, strict=True):
@@ -221,8 +231,7 @@ def _section(text: str, heading: str) -> tuple[int, int]:
 
 
 def _blanked(text: str, spans: list[tuple[int, int]]) -> str:
-    """Returns the text with these spans, its comments and its code as spaces, every letter where it was."""
-    code = [found.span() for found in re.finditer(r"^```.*?^```|<!--.*?-->|`[^`]*`", text, re.DOTALL | re.MULTILINE)]
-    for start, end in (*spans, *code):
+    """Returns the text with these spans, comments, code and heads of tables as spaces, every letter where it was."""
+    for start, end in (*spans, *(found.span() for found in _NO_CLAIMS.finditer(text))):
         text = text[:start] + " " * (end - start) + text[end:]
     return text

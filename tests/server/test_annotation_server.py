@@ -90,7 +90,7 @@ def test_bundles_with_weights_are_models_with_type_labels_and_colours(client):
         "description": "",
         "config": {},
         "label_colors": {"breast": list(SegmentKind.BREAST.codes.colour)},
-        "version": "0.1.0",
+        "version": "0.2.0",
     }
     assert info["models"][LESION]["labels"] == {"lesion": 1}
     assert set(info["strategies"]) >= {"first", "random"}
