@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.atomic import atomic_folder
 from breastkit.bundle import Bundle, Role, bundle_for
@@ -78,7 +80,7 @@ def crossfit(
     )
     _warn_of_strangers(cases, members)
     with atomic_folder(out) as folder:
-        lists = {name: [] for name in (*LISTS, "inference")}
+        lists: dict[str, list[Item]] = {name: [] for name in (*LISTS, "inference")}
         outlined = _with_masks(cases, chosen, folder, segmenter) if members else _with_true_masks(cases, folder)
         for name, item in outlined:
             lists[name].append(item)
@@ -151,17 +153,16 @@ def _with_masks(
     items = sorted(cases.items(), key=lambda entry: [member.name for member in chosen[stem(entry[1]["image"])]])
     order = {id(item): place for place, (_, item) in enumerate(cases.items())}
     done: list[tuple[int, str, Item]] = []
-    current, outline = None, None
-    for name, item in track(items, "masks", unit="picture"):
-        members = chosen[stem(item["image"])]
-        if members != current:
-            current, outline = members, _segmenter(segmenter, [member.path for member in members])
-        mask, _ = outline(read_gray(item["image"]))
-        path = write_png(folder / "masks" / f"{stem(item['image'])}.png", mask * np.uint8(255))
-        added: dict[str, Any] = {"predicted_mask": str(path), "predicted_by": _said(members)}
-        if "label" in item:
-            added["predicted_dice"] = round(dice(mask, _true_mask(item)), 4)
-        done.append((order[id(item)], name, {**item, **added}))
+    pictures = track(items, "masks", unit="picture")
+    for members, alike in groupby(pictures, key=lambda entry: chosen[stem(entry[1]["image"])]):
+        outline = _segmenter(segmenter, [member.path for member in members])
+        for name, item in alike:
+            mask, _ = outline(read_gray(item["image"]))
+            path = write_png(folder / "masks" / f"{stem(item['image'])}.png", mask * np.uint8(255))
+            added: dict[str, Any] = {"predicted_mask": str(path), "predicted_by": _said(members)}
+            if "label" in item:
+                added["predicted_dice"] = round(dice(mask, _true_mask(item)), 4)
+            done.append((order[id(item)], name, {**item, **added}))
     yield from ((name, item) for _, name, item in sorted(done, key=lambda entry: entry[0]))
 
 
@@ -178,7 +179,7 @@ def _with_true_masks(cases: CaseList, folder: Path) -> Iterator[tuple[str, Item]
         yield name, {**item, "predicted_mask": str(path), "predicted_by": _UPPER_BOUND, "predicted_dice": 1.0}
 
 
-def _true_mask(item: Item) -> np.ndarray:
+def _true_mask(item: Item) -> NDArray[Any]:
     return read_mask(item["label"]) > 0
 
 

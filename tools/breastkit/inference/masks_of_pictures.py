@@ -32,11 +32,11 @@ class MasksOfPictures:
         segmenter: Bundle | None = None,
         segmenter_weights: str | Path | None = None,
     ) -> None:
-        self.mask_dir = None if mask_dir is None else Path(mask_dir)
-        if self.mask_dir is not None and not self.mask_dir.is_dir():
+        self.mask_dir = Path(mask_dir or "")
+        if not self.mask_dir.is_dir():
             raise BreastkitError(f"{self.mask_dir} is no folder; name the folder of the masks with --mask_dir.")
         self.segmenter: Segmenter | None = None
-        if self.mask_dir is None:
+        if mask_dir is None:
             try:
                 self.segmenter = Segmenter(segmenter_weights, bundle=segmenter)
             except BreastkitError as error:
@@ -54,18 +54,17 @@ class MasksOfPictures:
         if self.segmenter is not None:
             mask, _ = self.segmenter(read_gray(item["image"]))
             return {**item, "mask": mask.astype("uint8")}
-        path = self._given(Path(item["image"]))
+        path = _given(Path(item["image"]), self.mask_dir)
         sizes = read_header(path).shape[:2], read_header(item["image"]).shape[:2]
         if sizes[0] != sizes[1]:
             raise BreastkitError(f"{path} has shape {sizes[0]} but {item['image']} {sizes[1]}; give its own mask.")
         return {**item, "mask": str(path)}
 
-    def _given(self, image: Path) -> Path:
-        for name in (f"{stem(image)}_mask", stem(image)):
-            for suffix in PICTURE_SUFFIXES:
-                path = self.mask_dir / f"{name}{suffix}"
-                if path.is_file() and path.resolve() != image.resolve():
-                    return path
-        raise BreastkitError(
-            f"{image} has no mask in {self.mask_dir}; put {stem(image)}_mask.png there, or leave out --mask_dir."
-        )
+
+def _given(image: Path, folder: Path) -> Path:
+    for name in (f"{stem(image)}_mask", stem(image)):
+        for suffix in PICTURE_SUFFIXES:
+            path = folder / f"{name}{suffix}"
+            if path.is_file() and path.resolve() != image.resolve():
+                return path
+    raise BreastkitError(f"{image} has no mask in {folder}; put {stem(image)}_mask.png there, or leave out --mask_dir.")

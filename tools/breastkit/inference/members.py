@@ -63,21 +63,23 @@ class Members(Inferer):
         self.inferer, self.samples, self.fold_weights = inferer, int(samples), tuple(fold_weights)
         self._folds: list[nn.Module] = []
 
-    def __call__(self, inputs: torch.Tensor, network: nn.Module, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def __call__(  # type: ignore[override]  # networks alone: of a function no copy could be made
+        self, inputs: torch.Tensor, network: nn.Module, *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
         """Returns the members' logits ``(B, members, H, W)``.
 
         Raises:
             BreastkitError: if the network has no dropout to switch on, or fold weights do not fit it.
         """
         if self.opinions is Opinions.NONE:
-            return self.inferer(inputs, network, *args, **kwargs)
-        if self.opinions is Opinions.DROPOUT:
+            members = [self.inferer(inputs, network, *args, **kwargs)]
+        elif self.opinions is Opinions.DROPOUT:
             with dropout_on(network):
                 members = [self.inferer(inputs, network, *args, **kwargs) for _ in range(self.samples)]
         else:
             networks = [network, *self._of_folds(network)]
             members = [self.inferer(inputs, member, *args, **kwargs) for member in networks]
-        return torch.cat(members, dim=1)
+        return members[0] if len(members) == 1 else torch.cat(members, dim=1)
 
     def _of_folds(self, network: nn.Module) -> list[nn.Module]:
         if not self._folds:

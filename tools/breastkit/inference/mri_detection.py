@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.bundle import Bundle, Role, bundle_for
 from breastkit.dce.phases import DEFAULT_CHANNELS, DcePhases
@@ -35,7 +36,7 @@ class LesionDetector:
         self.facts = self.bundle.facts
 
     def __call__(
-        self, phases: DcePhases, *, most: int | None = None, breast: np.ndarray | None = None
+        self, phases: DcePhases, *, most: int | None = None, breast: NDArray[Any] | None = None
     ) -> list[Detection]:
         """Returns the lesions found, on the study's own grid, the highest score first.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from breastkit.bundle import Bundle, Role, bundle_for
 from breastkit.errors import BreastkitError
@@ -37,15 +38,15 @@ class Reading:
         relevance: what spoke for the class, 0 to 1; None where it was not asked for.
     """
 
-    mask: np.ndarray
-    probability: np.ndarray
+    mask: NDArray[Any]
+    probability: NDArray[Any]
     measures: dict[str, float | int | None]
     probabilities: dict[str, float]
     label: str
     uncertainty: float
     abstain: bool
     decided_by: str
-    relevance: np.ndarray | None = None
+    relevance: NDArray[Any] | None = None
 
     @property
     def found(self) -> bool:
@@ -75,7 +76,7 @@ class Segmenter:
         self.bundle = bundle.opened(weights=weights, **overrides)
         self._postprocessing = self.bundle.part("postprocessing")
 
-    def __call__(self, gray: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, gray: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         """Returns mask and probability on the grid of a gray picture."""
         prepared = self.bundle.preprocessing({"image": gray})
         finished = self._postprocessing({**prepared, "pred": self.bundle.run(prepared)})
@@ -100,9 +101,10 @@ class LesionClassifier:
         self._temperature = float(rule["temperature"])
         self._explainer: GradCamPlusPlus | None = None
 
-    def prepare(self, gray: np.ndarray, mask: np.ndarray) -> dict[str, Any]:
+    def prepare(self, gray: NDArray[Any], mask: NDArray[Any]) -> dict[str, Any]:
         """Returns a picture as the network takes it."""
-        return self.bundle.preprocessing({"image": gray, "mask": mask.astype(np.uint8)})
+        prepared: dict[str, Any] = self.bundle.preprocessing({"image": gray, "mask": mask.astype(np.uint8)})
+        return prepared
 
     def classify(self, prepared: Mapping[str, Any]) -> tuple[dict[str, float], float]:
         """Returns the probabilities of the classes, and the uncertainty."""
@@ -112,9 +114,9 @@ class LesionClassifier:
 
     def label_of(self, probabilities: Mapping[str, float]) -> str:
         """Returns the class by the operating point stored with the weights."""
-        return self.classes[int(decide([list(probabilities.values())], self.classes, self.threshold)[0])]
+        return self.classes[int(decide(np.array([list(probabilities.values())]), self.classes, self.threshold)[0])]
 
-    def explain(self, prepared: Mapping[str, Any], label: str) -> np.ndarray:
+    def explain(self, prepared: Mapping[str, Any], label: str) -> NDArray[Any]:
         """Returns what spoke for a class, 0 to 1, on the grid of the picture."""
         if self._explainer is None:
             self._explainer = GradCamPlusPlus(self.bundle.network)
@@ -175,7 +177,8 @@ class UltrasoundReader:
             explain: make a map too.
         """
         gray = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
-        self.segmenter(gray)
+        if self.segmenter is not None:
+            self.segmenter(gray)
         mask = np.zeros(gray.shape, bool)
         mask[16:48, 16:48] = True
         for classifier in (self.normal_classifier, self.classifier):
@@ -184,15 +187,23 @@ class UltrasoundReader:
             if explain:
                 classifier.explain(prepared, classifier.classes[-1])
 
-    def read(self, gray: np.ndarray, *, explain: bool = True, mask: np.ndarray | None = None) -> Reading:
+    def read(self, gray: NDArray[Any], *, explain: bool = True, mask: NDArray[Any] | None = None) -> Reading:
         """Reads one 8-bit gray picture.
 
         Args:
             gray: rows, columns.
             explain: also make the map of what spoke for the class, which takes longer than all the rest.
             mask: of the lesion, bool, where it was outlined before.
+
+        Raises:
+            ValueError: if there is no mask and nothing that outlines one.
         """
-        mask, probability = self.segmenter(gray) if mask is None else (mask, mask.astype(np.float32))
+        if mask is None:
+            if self.segmenter is None:
+                raise ValueError("A reader without a segmenter needs a mask.")
+            mask, probability = self.segmenter(gray)
+        else:
+            probability = mask.astype(np.float32)
         opinions = {}
         for classifier in (self.normal_classifier, self.classifier) if mask.any() else (self.normal_classifier,):
             prepared = classifier.prepare(gray, mask)
@@ -201,7 +212,8 @@ class UltrasoundReader:
         if mask.any():
             probabilities = chained(probabilities[NORMAL], opinions[self.classifier][1])
         last = list(opinions)[-1]
-        label = CLASSES[int(decide([[probabilities[name] for name in CLASSES]], CLASSES, last.threshold)[0])]
+        ordered = np.array([[probabilities[name] for name in CLASSES]])
+        label = CLASSES[int(decide(ordered, CLASSES, last.threshold)[0])]
         # That a picture is normal is what the other one says, whether there is an outline or not.
         decider = self.normal_classifier if label == NORMAL else last
         prepared, _, uncertainty = opinions[decider]

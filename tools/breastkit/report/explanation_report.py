@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
 from breastkit.atomic import make_folder, write_json, write_text
 from breastkit.bundle import Bundle, Role, bundle_for
@@ -201,7 +202,7 @@ class Explained:
         """Returns where the figure of a picture lies."""
         return self.folder / "figures" / f"{name}.png"
 
-    def _mask(self, item: Mapping[str, Any], truth: np.ndarray) -> np.ndarray:
+    def _mask(self, item: Mapping[str, Any], truth: NDArray[Any]) -> NDArray[Any]:
         if "predicted_mask" in item:
             return read_mask(item["predicted_mask"]) > 0
         if self._needs_mask:
@@ -241,7 +242,7 @@ class Explained:
         )
 
 
-def _drawn(gray: np.ndarray, truth: np.ndarray, mask: np.ndarray, relevance: np.ndarray) -> np.ndarray:
+def _drawn(gray: NDArray[Any], truth: NDArray[Any], mask: NDArray[Any], relevance: NDArray[Any]) -> NDArray[Any]:
     """Returns original, lesion crop and map side by side, the true and the predicted outline on them."""
     width = max(1, round(max(gray.shape) / 300))
     outlined = outline(outline(gray, truth, TRUTH, width=width), mask, PREDICTION, width=width)
@@ -250,16 +251,17 @@ def _drawn(gray: np.ndarray, truth: np.ndarray, mask: np.ndarray, relevance: np.
     return grid([[gray, outlined[crop], explained]], tile=400, column_titles=_TITLES)
 
 
-def _around(mask: np.ndarray) -> tuple[slice, slice]:
+def _around(mask: NDArray[Any]) -> tuple[slice, slice]:
     """Returns the rows and columns around a mask; all of them where it is empty."""
     if not mask.any():
         return slice(None), slice(None)
     parts = bounding_box(mask)
     margin = round(_MARGIN * max(part.stop - part.start for part in parts))
-    return tuple(
+    rows, columns = (
         slice(max(0, part.start - margin), min(size, part.stop + margin))
         for part, size in zip(parts, mask.shape, strict=True)
     )
+    return rows, columns
 
 
 def _curve_drawing(curve: Sequence[Mapping[str, Any]]) -> Any:

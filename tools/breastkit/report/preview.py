@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.bundle import Bundle, Reads, Role, find_bundles
 from breastkit.cases import CaseList, Item, read_cases
@@ -57,7 +58,7 @@ def preview(
 
 def write_preview(
     items: Sequence[Item],
-    draw: Callable[[int, int], Mapping[str, Any]] | Callable[[Item], Mapping[str, Any]],
+    draw: Callable[..., Mapping[str, Any]],
     out: Path,
     *,
     variants: int = 5,
@@ -88,10 +89,10 @@ def _draw_of_transform(items: Sequence[Item], transform: Any, seed: int) -> Call
     plain = Compose([step for step in steps if not isinstance(step, Randomizable)])
 
     def draw(row: int, version: int) -> Mapping[str, Any]:
-        if not version:
-            return plain(dict(items[row]))
-        transform.set_random_state(seed=int(generator(seed, row, version).integers(2**31)))
-        return transform(dict(items[row]))
+        if version:
+            transform.set_random_state(seed=int(generator(seed, row, version).integers(2**31)))
+        drawn: Mapping[str, Any] = (transform if version else plain)(dict(items[row]))
+        return drawn
 
     return draw
 
@@ -123,11 +124,10 @@ def _draw_of_bundle(
     positions = _largest_slices(plain, len(chosen))
 
     def draw(row: int, version: int) -> Mapping[str, Any]:
-        if not version:
-            return plain[positions[row]]
-        if hasattr(shown, "set_epoch"):
+        if version and hasattr(shown, "set_epoch"):
             shown.set_epoch(version)
-        return shown[positions[row]]
+        drawn: Mapping[str, Any] = (shown if version else plain)[positions[row]]
+        return drawn
 
     return draw
 
@@ -163,7 +163,7 @@ def _largest_slices(dataset: Any, count: int) -> list[int]:
     return [best[row][1] for row in range(count)]
 
 
-def _tile(sample: Mapping[str, Any]) -> np.ndarray:
+def _tile(sample: Mapping[str, Any]) -> NDArray[Any]:
     image, label = (np.asarray(sample[key], dtype=np.float32) for key in ("image", "label"))
     image, label = (array[0] if array.ndim == 3 else array for array in (image, label))
     return outline(to_gray8(image, percentiles=(0, 100)), label > 0.5, TRUTH)

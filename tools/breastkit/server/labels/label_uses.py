@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import cc3d
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.bundle import Bundle, Reads, Role
 from breastkit.cases import CaseList, Item
@@ -141,8 +142,8 @@ class PictureMasks(LabelUse):
         model = SegmentationModel(self.bundle, weights=weights)
         reached = []
         for item in cases.validation:
-            found = model.predict(image_of_file(Path(item["image"])), lambda image: image.files[0])
-            reached.append(dice(found.labels > 0, labels_of(Path(item["label"])) > 0))
+            found, _ = model.outlined(image_of_file(Path(item["image"])), lambda image: image.files[0])
+            reached.append(dice(found > 0, labels_of(Path(item["label"])) > 0))
         return float(np.mean(reached))
 
 
@@ -335,7 +336,7 @@ def base_name(name: str) -> str:
     return name.lower().rstrip(" 0123456789_")
 
 
-def labels_of(path: Path) -> np.ndarray:
+def labels_of(path: Path) -> NDArray[Any]:
     """Returns a label map [column, row, slice]."""
     if path.suffix == ".png":
         import cv2
@@ -343,20 +344,20 @@ def labels_of(path: Path) -> np.ndarray:
         return cv2.imread(str(path), cv2.IMREAD_UNCHANGED).T[:, :, None]
     import nibabel
 
-    return np.asarray(nibabel.load(path).dataobj)
+    return np.asarray(nibabel.Nifti1Image.from_filename(path).dataobj)
 
 
 def write_mask(item: Item, folder: Path) -> Path:
     """Writes what counts of an item's label map as a mask on its own grid, and returns its path."""
     import nibabel
 
-    image = nibabel.load(item["label"])
+    image = nibabel.Nifti1Image.from_filename(item["label"])
     mask = np.isin(np.asarray(image.dataobj), item["numbers"]).astype(np.uint8)
     place = Path(item["label"])
     # Every image has its folder, in which versions are numbered.
     return write_nifti(folder / f"{place.parent.name}_{place.name}", mask, image.affine)
 
 
-def _parts(mask: np.ndarray) -> list[np.ndarray]:
+def _parts(mask: NDArray[Any]) -> list[NDArray[Any]]:
     parts = cc3d.connected_components(np.ascontiguousarray(mask > 0), connectivity=26)
     return [parts == number for number in range(1, int(parts.max()) + 1)]

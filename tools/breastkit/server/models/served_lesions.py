@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.bundle import Bundle
 from breastkit.dce.phases import DcePhases, read_phases
@@ -49,7 +50,7 @@ class StudyModel(ServedModel):
     def find(self, phases: DcePhases) -> Prediction:
         """Returns what the networks find in a study."""
 
-    def boxed(self, lesions: list[Detection], phases: DcePhases, labels: np.ndarray | None) -> Prediction:
+    def boxed(self, lesions: list[Detection], phases: DcePhases, labels: NDArray[Any] | None) -> Prediction:
         """Returns lesions as boxes, and their label map where there is one."""
         told = boxes_told(lesions, label=next(iter(self.labels)), number=self.number)
         return Prediction(labels, phases.affine, told, tuple(lesions))

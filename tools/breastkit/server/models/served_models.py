@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.bundle import Answers, Bundle, Reads
 from breastkit.detection.boxes_file import Detection
 from breastkit.dicom.segment_kinds import SegmentCodes
 from breastkit.errors import BreastkitError
+from breastkit.images import read_header
 from breastkit.inference.ultrasound import NORMAL, UltrasoundReader, weights_that_say_normal
 from breastkit.opened_bundle import OpenedBundle
 from breastkit.server.studies.study_images import PICTURE_AFFINE, StudyImage, frames_of
@@ -39,8 +40,8 @@ class Prediction:
         boxes: around what was found, the highest score first, of models that find lesions.
     """
 
-    labels: np.ndarray | None
-    affine: np.ndarray
+    labels: NDArray[Any] | None
+    affine: NDArray[Any]
     says: dict[str, Any]
     boxes: tuple[Detection, ...] = ()
 
@@ -155,6 +156,14 @@ class SegmentationModel(ServedModel):
 
     def predict(self, image: StudyImage, file_of: FileOf, phases_of: PhasesOf = phases_beside) -> Prediction:
         """Runs the model on an image."""
+        return Prediction(*self.outlined(image, file_of), {})
+
+    def outlined(self, image: StudyImage, file_of: FileOf) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Returns the label map of an image and its affine.
+
+        Raises:
+            BreastkitError: if the image is not of a kind it reads.
+        """
         self.refuse_other_form(image)
         number = next(iter(self.labels.values()))
         if self.flat:
@@ -163,22 +172,25 @@ class SegmentationModel(ServedModel):
                 mask = np.zeros(gray.shape, np.uint8)
                 mask[window] = self._mask(gray[window])
                 masks.append(mask.T)
-            return Prediction(np.stack(masks, axis=-1) * np.uint8(number), PICTURE_AFFINE, {})
+            return np.stack(masks, axis=-1) * np.uint8(number), PICTURE_AFFINE
         path = file_of(image)
         mask = self._mask(str(path)).astype(np.uint8)
-        return Prediction(mask * np.uint8(number), np.asarray(nibabel.load(path).affine, dtype=np.float64), {})
+        return mask * np.uint8(number), np.asarray(read_header(path).affine, dtype=np.float64)
 
-    def probability(self, gray: np.ndarray) -> np.ndarray:
+    def probability(self, gray: NDArray[Any]) -> NDArray[Any]:
         """Returns the probability of every pixel of a picture to belong to what is outlined."""
-        return self._finished(gray)["probability"][0].cpu().numpy()
+        probability: NDArray[Any] = self._finished(gray)["probability"][0].cpu().numpy()
+        return probability
 
-    def _mask(self, source: Any) -> np.ndarray:
-        return self._finished(source)["pred"][0].cpu().numpy() > 0
+    def _mask(self, source: Any) -> NDArray[Any]:
+        mask: NDArray[Any] = self._finished(source)["pred"][0].cpu().numpy() > 0
+        return mask
 
     def _finished(self, source: Any) -> dict[str, Any]:
         bundle, postprocessing = self.opened()
         prepared = bundle.preprocessing({"image": source})
-        return postprocessing({**prepared, "pred": bundle.run(prepared)})
+        finished: dict[str, Any] = postprocessing({**prepared, "pred": bundle.run(prepared)})
+        return finished
 
 
 class UltrasoundDiagnosis(ServedModel):
