@@ -3,14 +3,14 @@
 import os
 import signal
 import sys
-import tempfile
 from pathlib import Path
 
 from absl import logging as absl_logging
 from hypothesis import settings
 
-# Weights that were promoted in this working folder are none of the tests' business; nor are bundles of one's own.
-os.environ["BREASTKIT_MODELS"] = str(Path(tempfile.gettempdir(), "breastkit-tests-promote-nothing-here"))
+# Weights that were promoted in this working folder are none of the tests' business; nor are bundles of one's own. Below
+# a file no test can promote any by mistake.
+os.environ["BREASTKIT_MODELS"] = str(Path(__file__, "promoted"))
 os.environ.pop("BREASTKIT_BUNDLES", None)
 
 # A shell that starts a job in the background makes it ignore Ctrl-C, and so would every process the tests start: those

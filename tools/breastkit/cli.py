@@ -96,7 +96,7 @@ COMMANDS = Group(
             "breastkit serve --studies work/dicom --port 8000",
         ),
         "models": Group(
-            "which weights the annotation server uses.",
+            "which weights the bundles run with.",
             {
                 "list": Verb(
                     "breastkit.promotion:list_models",
