@@ -16,6 +16,7 @@ from breastkit.networks import from_file, names_in
 from breastkit.training import read_model_json
 
 NETWORKS = Path(__file__).parents[2] / "bundles/breast_mri_lesion_segmentation/configs/networks.json"
+CARD = Path(__file__).parents[2] / "bundles/breast_mri_lesion_segmentation/docs/README.md"
 FOUR = ("unetplusplus", "unet3plus", "attention_unet", "transunet")
 
 
@@ -103,8 +104,11 @@ def test_every_architecture_is_compact_and_has_a_reference():
     assert {f"{name}_reference" for name in FOUR} < set(names_in(NETWORKS))
     for name in (f"{name}_small" for name in FOUR):
         with torch.device("meta"), FlopCounterMode(display=False) as counted, torch.no_grad():
-            from_file(NETWORKS, name).eval()(torch.zeros(1, 3, 128, 128))
-        assert counted.get_total_flops() < 2e9, name
+            network = from_file(NETWORKS, name).eval()
+            network(torch.zeros(1, 3, 128, 128))
+        flops, size = counted.get_total_flops(), sum(parameter.numel() for parameter in network.parameters())
+        assert flops < 2e9, name
+        assert f"| `{name}` | {size / 1e6:.1f} M | {flops / 1e9:.1f} |" in CARD.read_text()
 
 
 def test_references_have_their_published_sizes():

@@ -1,4 +1,4 @@
-"""Every figure of the cards' performance sections and of the front page is what its summary says."""
+"""Every figure of the cards' performance and limitations and of the front page is what its summary says."""
 
 import json
 import re
@@ -11,7 +11,9 @@ from tests.bundles.figures import COMMENT, figures, measured, measured_of_all, p
 ROOT = Path(__file__).parents[2]
 BUNDLES = sorted(path.parents[1] for path in ROOT.glob("bundles/*/configs/metadata.json"))
 CARDS = {
-    **{folder.name: (folder / "docs/README.md", measured(folder), ("Performance",)) for folder in BUNDLES},
+    **{
+        folder.name: (folder / "docs/README.md", measured(folder), ("Performance", "Limitations")) for folder in BUNDLES
+    },
     "front page": (ROOT / "README.md", measured_of_all(ROOT / "bundles"), ("The bundles",)),
 }
 # What ships, and where its figures stand: the names in `eval_metrics` and their sources.
@@ -48,6 +50,16 @@ SHIPPED = {
         "mean_dice_three_folds": "folds/methods/efficient_unet, 3 folds/means_with_95_interval/dice",
     },
 }
+
+
+# Networks whose number of parameters the cards state.
+SIZED = (
+    ("brain_mri_tumor_segmentation", "efficient_unet"),
+    ("breast_mri_lesion_detection", "yolo11n"),
+    *(("breast_mri_lesion_segmentation", name) for name in ("unet3plus_reference", "transunet_reference")),
+    ("breast_mri_tissue_segmentation", "compact"),
+    ("breast_us_lesion_segmentation", "efficient_unet"),
+)
 
 
 @pytest.fixture(params=CARDS)
@@ -107,6 +119,18 @@ def test_metadata_state_the_figures_of_what_ships(folder):
     metadata = json.loads((folder / "configs/metadata.json").read_text(encoding="utf-8"))
     read = measured(folder)
     assert metadata["eval_metrics"] == {name: read(source)[0] for name, source in SHIPPED[folder.name].items()}
+
+
+@pytest.mark.parametrize(("bundle", "architecture"), SIZED)
+def test_networks_are_as_large_as_the_card_says(bundle, architecture):
+    from breastkit.networks import from_file
+
+    folder = ROOT / "bundles" / bundle
+    text = (folder / "docs/README.md").read_text(encoding="utf-8")
+    stated = re.search(rf"`{architecture}`[^`|]*?(\d+\.\d+) M", text)[1]
+    network = from_file(folder / "configs/networks.json", architecture)
+    millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+    assert stated == f"{millions:.{len(stated.partition('.')[2])}f}"
 
 
 class TestReadingCards:
