@@ -20,6 +20,8 @@ where a row comes from: one path for all columns, or a source for every column.
     | - | fold1/images | fold1/lesion_images/dice |
     -->
 
+A comment ``eval_metrics`` in the card says in the same way where the figures of the metadata come from, a name a line.
+
 What cannot be compared is given a reason in brackets, one of `REASONS`. Every number with a decimal point or a percent
 sign must be named, `code` apart; whole numbers may be.
 """
@@ -38,6 +40,7 @@ REASONS = ("(setting)", "(published)", "(of the machine)", "(of the network)", "
 # What a block must say in plain words where a figure's summary is gone.
 NOT_KEPT = "no summary kept"
 COMMENT = re.compile(r"<!-- figures\n(?P<lines>.*?)-->\n", re.DOTALL)
+METRICS = re.compile(r"<!-- eval_metrics\n(?P<lines>.*?)-->", re.DOTALL)
 NUMBER = re.compile(r"(?<![\w.])[+-]?\d+(?:,\d{3})*(?:\.\d+)?(?!\w)")
 # What has to have a source: decimals and percentages; "95 %" is how wide all intervals are.
 CLAIM = re.compile(r"(?<![\w.])\d+\.\d+(?![\w.])|(?<![\w.])(?!95 %)\d+ %")
@@ -110,6 +113,13 @@ def figures(text: str) -> list[Figure]:
             _of_table(text, comment.end(), end, lines) if of_table else _of_prose(text, comment.end(), end, lines)
         )
     return found
+
+
+def eval_metrics(text: str) -> dict[str, str]:
+    """Returns the source of every figure of the metadata, by the name it has there."""
+    found = METRICS.search(text)
+    lines = found["lines"].splitlines() if found else []
+    return {name: source for name, _, source in (line.partition(" ← ") for line in lines)}
 
 
 def problems(text: str, read: Read, sections: tuple[str, ...]) -> list[str]:
