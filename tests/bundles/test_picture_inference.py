@@ -248,7 +248,7 @@ def evaluated(weights, tmp_path_factory):
     cases = {
         "well": (array, truth, "benign", "a"),
         "partly": (array, moved, "benign", "a"),
-        "missed": (array, np.roll(truth, -35, axis=1), "malignant", "b"),
+        "missed": (np.full_like(dark, 20), truth, "malignant", "b"),
         "false": (array, np.zeros_like(truth), "normal", "c"),
         "nothing": (np.full_like(dark, 20), np.zeros_like(truth), "normal", "d"),
     }
