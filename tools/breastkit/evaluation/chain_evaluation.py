@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 
 from breastkit.atomic import make_folder
-from breastkit.bundle import Role, bundle_for
+from breastkit.bundle import Bundle
 from breastkit.cases import CaseList, Item, read_cases
 from breastkit.errors import BreastkitError
 from breastkit.evaluation.classification_evaluation import ClassificationEvaluation
 from breastkit.images import read_gray, read_mask, stem, write_png
 from breastkit.inference.ultrasound import CLASSES, LesionClassifier, Reading, UltrasoundReader
 from breastkit.pictures import PREDICTION, grid, outline
+from breastkit.pipelines import ULTRASOUND
 from breastkit.progress import track
 from breastkit.training.decision_search import rule_over
 from breastkit.weights import read_model_json
@@ -66,7 +67,7 @@ def evaluate_chain(
         classes=CLASSES,
         prevalence=prevalence,
         facts={
-            "bundle": bundle_for(Role.CLASSIFICATION).name,
+            "bundle": ULTRASOUND,
             "architecture": " and ".join(facts["architecture"] for facts in first),
             "split": f"{len(lesion_runs)} folds",
             "masks": "predicted",
@@ -129,7 +130,9 @@ def _with_readers(
 
 def _classifier(runs: Sequence[str], fold: int, backend: str) -> LesionClassifier:
     rule = rule_over([run for number, run in enumerate(runs) if number != fold])
-    return LesionClassifier(runs[fold], backend=backend, rule={name: rule[name] for name in _RULE})
+    return LesionClassifier(
+        runs[fold], bundle=Bundle(ULTRASOUND), backend=backend, rule={name: rule[name] for name in _RULE}
+    )
 
 
 def _row(item: Item, reading: Reading) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from breastkit.atomic import write_text
+from breastkit.bundle import Bundle
 from breastkit.errors import BreastkitError
 from breastkit.images import write_png
 from breastkit.inference.inputs import Inputs
@@ -45,6 +46,7 @@ class ClassOutputs(Results):
         rule: ``threshold`` and ``abstain_above``.
         architecture: the variant's name.
         without_lesion: weights of the variant for pictures with an empty mask.
+        bundle: the classification bundle; by default the one there is.
     """
 
     outputs = ("_mask",)
@@ -59,10 +61,12 @@ class ClassOutputs(Results):
         rule: Mapping[str, float],
         architecture: str,
         without_lesion: str | Path | None = None,
+        bundle: Bundle | None = None,
     ) -> None:
         super().__init__(output_dir, inputs=inputs, dataset=dataset)
         self.classes, self.rule, self.architecture = list(classes), dict(rule), architecture
         self.without_lesion = None if without_lesion is None else Path(without_lesion)
+        self.bundle = bundle
         self._rows: list[dict[str, Any]] = []
         self._second: LesionClassifier | None = None
 
@@ -80,7 +84,7 @@ class ClassOutputs(Results):
         super().start(engine)
         self._rows, self._unsure = [], []
         if "normal" not in self.classes and self.without_lesion is not None and self.without_lesion.is_file():
-            self._second = LesionClassifier(self.without_lesion)
+            self._second = LesionClassifier(self.without_lesion, bundle=self.bundle)
 
     def write_input(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
         """Writes the mask of one picture and the table so far."""
