@@ -1,34 +1,15 @@
 """The registry of writers: what is offered, what is chosen, and that a further one is a file and nothing else."""
 
 import sys
-from pathlib import Path
 from textwrap import dedent
 
-import numpy as np
 import pytest
+from tests.findings.made_up import mri_findings
 
 from breastkit import cli, findings
-from breastkit.dce import DcePhases, Grid
 from breastkit.errors import UsageError
 from breastkit.findings.study_findings import MriFindings, PictureFindings, StudyFindings
 from breastkit.findings.writers import Outputs, chosen_writers, writers_of
-
-STUDY = Path("x")
-GRID = Grid((4, 5, 6), np.diag([-1.0, -2.0, 3.0, 1.0]))
-
-
-def nothing_found():
-    """Findings of a study without breast or lesion."""
-    phases = DcePhases([np.random.default_rng(0).normal(100, 5, (6, 5, 4)).astype(np.float32)] * 2, GRID, (STUDY,))
-    return MriFindings(
-        name="x",
-        sources=(STUDY,),
-        lesions=(),
-        doubts=("It is made up.",),
-        models=(),
-        phases=phases,
-        breast=np.zeros(GRID.shape, bool),
-    )
 
 
 def test_each_command_offers_its_own():
@@ -60,12 +41,12 @@ def test_a_wrong_format_is_wrong_usage_before_anything_is_read(tmp_path, capsys,
 
 def test_only_what_was_asked_for_is_written(tmp_path):
     outputs = Outputs(tmp_path / "two", chosen_writers(MriFindings, "json,nifti"))
-    outputs.write(nothing_found())
+    outputs.write(mri_findings(lesions=0))
     assert outputs.finish() == tmp_path / "two"
     written = sorted(path.name for path in (tmp_path / "two").iterdir())
     assert written == ["breast.nii.gz", "lesions.nii.gz", "study.json"]
     outputs = Outputs(tmp_path / "all", chosen_writers(MriFindings))
-    outputs.write(nothing_found())
+    outputs.write(mri_findings(lesions=0))
     assert outputs.finish() == tmp_path / "all" / "lesions.csv"
     assert (tmp_path / "all" / "overlay.png").is_file()
 
@@ -106,8 +87,8 @@ def test_a_further_writer_is_one_file(further, tmp_path):
     for kind in (StudyFindings, MriFindings, PictureFindings):
         assert "doubt_count" in writers_of(kind)
     outputs = Outputs(tmp_path / "out", chosen_writers(MriFindings, "doubt_count"))
-    outputs.write(nothing_found())
-    assert (tmp_path / "out" / "x_doubts.txt").read_text() == "1"
+    outputs.write(mri_findings(lesions=0))
+    assert (tmp_path / "out" / "study_doubts.txt").read_text() == "1"
 
 
 def test_two_writers_of_one_name_are_pointed_out(further):
@@ -120,5 +101,5 @@ def test_the_example_in_the_documentation_works(further, tmp_path):
     text = findings.__doc__.split("``findings/lesion_count.py``::")[1].split("``takes = MriFindings``")[0]
     (further / "lesion_count.py").write_text(dedent(text))
     outputs = Outputs(tmp_path / "out", chosen_writers(MriFindings, "count"))
-    outputs.write(nothing_found())
-    assert (tmp_path / "out" / "x_count.txt").read_text() == "0\n"
+    outputs.write(mri_findings(lesions=0))
+    assert (tmp_path / "out" / "study_count.txt").read_text() == "0\n"
