@@ -22,7 +22,7 @@ from breastkit.dce.features import (
 )
 from breastkit.dce.phases import DcePhases, read_phases
 from breastkit.dce.series import StudyPhases, find_phases
-from breastkit.detection.boxes_file import read_boxes
+from breastkit.detection.boxes_file import Detection, read_boxes
 from breastkit.detection.find_lesions import lesions_in_breast
 from breastkit.errors import BreastkitError
 from breastkit.findings.study_findings import Measurement, Model, MriFindings, StudyLesion
@@ -71,7 +71,7 @@ def run_mri(
         formats: write these outputs alone, separated by commas, for example csv,nifti; all by default.
 
     Returns:
-        The table of lesions.
+        The table of lesions; the folder where no table was asked for.
 
     Raises:
         BreastkitError: if the study cannot be used or weights are missing.
@@ -84,9 +84,10 @@ def run_mri(
     for doubt in found.doubts:
         tqdm.write(f"Doubtful: {doubt}", file=sys.stderr)
     # Missing weights stop the run before minutes of reading.
-    networks = MriNetworks.opened(segmenter=segmenter, detector=detector, detects=boxes is None)
+    networks = MriNetworks.opened(segmenter=segmenter, detector=detector, detects=not boxes)
     phases = correct_phases(read_phases(found.all), register=register, shading=shading)
-    findings = examine(found, phases, networks, boxes=boxes, most=most)
+    given = read_boxes(boxes, phases.grid) if boxes else None
+    findings = examine(found, phases, networks, given=given, most=most)
     outputs = Outputs(out, writers)
     outputs.write(findings)
     return outputs.finish()
@@ -132,7 +133,12 @@ class MriNetworks:
 
 
 def examine(
-    found: StudyPhases, phases: DcePhases, networks: MriNetworks, *, boxes: str | Path | None = None, most: int = 4
+    found: StudyPhases,
+    phases: DcePhases,
+    networks: MriNetworks,
+    *,
+    given: Sequence[Detection] | None = None,
+    most: int = 4,
 ) -> MriFindings:
     """Returns what the networks find in a study.
 
@@ -140,17 +146,19 @@ def examine(
         found: which phases it has.
         phases: these, read.
         networks: of the chain.
-        boxes: what a detector wrote, where the networks have none.
-        most: so many candidates at most are outlined.
+        given: the candidates, where no detector is asked.
+        most: so many of them at most are outlined.
 
     Raises:
-        BreastkitError: if the file of boxes cannot be used.
+        ValueError: if there is neither a detector nor candidates.
     """
     breast = outline_breasts(phases, networks.breasts)
-    if networks.detector:
+    if given is not None:
+        candidates = lesions_in_breast(given, breast)
+    elif networks.detector is not None:
         candidates = networks.detector(phases, breast=breast)
     else:
-        candidates = lesions_in_breast(read_boxes(boxes or "", phases.grid), breast)
+        raise ValueError("neither a detector nor candidates say where to look")
     lesions = outline_lesions(candidates[:most], phases, networks.segmenter)
     return MriFindings(
         name=found.name,

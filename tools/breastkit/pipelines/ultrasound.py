@@ -48,7 +48,7 @@ def run_ultrasound(
         formats: write these outputs alone, separated by commas, for example csv,json; all by default.
 
     Returns:
-        The report's page.
+        The report's page, or what of the asked for comes next to it: the table, the folder.
 
     Raises:
         BreastkitError: if weights are missing, nothing can be written, or, after all others are done, a picture could
