@@ -1,7 +1,7 @@
 """The worked examples of CONTRIBUTING.md are carried out as they stand, each on a copy of the repository of its own.
 
-A block under a path is that file. A `diff` block under a path is a change: lines with `+` are added after those that
-stand above them, which have to occur in that file once. Shell blocks are run.
+A block under a path is that file. A `diff` block under a path is a change, without line numbers: the lines without `+`
+have to occur in that file once, one after the other. Shell blocks are run.
 """
 
 import os
@@ -25,7 +25,8 @@ LARGE = 100_000
 
 def examples():
     """The blocks of every example, by its heading."""
-    _, *sections = re.split(r"^### ", TEXT[TEXT.index(COSTS) :], flags=re.MULTILINE)
+    costs = TEXT[TEXT.index(COSTS) : TEXT.index("## Releases")]
+    _, *sections = re.split(r"^### ", costs, flags=re.MULTILINE)
     return {section.splitlines()[0]: list(BLOCK.finditer(section)) for section in sections}
 
 
@@ -48,10 +49,9 @@ def copy(tmp_path):
 
 
 def changed(text, change):
-    """Adds the lines of a change to a text, where the lines above them stand."""
+    """Makes a change to a text, at the one place where it fits."""
     lines = change.splitlines()
-    before = "".join(f"{line[1:]}\n" for line in lines if line[:1] != "+")
-    after = "".join(f"{line[1:]}\n" for line in lines)
+    before, after = ("".join(f"{line[1:]}\n" for line in lines if line[:1] != mark) for mark in "+-")
     places = [found.start() for found in re.finditer(rf"^{re.escape(before)}", text, re.MULTILINE)]
     assert len(places) == 1, f"{before!r} occurs {len(places)} times"
     return text[: places[0]] + after + text[places[0] + len(before) :]
@@ -127,6 +127,20 @@ def test_a_network(copy):
     assert [line.rsplit(maxsplit=4)[1:] for line in answered] == [["1", "1", "32", "40"]] * 4
 
 
+def test_a_bundle(copy):
+    printed, touched = carry_out(copy, "A seventh bundle, served")
+    assert touched == [
+        "bundles/breast_us_cyst_segmentation/configs/metadata.json",
+        "tests/bundles/test_breast_us_cyst_segmentation.py",
+    ]
+    assert "skipped" not in printed
+
+
+def test_the_changelog_begins_with_the_version_there_is():
+    version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    assert re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)[1] == version
+
+
 class TestReadingExamples:
     """The reader itself: a mistake in it would make the tests above pass for nothing."""
 
@@ -134,8 +148,9 @@ class TestReadingExamples:
         source = Path(__file__).read_text(encoding="utf-8")
         assert [heading for heading in EXAMPLES if f'carry_out(copy, "{heading}")' not in source] == []
 
-    def test_lines_are_added_where_the_others_stand(self):
+    def test_a_change_is_made_where_it_fits(self):
         assert changed("a\nb\nc\n", " b\n+x\n+\n") == "a\nb\nx\n\nc\n"
+        assert changed("a\nb\nc\n", " a\n-b\n+x\n c\n") == "a\nx\nc\n"
 
     @pytest.mark.parametrize("text", ["a\n", "b\nb\n", "bb\n", "xb\n"])
     def test_a_place_that_is_not_there_or_not_the_only_one_fails(self, text):

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from ignite.engine import Engine
 
+from breastkit.atomic import write_text
 from breastkit.dce.voxel_box import BOUNDS, Grid
 from breastkit.detection.boxes_file import write_boxes
 from breastkit.detection.find_lesions import lesions_in_breast, lesions_on_grid
@@ -15,7 +17,7 @@ from breastkit.errors import BreastkitError
 from breastkit.images import read_volume
 from breastkit.inference.inputs import Inputs
 from breastkit.inference.readable_cases import ReadableCases
-from breastkit.inference.results import Results, write_table
+from breastkit.inference.results import Results
 
 _COLUMNS = ("study", "lesion", "score", *BOUNDS, "slices")
 
@@ -76,7 +78,7 @@ class LesionBoxes(Results):
         self._write_table()
 
     def _write_table(self) -> None:
-        write_table(self.folder / "detections.csv", self._rows, _COLUMNS)
+        write_text(self.folder / "detections.csv", pd.DataFrame(self._rows, columns=list(_COLUMNS)).to_csv(index=False))
 
 
 def _mask_of(name: str, place: str | Path | None, studies: int) -> Path | None:

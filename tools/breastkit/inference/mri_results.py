@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from ignite.engine import Engine
 
-from breastkit.images import write_png
+from breastkit.atomic import write_text
+from breastkit.images import is_volume, write_nifti, write_png
 from breastkit.inference.axial_view import AxialView
 from breastkit.inference.inputs import Inputs
 from breastkit.inference.readable_cases import ReadableCases
-from breastkit.inference.results import Results, write_on_grid, write_table
+from breastkit.inference.results import Results
 from breastkit.pictures import LESION, grid
 
 _COLUMNS = ("study", "mask", "regions", "voxels", "volume_mm3")
@@ -49,15 +51,15 @@ class LesionResults(Results):
     def write_input(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
         """Writes the files of one study and the table so far."""
         name, scan = str(batch["name"]), batch["scan"]
-        affine = np.asarray(scan.affine, dtype=np.float64)
+        affine, source = np.asarray(scan.affine, dtype=np.float64), Path(scan.meta["filename_or_obj"])
         mask = output["pred"][0].cpu().numpy() > 0
         file = f"{name}_lesion.nii.gz"
-        write_on_grid(self.folder / file, mask, scan)
+        write_nifti(self.folder / file, mask, affine, like=source if is_volume(source) else None)
         voxels = int(np.count_nonzero(mask))
         volume = round(voxels * abs(float(np.linalg.det(affine[:3, :3]))), 3)
         row = {"study": name, "mask": file, "regions": len(batch["regions"]), "voxels": voxels, "volume_mm3": volume}
         self._rows.append(row)
-        write_table(self.folder / "predictions.csv", self._rows, _COLUMNS)
+        write_text(self.folder / "predictions.csv", pd.DataFrame(self._rows, columns=_COLUMNS).to_csv(index=False))
         if self.pictures:
             view = AxialView(scan[0].cpu().numpy(), affine, {"lesion": mask})
             slices = sorted({*view.spread("lesion", 3), view.largest("lesion")})

@@ -321,9 +321,8 @@ def _extremes(seen: Sequence[_Seen]) -> list[_Seen]:
 
 
 def _duplicates(seen: Sequence[_Seen]) -> dict[str, Any]:
-    pictured = [(each, each.thumbnail) for each in seen if each.thumbnail is not None]
-    flat = [each for each, _ in pictured]
-    resembling = near_duplicate_pairs([small for _, small in pictured], RESEMBLANCE)
+    flat = [each for each in seen if each.thumbnail is not None]
+    resembling = near_duplicate_pairs([each.thumbnail for each in flat], RESEMBLANCE)
     pairs = [pair for pair in resembling if pair[2] >= THRESHOLD]
     apart = [
         {"members": [flat[i], flat[j]], "least": r}
@@ -338,7 +337,7 @@ def _duplicates(seen: Sequence[_Seen]) -> dict[str, Any]:
     for i, _, r in pairs:
         group = of_image[id(flat[i])]
         least[group] = min(r, least.get(group, 1.0))
-    groups: list[dict[str, Any]] = [
+    groups = [
         {
             "members": own,
             "least": least[group],
