@@ -13,8 +13,8 @@ from tests.bundles.tiny import AFFINE, tiny_studies, tiny_study
 
 from breastkit.bundle import Bundle
 from breastkit.dce.phases import read_phases
-from breastkit.dce.voxel_box import VoxelBox
-from breastkit.detection import Detection
+from breastkit.dce.voxel_box import Grid, VoxelBox
+from breastkit.detection import Detection, read_boxes, write_boxes
 from breastkit.errors import BreastkitError
 from breastkit.images import write_nifti
 from breastkit.metrics.segmentation import dice
@@ -88,6 +88,27 @@ def test_candidates_outlined_together_are_those_outlined_alone(study):
     np.testing.assert_array_equal(together[1].mask, alone[1].mask & ~alone[0].mask)
     assert np.count_nonzero(alone[1].mask & mask) > np.count_nonzero(mask) / 3
     assert outline_lesions([], phases, bundle) == []
+
+
+def test_an_outline_is_the_same_however_the_study_is_stored(study, tmp_path):
+    """An axial slice of a sagittal study spans many of its own slices; boxes in a file must say so too."""
+    folder, mask = study
+    axial, bundle = read_phases(sorted(folder.iterdir())), Bundle(LESIONS).opened()
+    own = axial.grid
+    sagittal = Grid.of([own.shape[axis] for axis in (1, 2, 0)], own.affine[:, [1, 2, 0, 3]])
+    box = VoxelBox.around(axial.axial(mask), own.axial)
+    outlines = []
+    for phases in (axial, replace(axial, grid=sagittal)):
+        parts = [
+            Detection(0.5, replace(box, low=(number, *box.low[1:]), high=(number, *box.high[1:])).on(phases.grid))
+            for number in range(box.low[0], box.high[0] + 1)
+        ]
+        candidate = Detection(0.5, box.on(phases.grid), tuple(parts))
+        path = write_boxes(tmp_path / "x_boxes.json", "x", phases.shape, [candidate])
+        (lesion,) = outline_lesions(read_boxes(path, phases.grid), phases, bundle)
+        assert lesion.box == VoxelBox.around(lesion.mask, phases.grid)
+        outlines.append(phases.axial(lesion.mask))
+    np.testing.assert_array_equal(*outlines)
 
 
 def test_front_and_back_are_what_the_header_says():
