@@ -16,11 +16,13 @@ from breastkit.dce.phases import read_phases
 from breastkit.dce.voxel_box import Grid, VoxelBox
 from breastkit.detection import Detection, read_boxes, write_boxes
 from breastkit.errors import BreastkitError
+from breastkit.findings.mri_csv import COLUMNS
 from breastkit.images import write_nifti
 from breastkit.metrics.segmentation import dice
 from breastkit.phantoms.mri import make_mri_phantom
 from breastkit.pipelines import BREASTS, LESIONS
-from breastkit.pipelines.mri import COLUMNS, open_breasts, outline_lesions, run_mri
+from breastkit.pipelines.mri import run_mri
+from breastkit.pipelines.mri_outlines import open_breasts, outline_lesions
 from breastkit.promotion import promote
 from breastkit.transforms import OrientBreastd
 

@@ -16,7 +16,7 @@ from breastkit.dicom.write_us import write_us_dicom
 from breastkit.errors import BreastkitError
 from breastkit.images import write_png
 from breastkit.pipelines import ULTRASOUND
-from breastkit.pipelines.ultrasound import rounded, run_ultrasound
+from breastkit.pipelines.ultrasound import run_ultrasound
 from breastkit.promotion import promote
 from breastkit.weights import read_model_json
 
@@ -153,14 +153,6 @@ def test_missing_weights_are_a_sentence(weights, tmp_path):
     with pytest.raises(BreastkitError, match=r"nowhere.* does not exist"):
         run_ultrasound(str(tmp_path / "x.png"), out=str(tmp_path / "out"), **weights | {"classifier": "nowhere"})
     assert not (tmp_path / "out").exists()
-
-
-def test_rounded_probabilities_sum_to_one():
-    for seed in range(50):
-        values = np.random.default_rng(seed).dirichlet([1, 1, 1])
-        few = rounded(dict(zip("abc", values, strict=True)))
-        assert round(sum(few.values()), 9) == 1
-        assert all(abs(few[name] - value) < 2e-4 for name, value in zip("abc", values, strict=True))
 
 
 def test_promoted_weights_are_used_until_others_are_named(weights, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import torch
 from monai.data import MetaTensor
 
 from breastkit.transforms import LesionViewd
+from breastkit.transforms.lesion_view import lesion_view
 
 
 def square(size=64):
@@ -41,6 +42,12 @@ def test_an_empty_mask_leaves_the_outside():
 def test_gray_alone_needs_no_mask():
     view = LesionViewd("image", mask_key="mask", channels=["gray"])({"image": square()["image"]})["image"]
     assert view.shape == (1, 64, 64)
+
+
+def test_the_lesion_is_not_made_up_without_a_mask():
+    gray = np.asarray(square()["image"][0])
+    with pytest.raises(ValueError, match="needs the mask"):
+        lesion_view(gray, None)
 
 
 def test_a_flat_picture_is_zero_and_not_nan():

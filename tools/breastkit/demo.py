@@ -18,7 +18,7 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,8 +101,9 @@ def check_pages(folder: str | Path) -> None:
     command = [sys.executable, "-m", "breastkit.cli", "serve", f"--port={port}", *words]
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True)
+        answers = cast(IO[str], process.stdout)
         try:
-            if not any(line.startswith("Ready: ") for line in process.stdout):
+            if not any(line.startswith("Ready: ") for line in answers):
                 said.seek(0)
                 last = (said.read().strip() or "it said nothing").splitlines()[-1]
                 raise BreastkitError(f"The annotation server did not start: {last}")
@@ -117,7 +118,7 @@ def check_pages(folder: str | Path) -> None:
             process.send_signal(signal.SIGINT)
             # Longer than it takes to stop both servers beside it where they have to be killed.
             process.wait(300)
-            process.stdout.close()
+            answers.close()
     _log.info(
         "The annotation server answers: %s.", ", ".join([*_PAGES, *(sorted({"mlflow", "ultrasound"} & set(options)))])
     )
@@ -130,7 +131,8 @@ _PAGES = ("/", "/info/", "/ohif/", "/dicom-web/studies", "/results/")
 def _open_page(address: str) -> str:
     try:
         with urllib.request.urlopen(address, timeout=60) as answer:
-            return answer.read().decode(errors="replace")
+            text: str = answer.read().decode(errors="replace")
+            return text
     except OSError as error:
         raise BreastkitError(f"{address} does not answer ({error}); look at the annotation server's log.") from error
 
@@ -385,7 +387,9 @@ def _lesions(path: Path, shape: tuple[int, ...]) -> NDArray[Any]:
     import nibabel
 
     return (
-        (np.asarray(nibabel.load(path).dataobj) > 0).astype(np.uint8) if path.is_file() else np.zeros(shape, np.uint8)
+        (np.asarray(nibabel.Nifti1Image.from_filename(path).dataobj) > 0).astype(np.uint8)
+        if path.is_file()
+        else np.zeros(shape, np.uint8)
     )
 
 
@@ -413,7 +417,7 @@ def _mri_lesions(found: Path | None, studies: Path) -> dict[str, Any] | None:
     with (found / "lesions.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     files = (found / "lesions.nii.gz", studies / "truth" / "lesions" / f"{MRI_STUDY}.nii.gz")
-    labels, truth = (np.asarray(nibabel.load(path).dataobj) for path in files)
+    labels, truth = (np.asarray(nibabel.Nifti1Image.from_filename(path).dataobj) for path in files)
     for row in rows:
         row["true"] = bool(truth[labels == int(row["lesion"])].any())
     return {

@@ -19,6 +19,13 @@ from breastkit.metrics.segmentation import bounding_box
 SHAPE = ("volume_mm3", "longest_diameter_mm", "sphericity")
 PLACE = ("distance_to_skin_mm", "distance_to_chest_wall_mm")
 KINETICS = ("enhancement", "wash_in", "wash_out", "signal_enhancement_ratio", "kinetic_class")
+# As UCUM writes them; 1 is the unit of ratios.
+UNITS = dict.fromkeys((*SHAPE, *PLACE, *KINETICS), "1") | {
+    "volume_mm3": "mm3",
+    "longest_diameter_mm": "mm",
+    "distance_to_skin_mm": "mm",
+    "distance_to_chest_wall_mm": "mm",
+}
 # Share by which the signal must change after the first phase after contrast to count as a rise or a fall.
 _STEADY = 0.1
 # How far around a lesion skin and chest wall are looked for first.

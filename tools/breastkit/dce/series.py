@@ -129,10 +129,6 @@ def _of_files(study: Path, pre: str | int | None, posts: Sequence[str | int]) ->
     return StudyPhases(name, paths[0], tuple(paths[1:]), tuple(skipped))
 
 
-def _of_series(study: Path, pre: str | int | None, posts: Sequence[str | int]) -> StudyPhases:
-    return phases_among(read_folder(study), study, pre=pre, posts=posts)
-
-
 def phases_among(
     contents: FolderContents, study: Path, *, pre: str | int | None = None, posts: Sequence[str | int] = ()
 ) -> StudyPhases:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,11 +75,11 @@ def link_boxes(slices: Sequence[NDArray[Any]], *, gap: int = _GAP, link: float =
     return sorted((_candidate(chain) for chain in chains), key=lambda each: -each.score)
 
 
-def find_candidates(output: NDArray[Any], *, lowest: float = 0.05, score: float = 0.0) -> list[Candidate]:
+def find_candidates(output: Iterable[NDArray[Any]], *, lowest: float = 0.05, score: float = 0.0) -> list[Candidate]:
     """Returns what a detector found in a volume.
 
     Args:
-        output: ``(slices, 5, anchors)``, what the detector gives for every slice.
+        output: what the detector gives for every slice, ``(5, anchors)``.
         lowest: boxes of lower scores are not linked.
         score: candidates of lower scores are left out.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ def _by_fold(cases: CaseList, lesion_runs: Sequence[str], normal_runs: Sequence[
 
 
 def _unseen(run: str) -> Sequence[str]:
-    names = read_model_json(run).get("unseen")
+    names: list[str] | None = read_model_json(run).get("unseen")
     if not names:
         raise BreastkitError(f"{run} does not say which pictures it has not seen; name runs trained with --fold K.")
     return names
@@ -120,12 +121,10 @@ def _with_readers(
     judged: Sequence[tuple[int, Item]], lesion_runs: Sequence[str], normal_runs: Sequence[str], backend: str
 ) -> Iterator[tuple[Item, UltrasoundReader]]:
     """Yields every picture with what reads it; the networks of one fold at a time are in memory."""
-    opened, reader = None, None
-    for fold, item in judged:
-        if fold != opened:
-            both = [_classifier(runs, fold, backend) for runs in (lesion_runs, normal_runs)]
-            opened, reader = fold, UltrasoundReader(None, *both)
-        yield item, reader
+    for fold, items in groupby(judged, key=lambda one: one[0]):
+        both = [_classifier(runs, fold, backend) for runs in (lesion_runs, normal_runs)]
+        reader = UltrasoundReader(None, *both)
+        yield from ((item, reader) for _, item in items)
 
 
 def _classifier(runs: Sequence[str], fold: int, backend: str) -> LesionClassifier:

@@ -15,7 +15,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from breastkit.atomic import write_text
 from breastkit.evaluation import classification_plots as plots
-from breastkit.evaluation.evaluation_report import EvaluationReport, range_text, told, value_text
+from breastkit.evaluation.evaluation_report import EvaluationReport, decollated, range_text, told, value_text
 from breastkit.images import stem, write_png
 from breastkit.metrics import Interval, class_probabilities, decide, grouped_interval
 from breastkit.metrics.class_figures import class_figures
@@ -78,7 +78,7 @@ class ClassificationEvaluation(EvaluationReport):
 
     def measure(self, engine: Engine) -> None:
         """Collects and draws the pictures of a batch."""
-        for batch, output in zip(engine.state.batch, engine.state.output, strict=True):
+        for batch, output in decollated(engine):
             self._opinions.append(output["pred"].detach().cpu().double().numpy())
             name = Path(batch["picture"].meta["filename_or_obj"]).name
             row = {"case": str(batch.get("case", name)), "image": name, "class": str(batch["class"])}

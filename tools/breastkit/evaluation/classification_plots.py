@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,16 +87,19 @@ def decision_curve(probability: NDArray[Any], is_class: NDArray[Any], *, prevale
     return drawing
 
 
-def _name_curves(axes: Axes, place: str) -> None:
+def _name_curves(axes: Axes, place: Literal["lower left", "lower right"]) -> None:
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, loc=place)
     else:
         axes.text(0.5, 0.5, "pictures of one class alone", ha="center", va="center", color="#5b6470")
 
 
-def _told_apart(probabilities: NDArray[Any], truth: Sequence[str], classes: Sequence[str]):
+def _told_apart(
+    probabilities: NDArray[Any], truth: Sequence[str], classes: Sequence[str]
+) -> Iterator[tuple[str, NDArray[Any], NDArray[np.bool_]]]:
     """Yields name, scores and truth of every class there are pictures of, of two classes the second alone."""
-    truth = np.asarray(truth)
+    true_class = np.asarray(truth)
     for index, name in list(enumerate(classes))[::-1][: 1 if len(classes) == 2 else None]:
-        if 0 < (truth == name).sum() < len(truth):
-            yield name, probabilities[:, index], truth == name
+        is_class: NDArray[np.bool_] = true_class == name
+        if 0 < is_class.sum() < len(is_class):
+            yield name, probabilities[:, index], is_class

@@ -22,7 +22,7 @@ from breastkit.evaluation.classification_comparison import (
     read_answers,
 )
 from breastkit.evaluation.comparison_pictures import draw_comparison
-from breastkit.metrics import bootstrap_interval, paired_test
+from breastkit.metrics import Interval, bootstrap_interval, paired_test
 
 _METRICS_FILE = Path("evaluation") / "metrics.csv"
 # Columns of a metrics table that tell of the case and are no figures of merit.
@@ -112,7 +112,7 @@ def read_methods(places: Sequence[str | Path]) -> list[Method]:
         BreastkitError: if there is no evaluated run in a place, or its table cannot be read.
     """
     folders = [folder for place in places for folder in _run_folders(Path(place))]
-    groups: dict[tuple, list[tuple[Path, dict[str, Any]]]] = {}
+    groups: dict[tuple[Any, ...], list[tuple[Path, dict[str, Any]]]] = {}
     for folder in dict.fromkeys(folders):
         facts = _facts(folder)
         fold = facts.get("fold")
@@ -142,7 +142,7 @@ def paired_table(methods: Sequence[Method], metrics: Sequence[str]) -> pd.DataFr
     """
     rows = []
     for metric in metrics:
-        tests = []
+        tests: list[dict[str, Any]] = []
         for first, second in combinations(methods, 2):
             shared = first.table.index.intersection(second.table.index)
             if shared.empty:
@@ -166,7 +166,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     for rank, index in enumerate(order):
         largest = max(largest, min(1.0, (len(order) - rank) * values[index]))
         adjusted[index] = largest
-    return adjusted.tolist()
+    return [float(value) for value in adjusted]
 
 
 def smaller_is_better(metric: str) -> bool:
@@ -249,7 +249,7 @@ def _shared_metrics(methods: Sequence[Method], wanted: Sequence[str]) -> list[st
     return list(wanted) or shared
 
 
-def _columns(interval, name: str) -> dict[str, float]:
+def _columns(interval: Interval, name: str) -> dict[str, float]:
     return {name: interval.value, "low": interval.low, "high": interval.high}
 
 

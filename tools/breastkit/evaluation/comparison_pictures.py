@@ -54,7 +54,7 @@ def _evaluated(folders: Sequence[Path]) -> dict[str, tuple[float, Path]]:
     """Returns Dice and picture of every lesion image that was drawn, by its name."""
     from breastkit.evaluation.picture_evaluation import PictureEvaluation
 
-    images = {}
+    images: dict[str, tuple[float, Path]] = {}
     for folder in folders:
         evaluation = PictureEvaluation(folder / "evaluation")
         table = pd.read_csv(folder / "evaluation" / "metrics.csv")

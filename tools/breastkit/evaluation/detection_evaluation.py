@@ -87,7 +87,9 @@ class DetectionEvaluation(EvaluationReport):
 
     def measure(self, engine: Engine) -> None:
         """Keeps what the detector gave for the slices of a batch: boxes that are not faint."""
-        batch, output = engine.state.batch, engine.state.output
+        # ignite's types take batch and output for numbers.
+        state: Any = engine.state
+        batch, output = state.batch, state.output
         for case, number, each, padded in zip(
             batch["case"].tolist(),
             batch["slice"].tolist(),
@@ -219,7 +221,7 @@ class DetectionEvaluation(EvaluationReport):
         shown += [(each.edges[0] + each.edges[3]) / 2 for each in candidates[:2]]
         numbers = {int(item["slice"]): place for place, item in enumerate(self.dataset.data) if item["case"] == name}
         tiles = []
-        for middle in shown or [np.median(list(numbers))]:
+        for middle in shown or [float(np.median(list(numbers)))]:
             number = min(numbers, key=lambda each: abs(each - int(middle)))
             picture = (self.dataset[numbers[number]]["image"].numpy().transpose(1, 2, 0) * 255).astype(np.uint8)
             true = [box for box, _ in lesions if box[0] <= number < box[3]]
@@ -259,10 +261,11 @@ def _precision_intervals(cases: list[tuple[NDArray[Any], NDArray[Any], int]]) ->
 
     value = figures(cases)
     if len(cases) < 2 or not np.isfinite(value).all():
-        return tuple(Interval(each, np.nan, np.nan) for each in value)
+        return Interval(value[0], np.nan, np.nan), Interval(value[1], np.nan, np.nan)
     draw = np.random.default_rng(0).integers(len(cases), size=(_RESAMPLES, len(cases)))
     low, high = np.nanpercentile([figures([cases[position] for position in row]) for row in draw], (2.5, 97.5), axis=0)
-    return tuple(Interval(*each) for each in zip(value, low.tolist(), high.tolist(), strict=True))
+    half, every = (Interval(*each) for each in zip(value, low.tolist(), high.tolist(), strict=True))
+    return half, every
 
 
 def _mask_boxes(items: Mapping[int, Mapping[str, Any]]) -> list[tuple[float, ...]]:
@@ -306,7 +309,8 @@ def _millimetres(scan: Mapping[str, Any] | None, item: Mapping[str, Any]) -> NDA
         return np.ones(3)
     longest = max(scan["letterbox"]["rows"], scan["letterbox"]["columns"])
     shrunk = longest / scan["letterbox"]["size"]
-    return np.array(scan["spacing"]) * [1, shrunk, shrunk]
+    sizes: NDArray[Any] = np.array(scan["spacing"]) * [1, shrunk, shrunk]
+    return sizes
 
 
 def _compared(lesions: list[tuple[tuple[float, ...], float]], candidates: list[Candidate]) -> CaseFindings:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,6 +21,13 @@ from breastkit.pictures import PREDICTION, TRUTH, grid
 from breastkit.report.page import picture, render_page
 
 _PICTURED = 20
+
+
+def decollated(engine: Engine) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """Yields the items of a batch with what the network made of each."""
+    # ignite's types take batch and output for numbers.
+    state: Any = engine.state
+    yield from zip(state.batch, state.output, strict=True)
 
 
 class EvaluationReport:
@@ -66,7 +73,7 @@ class EvaluationReport:
 
     def measure(self, engine: Engine) -> None:
         """Measures and draws the cases of a batch."""
-        for batch, output in zip(engine.state.batch, engine.state.output, strict=True):
+        for batch, output in decollated(engine):
             case, scan = str(batch["case"]), batch["scan"]
             affine = np.asarray(scan.affine, dtype=np.float64)
             prediction = output["pred"][0].cpu().numpy() > 0

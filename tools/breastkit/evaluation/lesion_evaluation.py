@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from breastkit.atomic import write_text
 from breastkit.dce.voxel_box import Grid
-from breastkit.evaluation.evaluation_report import EvaluationReport
+from breastkit.evaluation.evaluation_report import EvaluationReport, decollated
 from breastkit.images import write_png
 from breastkit.inference.axial_view import AxialView
 from breastkit.metrics import Interval, bootstrap_interval
@@ -66,7 +66,7 @@ class LesionEvaluation(EvaluationReport):
 
     def measure(self, engine: Engine) -> None:
         """Measures and draws the patients of a batch."""
-        for batch, output in zip(engine.state.batch, engine.state.output, strict=True):
+        for batch, output in decollated(engine):
             case, scan = str(batch["case"]), batch["scan"]
             affine = np.asarray(scan.affine, dtype=np.float64)
             prediction, truth = (output[key][0].cpu().numpy() > 0 for key in ("pred", "label"))

@@ -12,7 +12,7 @@ from ignite.engine import Engine
 from numpy.typing import NDArray
 
 from breastkit.atomic import write_text
-from breastkit.evaluation.evaluation_report import EvaluationReport
+from breastkit.evaluation.evaluation_report import EvaluationReport, decollated
 from breastkit.images import stem, write_png
 from breastkit.metrics import Interval, dice, grouped_interval, hd95, iou, share_interval
 from breastkit.pictures import PREDICTION, TRUTH, grid, outline
@@ -45,14 +45,18 @@ class PictureEvaluation(EvaluationReport):
 
     def measure(self, engine: Engine) -> None:
         """Measures and draws the pictures of a batch."""
-        for batch, output in zip(engine.state.batch, engine.state.output, strict=True):
+        for batch, output in decollated(engine):
             prediction = output["pred"][0].cpu().numpy() > 0
             truth = output["label"][0].cpu().numpy() > 0
             name = self._name(batch)
             lesion, found = bool(truth.any()), bool(prediction.any())
-            row = {"case": str(batch.get("case", name)), "image": name, "class": str(batch.get("class", ""))}
-            row |= {"lesion": lesion, "found": found, "dice": dice(prediction, truth), "iou": iou(prediction, truth)}
-            self._rows.append({**row, "hd95_px": hd95(prediction, truth)})
+            facts = {"case": str(batch.get("case", name)), "image": name, "class": str(batch.get("class", ""))}
+            overlaps = {
+                "dice": dice(prediction, truth),
+                "iou": iou(prediction, truth),
+                "hd95_px": hd95(prediction, truth),
+            }
+            self._rows.append({**facts, "lesion": lesion, "found": found, **overlaps})
             gray = batch["picture"][0].cpu().numpy().round().astype(np.uint8)
             write_png(self.picture_of(name), _drawn(gray, truth, prediction))
 
@@ -65,7 +69,9 @@ class PictureEvaluation(EvaluationReport):
         empty = table[~table["lesion"]]
         false_masks = share_interval(int(empty["found"].sum()), len(empty))
         missed = int((table["lesion"] & ~table["found"]).sum())
-        classes = {name: {"images": len(rows), **self._means(rows)} for name, rows in table.groupby("class") if name}
+        of_class = {str(name): rows for name, rows in table.groupby("class") if name}
+        class_means = {name: self._means(rows) for name, rows in of_class.items()}
+        classes = {name: {"images": len(rows), **class_means[name]} for name, rows in of_class.items()}
         self._write_summary(
             {
                 "cases": int(table["case"].nunique()),
@@ -84,8 +90,8 @@ class PictureEvaluation(EvaluationReport):
             means |= self._labelled(everything, f"all {len(table)} images")
             means[f"Share of the {len(empty)} images without lesion that got a mask"] = false_masks
             headline = [label for label in means if "Dice" in label or "Share" in label]
-        for name, figures in classes.items():
-            means[f"Dice, {figures['images']} {name}"] = figures["dice"]
+        for name, figures in class_means.items():
+            means[f"Dice, {len(of_class[name])} {name}"] = figures["dice"]
         worst_first = table.sort_values(["dice", "hd95_px"], ascending=[True, False], kind="stable")
         columns = {"class": "class", **self.labels} if classes else self.labels
         self._write_page(worst_first, means, name="image", columns=columns, headline=headline)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import importlib
 import os
 import shutil
 import sys
@@ -19,6 +20,7 @@ from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -27,6 +29,9 @@ from torch import nn
 from breastkit.atomic import atomic_folder
 from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
+
+if TYPE_CHECKING:
+    import openvino
 
 _LOGGER = get_logger(__name__)
 
@@ -90,11 +95,12 @@ def run_torch(
         batch_size = min(batch_size, max(1, _CPU_PIXELS // slices[0, 0].numel()))
     if precision is Precision.AUTO:
         precision = Precision.BF16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else Precision.F32
-    output = None
+    output = torch.empty(0)
     with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=precision is Precision.BF16):
         for batch in chosen.split(batch_size):
             logits = network(slices[batch])
-            if output is None:
+            if not len(output):
+                # The network alone tells how many channels it gives.
                 output = torch.empty((len(slices), *logits.shape[1:]), dtype=torch.float32, device=device)
             output[batch] = logits.float()
             advance(len(batch))
@@ -112,12 +118,12 @@ class OpenVINOModel:
         threads: cores to use.
     """
 
-    def __init__(self, graph, *, precision: Precision, threads: int):
+    def __init__(self, graph: openvino.Model, *, precision: Precision, threads: int) -> None:
         if precision is Precision.AUTO:
             precision = Precision.BF16 if _cpu_has_bf16() else Precision.F32
         self._graph = graph
         self._options = {"INFERENCE_PRECISION_HINT": precision.value, "INFERENCE_NUM_THREADS": threads}
-        self._queues: dict[str, object] = {}
+        self._queues: dict[str, openvino.AsyncInferQueue] = {}
         self._busy = threading.Lock()
 
     def __call__(
@@ -130,7 +136,7 @@ class OpenVINOModel:
             output = torch.empty((len(slices), *self._graph.output(0).shape[1:]), dtype=torch.float32)
             results = output.numpy()
 
-            def keep(request, index: int) -> None:
+            def keep(request: openvino.InferRequest, index: int) -> None:
                 results[index] = request.get_output_tensor(0).data[0]
 
             queue.set_callback(keep)
@@ -141,14 +147,14 @@ class OpenVINOModel:
             queue.wait_all()
         return output
 
-    def _queue(self, hint: str):
+    def _queue(self, hint: str) -> openvino.AsyncInferQueue:
         if hint not in self._queues:
             compiled = _core().compile_model(self._graph, "CPU", {**self._options, "PERFORMANCE_HINT": hint})
             self._queues[hint] = _openvino().AsyncInferQueue(compiled)
         return self._queues[hint]
 
 
-_in_memory: OrderedDict[tuple, OpenVINOModel] = OrderedDict()
+_in_memory: OrderedDict[tuple[str, Precision, int], OpenVINOModel] = OrderedDict()
 _in_memory_lock = threading.Lock()
 
 
@@ -198,7 +204,7 @@ def network_hash(network: nn.Module, *facts: object) -> str:
     return digest.hexdigest()
 
 
-def _graph(network: nn.Module, shape: tuple[int, ...], identity: str):
+def _graph(network: nn.Module, shape: tuple[int, ...], identity: str) -> openvino.Model:
     folder = cache_folder() / "openvino" / identity[:32]
     if (folder / "model.xml").is_file():
         try:
@@ -213,7 +219,7 @@ def _graph(network: nn.Module, shape: tuple[int, ...], identity: str):
     return graph
 
 
-def _convert(network: nn.Module, shape: tuple[int, ...]):
+def _convert(network: nn.Module, shape: tuple[int, ...]) -> openvino.Model:
     # Tracing runs hooks and sets flags; the user's network stays as it is.
     traced = copy.deepcopy(network).cpu().eval()
     example = torch.zeros((1, *shape))
@@ -229,7 +235,7 @@ def _convert(network: nn.Module, shape: tuple[int, ...]):
     return graph
 
 
-def _keep(graph, folder: Path) -> None:
+def _keep(graph: openvino.Model, folder: Path) -> None:
     """Saves a converted model for the next time; where that cannot be, it is converted again then."""
     try:
         with atomic_folder(folder) as temporary:
@@ -243,14 +249,13 @@ def _keep(graph, folder: Path) -> None:
 
 def _openvino() -> ModuleType:
     """Imports OpenVINO without its telemetry, which would report every conversion over the network."""
-    sys.modules.setdefault("openvino_telemetry", None)
-    import openvino
-
-    return openvino
+    # None, which the types leave out, makes its import fail.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return importlib.import_module("openvino")
 
 
 @cache
-def _core():
+def _core() -> openvino.Core:
     return _openvino().Core()
 
 

@@ -8,24 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from ignite.engine import Engine
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from breastkit.atomic import write_text
 from breastkit.bundle import Bundle
-from breastkit.errors import BreastkitError
 from breastkit.images import write_png
 from breastkit.inference.inputs import Inputs
 from breastkit.inference.readable_cases import ReadableCases
-from breastkit.inference.results import Results
-from breastkit.inference.ultrasound import LesionClassifier
+from breastkit.inference.results import Results, refuse_folder_of_pictures, write_table
+from breastkit.inference.ultrasound import CLASSES, LesionClassifier
 from breastkit.metrics.classification import decide
 
 # Of all variants, so that the table has one shape: a variant leaves the classes it does not know empty.
-_CLASSES = ("normal", "benign", "malignant")
-COLUMNS = ("file", "class", *(f"p_{name}" for name in _CLASSES), "uncertainty", "abstain", "mask", "decided_by")
+COLUMNS = ("file", "class", *(f"p_{name}" for name in CLASSES), "uncertainty", "abstain", "mask", "decided_by")
 
 
 class ClassOutputs(Results):
@@ -68,6 +64,7 @@ class ClassOutputs(Results):
         self.without_lesion = None if without_lesion is None else Path(without_lesion)
         self.bundle = bundle
         self._rows: list[dict[str, Any]] = []
+        self._unsure: list[str] = []
         self._second: LesionClassifier | None = None
 
     def start(self, engine: Engine) -> None:
@@ -76,11 +73,7 @@ class ClassOutputs(Results):
         Raises:
             BreastkitError: if it is the folder of the pictures, beside which true masks could be overwritten.
         """
-        if self.folder.resolve() in {Path(item["image"]).parent.resolve() for item in self.inputs.items}:
-            raise BreastkitError(
-                f"{self.folder} holds the pictures themselves, and true masks beside them could be overwritten; "
-                "name another folder with --output_dir."
-            )
+        refuse_folder_of_pictures(self.folder, self.inputs)
         super().start(engine)
         self._rows, self._unsure = [], []
         if "normal" not in self.classes and self.without_lesion is not None and self.without_lesion.is_file():
@@ -98,12 +91,11 @@ class ClassOutputs(Results):
                 self._unsure.append(name)
                 answer["decided_by"] += ", although no lesion was found"
             else:
-                answer = self._of_second(picture, mask)
+                answer = self._of_second(self._second, picture, mask)
         self._rows.append({"file": name, "mask": f"{batch['name']}_mask.png", **answer})
         self._write_table()
 
-    def _of_second(self, picture: NDArray[Any], mask: NDArray[Any]) -> dict[str, Any]:
-        second = self._second
+    def _of_second(self, second: LesionClassifier, picture: NDArray[Any], mask: NDArray[Any]) -> dict[str, Any]:
         probabilities, uncertainty = second.classify(second.prepare(picture.round().astype(np.uint8), mask))
         rule = {"threshold": second.threshold, "abstain_above": second.abstain_above}
         return self._answer(probabilities, uncertainty, rule, second.architecture)
@@ -129,4 +121,4 @@ class ClassOutputs(Results):
         super().finish(engine)
 
     def _write_table(self) -> None:
-        write_text(self.folder / "predictions.csv", pd.DataFrame(self._rows, columns=COLUMNS).to_csv(index=False))
+        write_table(self.folder / "predictions.csv", self._rows, COLUMNS)

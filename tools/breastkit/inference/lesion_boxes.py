@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from ignite.engine import Engine
 
-from breastkit.atomic import write_text
 from breastkit.dce.voxel_box import BOUNDS, Grid
 from breastkit.detection.boxes_file import write_boxes
 from breastkit.detection.find_lesions import lesions_in_breast, lesions_on_grid
@@ -17,7 +15,7 @@ from breastkit.errors import BreastkitError
 from breastkit.images import read_volume
 from breastkit.inference.inputs import Inputs
 from breastkit.inference.readable_cases import ReadableCases
-from breastkit.inference.results import Results
+from breastkit.inference.results import Results, write_table
 
 _COLUMNS = ("study", "lesion", "score", *BOUNDS, "slices")
 
@@ -78,7 +76,7 @@ class LesionBoxes(Results):
         self._write_table()
 
     def _write_table(self) -> None:
-        write_text(self.folder / "detections.csv", pd.DataFrame(self._rows, columns=list(_COLUMNS)).to_csv(index=False))
+        write_table(self.folder / "detections.csv", self._rows, _COLUMNS)
 
 
 def _mask_of(name: str, place: str | Path | None, studies: int) -> Path | None:

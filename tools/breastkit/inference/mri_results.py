@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from ignite.engine import Engine
 
-from breastkit.atomic import write_text
-from breastkit.images import is_volume, write_nifti, write_png
+from breastkit.images import write_png
 from breastkit.inference.axial_view import AxialView
 from breastkit.inference.inputs import Inputs
 from breastkit.inference.readable_cases import ReadableCases
-from breastkit.inference.results import Results
+from breastkit.inference.results import Results, write_on_grid, write_table
 from breastkit.pictures import LESION, grid
 
 _COLUMNS = ("study", "mask", "regions", "voxels", "volume_mm3")
@@ -51,15 +49,15 @@ class LesionResults(Results):
     def write_input(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
         """Writes the files of one study and the table so far."""
         name, scan = str(batch["name"]), batch["scan"]
-        affine, source = np.asarray(scan.affine, dtype=np.float64), Path(scan.meta["filename_or_obj"])
+        affine = np.asarray(scan.affine, dtype=np.float64)
         mask = output["pred"][0].cpu().numpy() > 0
         file = f"{name}_lesion.nii.gz"
-        write_nifti(self.folder / file, mask, affine, like=source if is_volume(source) else None)
+        write_on_grid(self.folder / file, mask, scan)
         voxels = int(np.count_nonzero(mask))
         volume = round(voxels * abs(float(np.linalg.det(affine[:3, :3]))), 3)
         row = {"study": name, "mask": file, "regions": len(batch["regions"]), "voxels": voxels, "volume_mm3": volume}
         self._rows.append(row)
-        write_text(self.folder / "predictions.csv", pd.DataFrame(self._rows, columns=_COLUMNS).to_csv(index=False))
+        write_table(self.folder / "predictions.csv", self._rows, _COLUMNS)
         if self.pictures:
             view = AxialView(scan[0].cpu().numpy(), affine, {"lesion": mask})
             slices = sorted({*view.spread("lesion", 3), view.largest("lesion")})

@@ -7,16 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from ignite.engine import Engine
 from numpy.typing import NDArray
 
-from breastkit.atomic import write_text
-from breastkit.errors import BreastkitError
 from breastkit.images import write_png
 from breastkit.inference.inputs import Inputs
 from breastkit.inference.readable_cases import ReadableCases
-from breastkit.inference.results import Results
+from breastkit.inference.results import Results, refuse_folder_of_pictures, write_table
 from breastkit.metrics.segmentation import bounding_box
 from breastkit.pictures import PREDICTION, overlay
 
@@ -67,11 +64,7 @@ class PictureOutputs(Results):
         Raises:
             BreastkitError: if it is the folder of the pictures, whose true masks would be overwritten.
         """
-        if self.folder.resolve() in {Path(item["image"]).parent.resolve() for item in self.inputs.items}:
-            raise BreastkitError(
-                f"{self.folder} holds the pictures themselves, and true masks beside them could be overwritten; "
-                "name another folder with --output_dir."
-            )
+        refuse_folder_of_pictures(self.folder, self.inputs)
         super().start(engine)
         self._rows = []
 
@@ -89,7 +82,10 @@ class PictureOutputs(Results):
             files["_uncertainty"] = (output["pred_spread"][0].cpu().numpy() * 510).round()
         for end, array in files.items():
             write_png(self.folder / f"{batch['name']}{end}.png", array)
-        row = {"file": Path(batch["image"].meta["filename_or_obj"]).name, "mask": f"{batch['name']}_mask.png"}
+        row: dict[str, Any] = {
+            "file": Path(batch["image"].meta["filename_or_obj"]).name,
+            "mask": f"{batch['name']}_mask.png",
+        }
         row |= measure_mask(mask, probability)
         if self.uncertainty:
             row["uncertainty"] = round(float(output["pred_disagreement"]), 4)
@@ -103,10 +99,9 @@ class PictureOutputs(Results):
 
     def _write_table(self) -> None:
         uncertain = ["uncertainty"] if self.uncertainty else []
-        table = pd.DataFrame(self._rows, columns=[*COLUMNS, *uncertain])
         # Whole numbers stay whole although an empty mask has no box.
-        table = table.astype(dict.fromkeys(("area_px", *BOX), "Int64"))
-        write_text(self.folder / "predictions.csv", table.to_csv(index=False))
+        whole = ("area_px", *BOX)
+        write_table(self.folder / "predictions.csv", self._rows, [*COLUMNS, *uncertain], whole=whole)
 
 
 def measure_mask(mask: NDArray[Any], probability: NDArray[Any]) -> dict[str, float | int | None]:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from ignite.engine import Engine, Events
+from monai.data import MetaTensor
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from breastkit.atomic import make_folder, write_text
+from breastkit.errors import BreastkitError
+from breastkit.images import is_volume, write_nifti
 from breastkit.inference.inputs import Inputs
 from breastkit.inference.readable_cases import ReadableCases
 
@@ -39,8 +44,7 @@ class Results:
     def start(self, engine: Engine) -> None:
         """Makes the folder, before hours of work, and names what is left aside."""
         make_folder(self.folder)
-        for path, reason in self.inputs.skipped:
-            tqdm.write(f"Left aside: {path.name}: {reason}.", file=sys.stderr)
+        say_left_aside(self.inputs.skipped)
 
     def write(self, engine: Engine) -> None:
         """Writes the files of the inputs of a batch."""
@@ -57,6 +61,30 @@ class Results:
         write_problems(self.folder, self.inputs, self.dataset)
 
 
+def say_left_aside(skipped: Sequence[tuple[Path, str]]) -> None:
+    """Names on stderr what of the input is left aside, and why."""
+    for path, reason in skipped:
+        tqdm.write(f"Left aside: {path.name}: {reason}.", file=sys.stderr)
+
+
+def refuse_folder_of_pictures(folder: Path, inputs: Inputs, *, option: str = "--output_dir") -> None:
+    """Keeps masks that are written from overwriting true ones beside the pictures.
+
+    Args:
+        folder: to write to.
+        inputs: the pictures.
+        option: that names the folder.
+
+    Raises:
+        BreastkitError: if it is the folder of the pictures.
+    """
+    if folder.resolve() in {Path(item["image"]).parent.resolve() for item in inputs.items}:
+        raise BreastkitError(
+            f"{folder} holds the pictures themselves, and true masks beside them could be overwritten; name another "
+            f"folder with {option}."
+        )
+
+
 def write_problems(folder: str | Path, inputs: Inputs, dataset: ReadableCases) -> None:
     """Writes ``problems.csv`` with what was left aside or could not be used; none of an earlier run stays."""
     problems = [(path.name, f"left aside: {reason}") for path, reason in inputs.skipped]
@@ -64,4 +92,32 @@ def write_problems(folder: str | Path, inputs: Inputs, dataset: ReadableCases) -
     path = Path(folder) / "problems.csv"
     path.unlink(missing_ok=True)
     if problems:
-        write_text(path, pd.DataFrame(problems, columns=["input", "problem"]).to_csv(index=False))
+        write_table(path, problems, ("input", "problem"))
+
+
+def write_table(
+    path: str | Path, rows: Sequence[Any], columns: Sequence[str] | None = None, *, whole: Sequence[str] = ()
+) -> Path:
+    """Writes rows as a CSV file.
+
+    Args:
+        path: the file to write.
+        rows: dictionaries by column, or values in the order of the columns.
+        columns: in their order; what the rows hold besides is left out. Those of the rows by default.
+        whole: columns of whole numbers, which stay so where a row has none.
+    """
+    table = pd.DataFrame(rows, columns=columns if columns is None else list(columns))
+    return write_text(path, table.astype(dict.fromkeys(whole, "Int64")).to_csv(index=False))
+
+
+def write_on_grid(path: str | Path, volume: NDArray[Any], scan: MetaTensor) -> Path:
+    """Writes a volume on the grid of the scan it belongs to, as the scan's own file has it where that is NIfTI.
+
+    Args:
+        path: the file to write.
+        volume: (i, j, k).
+        scan: as it was read, with the path of its file.
+    """
+    source = Path(scan.meta["filename_or_obj"])
+    affine = np.asarray(scan.affine, dtype=np.float64)
+    return write_nifti(path, volume, affine, like=source if is_volume(source) else None)

@@ -7,18 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from ignite.engine import Engine
 from numpy.typing import NDArray
 
-from breastkit.atomic import write_text
-from breastkit.images import is_volume, write_nifti, write_png
+from breastkit.images import write_png
 from breastkit.inference.axial_view import AxialView
 from breastkit.inference.candidate import find_candidate
 from breastkit.inference.features import FEATURES, measure_candidate
 from breastkit.inference.inputs import Inputs
 from breastkit.inference.readable_cases import ReadableCases
-from breastkit.inference.results import Results
+from breastkit.inference.results import Results, write_on_grid, write_table
 from breastkit.pictures import LESION, PREDICTION, grid
 
 _ROWS = 12
@@ -77,18 +75,17 @@ class TissueResults(Results):
         scan, affine = batch["scan"][0].cpu().numpy(), np.asarray(batch["scan"].affine, dtype=np.float64)
         breast = output["pred"][0].cpu().numpy() > 0
         candidate = find_candidate(scan, breast, percentile=self.percentile)
-        name, source = batch["name"], Path(batch["scan"].meta["filename_or_obj"])
+        name = batch["name"]
         volumes = {"_breast": breast, "_candidate": candidate}
         if "probability" in output:
             volumes["_probability"] = output["probability"][0].cpu().numpy().astype(np.float32)
         for end, volume in volumes.items():
-            write_nifti(self.folder / f"{name}{end}.nii.gz", volume, affine, like=source if is_volume(source) else None)
+            write_on_grid(self.folder / f"{name}{end}.nii.gz", volume, batch["scan"])
         features = measure_candidate(scan, candidate, voxel_mm3=abs(np.linalg.det(affine[:3, :3])))
         self._rows.append({"patient_id": batch["patient_id"], "scan": name, **features})
-        features_table = pd.DataFrame(self._rows, columns=["patient_id", "scan", *FEATURES])
-        write_text(self.folder / "features.csv", features_table.to_csv(index=False))
+        write_table(self.folder / "features.csv", self._rows, ("patient_id", "scan", *FEATURES))
         self._orientations.append({"scan": name, **orientation_row(batch["image"].meta)})
-        write_text(self.folder / "orientation.csv", pd.DataFrame(self._orientations).to_csv(index=False))
+        write_table(self.folder / "orientation.csv", self._orientations)
         if self.pictures:
             self._draw(name, AxialView(scan, affine, {"breast": breast, "candidate": candidate}))
 

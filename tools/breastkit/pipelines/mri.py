@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cc3d
-import numpy as np
-import pandas as pd
-import torch
-from monai.data import MetaTensor
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from breastkit.atomic import make_folder, write_json, write_text
 from breastkit.bundle import Bundle
 from breastkit.dce.correction import correct_phases
 from breastkit.dce.features import (
-    KINETICS,
-    PLACE,
-    SHAPE,
+    UNITS,
     around_breasts,
     kinetic_features,
     place_features,
@@ -30,41 +22,20 @@ from breastkit.dce.features import (
 )
 from breastkit.dce.phases import DcePhases, read_phases
 from breastkit.dce.series import StudyPhases, find_phases
-from breastkit.dce.voxel_box import VoxelBox
 from breastkit.detection.boxes_file import Detection, read_boxes
 from breastkit.detection.find_lesions import lesions_in_breast
 from breastkit.errors import BreastkitError
-from breastkit.images import write_nifti, write_png
-from breastkit.inference.axial_view import AxialView
+from breastkit.findings.study_findings import Measurement, Model, MriFindings, StudyLesion
+from breastkit.findings.writers import Outputs, chosen_writers
 from breastkit.inference.mri_detection import LesionDetector
-from breastkit.inference.mri_study import boxes_on_squares
-from breastkit.metrics.segmentation import bounding_box
+from breastkit.inference.results import say_left_aside
 from breastkit.opened_bundle import OpenedBundle
-from breastkit.pictures import LESION, PREDICTION, grid
-from breastkit.pipelines import BREASTS, LESIONS
-from breastkit.transforms.crop_to_box import paste_regions, region_around
-from breastkit.transforms.letterbox import Letterbox
-from breastkit.transforms.letterbox_slices import unletterbox
+from breastkit.pipelines import LESIONS
+from breastkit.pipelines.mri_outlines import open_breasts, outline_breasts, outline_lesions
 
 # What the server calls the whole chain.
 NAME = "breast_mri_lesions"
-BOUNDS = ("row_min", "row_max", "col_min", "col_max", "slice_min", "slice_max")
-COLUMNS = ("lesion", "score", *BOUNDS, *SHAPE, *PLACE, *KINETICS)
-# A candidate in which the segmenter is nowhere surer than this is none.
-_NOTHING = 0.05
-
-
-@dataclass(frozen=True)
-class Lesion:
-    """A candidate with its outline.
-
-    Attributes:
-        score: of the detector.
-        mask: on the study's own grid.
-    """
-
-    score: float
-    mask: NDArray[Any]
+NO_BREAST = "No breast was outlined; check the study."
 
 
 def run_mri(
@@ -79,6 +50,7 @@ def run_mri(
     detector: str | None = None,
     register: bool = False,
     shading: bool = False,
+    formats: str | None = None,
 ) -> Path:
     """Outlines breasts and lesions in one dynamic breast MRI study and measures the lesions.
 
@@ -96,151 +68,112 @@ def run_mri(
         detector: weights of the lesion detector.
         register: move phases after contrast onto the one before it, where the patient moved.
         shading: take out the shading of the coils (N4).
+        formats: write these outputs alone, separated by commas, for example csv,nifti; all by default.
 
     Returns:
-        The table of lesions.
+        The table of lesions; the folder where no table was asked for.
 
     Raises:
         BreastkitError: if the study cannot be used or weights are missing.
     """
     if isinstance(most, bool) or not isinstance(most, int) or most < 1:
         raise BreastkitError(f"{most} candidates cannot be outlined; give --most a whole number from 1 up.")
+    writers = chosen_writers(MriFindings, formats)
     found = find_phases(study, pre=pre, post=post)
-    _tell(found)
+    say_left_aside(found.skipped)
+    for doubt in found.doubts:
+        tqdm.write(f"Doubtful: {doubt}", file=sys.stderr)
     # Missing weights stop the run before minutes of reading.
-    lesions_bundle = Bundle(LESIONS)
-    outliner = lesions_bundle.opened(weights=segmenter)
-    detect = None if boxes else LesionDetector(detector, bundle=lesions_bundle.used("detector"))
+    networks = MriNetworks.opened(segmenter=segmenter, detector=detector, detects=not boxes)
     phases = correct_phases(read_phases(found.all), register=register, shading=shading)
-    breast = outline_breasts(phases)
-    given = lesions_in_breast(read_boxes(boxes, phases.grid), breast) if boxes else None
-    candidates = detect(phases, breast=breast) if given is None else given
-    lesions = outline_lesions(candidates[:most], phases, outliner)
-    return _write(Path(out), found, phases, breast, lesions)
+    given = read_boxes(boxes, phases.grid) if boxes else None
+    findings = examine(found, phases, networks, given=given, most=most)
+    outputs = Outputs(out, writers)
+    outputs.write(findings)
+    return outputs.finish()
 
 
-def open_breasts(bundle: Bundle | None = None, *, weights: str | Path | None = None) -> OpenedBundle:
-    """Returns the tissue bundle as the chain uses it: it takes the header's word for what is front and what is back.
+@dataclass(frozen=True)
+class MriNetworks:
+    """The networks of the chain, in memory.
 
-    The detector does so too, and the rules that find lying headers among files called 4 of 90 honest ones flipped.
+    Attributes:
+        breasts: as `open_breasts` gives it.
+        segmenter: outlines lesions.
+        detector: says where to look; None where boxes are given.
+    """
+
+    breasts: OpenedBundle
+    segmenter: OpenedBundle
+    detector: LesionDetector | None = None
+
+    @classmethod
+    def opened(cls, *, segmenter: str | None = None, detector: str | None = None, detects: bool = True) -> MriNetworks:
+        """Opens the bundles.
+
+        Args:
+            segmenter: weights; those in use by default, here and below.
+            detector: weights.
+            detects: whether the detector is wanted.
+
+        Raises:
+            BreastkitError: if weights are missing or damaged.
+        """
+        bundle = Bundle(LESIONS)
+        outliner = bundle.opened(weights=segmenter)
+        finder = LesionDetector(detector, bundle=bundle.used("detector")) if detects else None
+        return cls(open_breasts(), outliner, finder)
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """Which weights these are."""
+        facts = {"breasts": self.breasts.facts, "segmenter": self.segmenter.facts}
+        facts |= {"detector": self.detector.facts} if self.detector else {}
+        return tuple(_model(role, each) for role, each in facts.items())
+
+
+def examine(
+    found: StudyPhases,
+    phases: DcePhases,
+    networks: MriNetworks,
+    *,
+    given: Sequence[Detection] | None = None,
+    most: int = 4,
+) -> MriFindings:
+    """Returns what the networks find in a study.
 
     Args:
-        bundle: which one, where it is not the default.
-        weights: a weights file; those in use by default.
+        found: which phases it has.
+        phases: these, read.
+        networks: of the chain.
+        given: the candidates, where no detector is asked.
+        most: so many of them at most are outlined.
+
+    Raises:
+        ValueError: if there is neither a detector nor candidates.
     """
-    return (bundle or Bundle(BREASTS)).opened(weights=weights, orientation="off")
+    breast = outline_breasts(phases, networks.breasts)
+    if given is not None:
+        candidates = lesions_in_breast(given, breast)
+    elif networks.detector is not None:
+        candidates = networks.detector(phases, breast=breast)
+    else:
+        raise ValueError("neither a detector nor candidates say where to look")
+    lesions = outline_lesions(candidates[:most], phases, networks.segmenter)
+    return MriFindings(
+        name=found.name,
+        sources=tuple(found.all),
+        skipped=tuple(found.skipped),
+        phases=phases,
+        breast=breast,
+        lesions=tuple(measure_lesions(lesions, phases, breast)),
+        doubts=(*found.doubts, *([] if breast.any() else [NO_BREAST])),
+        models=networks.models,
+    )
 
 
-def outline_breasts(phases: DcePhases, bundle: OpenedBundle | None = None) -> NDArray[Any]:
-    """Returns the breasts of a study on its own grid, as the tissue bundle outlines them after contrast.
-
-    Args:
-        phases: the study.
-        bundle: what `open_breasts` gives, where it is in memory already.
-    """
-    bundle = bundle or open_breasts()
-    scan = MetaTensor(torch.from_numpy(phases.restore(phases.arrays[1])[None]), affine=torch.from_numpy(phases.affine))
-    scan.meta["filename_or_obj"] = str(phases.paths[1])
-    prepared = bundle.preprocessing({"image": scan})
-    prepared["pred"] = MetaTensor(bundle.run(prepared))
-    return np.asarray(bundle.part("postprocessing")(prepared)["pred"][0]) > 0
-
-
-def outline_lesions(candidates: Sequence[Detection], phases: DcePhases, bundle: OpenedBundle) -> list[Lesion]:
-    """Returns the outlines of candidates; what a better one holds no other does.
-
-    The squares of all candidates go through the network together, and each is brought back onto its own slices alone.
-
-    Of a candidate count the pieces that reach into its boxes. Where the segmenter is nowhere as sure as its threshold
-    asks, the voxels at least half as sure as its surest count, so that a faint lesion is not lost; a candidate in which
-    it sees nothing at all is left out.
-
-    Args:
-        candidates: of a detector.
-        phases: the study.
-        bundle: the opened segmenter.
-    """
-    loader = bundle.part("load")
-    threshold, margin = float(bundle.facts["threshold"]), float(bundle.facts.get("margin", 0.5))
-    regions = [
-        [(number, *region_around(box, loader.image_size, margin=margin)) for number, box in boxes]
-        for boxes in (boxes_on_squares([candidate], phases, loader.image_size) for candidate in candidates)
-    ]
-    together = [region for own in regions for region in own]
-    if not together:
-        return []
-    squares = loader.squares(phases, only={number for number, *_ in together})
-    answers = bundle.run(bundle.part("crop")({"image": squares, "regions": together})).sigmoid().numpy()
-    answers = np.split(answers, np.cumsum([len(own) for own in regions])[:-1], axis=-1)
-    taken = np.zeros(phases.grid.axial.shape, dtype=bool)
-    lesions = []
-    for candidate, own, answer in zip(candidates, regions, answers, strict=True):
-        slices = slice(min(number for number, *_ in own), max(number for number, *_ in own) + 1)
-        probability = _on_slices(answer, own, slices, phases.grid.letterbox(loader.image_size))
-        found = _pieces_in(probability, _zone(candidate, phases, slices), threshold) & ~taken[slices]
-        if found.any():
-            taken[slices] |= found
-            mask = np.zeros(phases.grid.axial.shape, dtype=bool)
-            mask[slices] = found
-            lesions.append(Lesion(candidate.score, phases.restore(mask)))
-    return lesions
-
-
-def _on_slices(
-    answer: NDArray[Any], regions: Sequence[tuple[int, int, int, int]], slices: slice, box: Letterbox
-) -> NDArray[Any]:
-    """Returns what the segmenter said of regions, [slice, row, column], on some slices of the axial view."""
-    moved = [(number - slices.start, *square) for number, *square in regions]
-    squares = paste_regions(answer, moved, (box.size, box.size, slices.stop - slices.start))
-    return unletterbox(squares[0].transpose(2, 0, 1), box)
-
-
-def _pieces_in(probability: NDArray[Any], zone: NDArray[Any], threshold: float) -> NDArray[Any]:
-    surest = float(probability[zone].max(initial=0.0))
-    if surest < _NOTHING:
-        return np.zeros(zone.shape, dtype=bool)
-    lowest = threshold if surest >= threshold else surest / 2
-    pieces = cc3d.connected_components(probability >= lowest, connectivity=26)
-    inside = np.unique(pieces[zone])
-    return np.isin(pieces, inside[inside > 0])
-
-
-def _zone(candidate: Detection, phases: DcePhases, slices: slice) -> NDArray[Any]:
-    """Returns where a candidate's boxes lie on some slices of the axial view."""
-    zone = np.zeros(phases.grid.axial.shape, dtype=bool)[slices]
-    for box in candidate.boxes:
-        deep, *across = box.on(phases.grid.axial).window
-        zone[deep.start - slices.start : deep.stop - slices.start, *across] = True
-    return zone
-
-
-def _write(
-    folder: Path, found: StudyPhases, phases: DcePhases, breast: NDArray[Any], lesions: Sequence[Lesion]
-) -> Path:
-    make_folder(folder)
-    like = phases.paths[0] if phases.paths[0].is_file() else None
-    labels = np.zeros(phases.shape, dtype=np.uint8)
-    for number, lesion in enumerate(lesions, start=1):
-        labels[lesion.mask] = number
-    write_nifti(folder / "breast.nii.gz", breast, phases.affine, like=like)
-    write_nifti(folder / "lesions.nii.gz", labels, phases.affine, like=like)
-    rows = measure_lesions(lesions, phases, breast)
-    write_text(folder / "lesions.csv", pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False))
-    facts = {
-        "study": found.name,
-        "phases": [str(phase) for phase in found.all],
-        "skipped": [[path.name, reason] for path, reason in found.skipped],
-        "doubts": list(found.doubts) + ([] if breast.any() else ["No breast was outlined; check the study."]),
-        "breast_ml": round(float(np.count_nonzero(breast) * np.prod(phases.spacing) / 1000), 1),
-        "lesions": len(lesions),
-    }
-    write_json(folder / "study.json", facts)
-    _draw(folder / "overlay.png", phases, breast, labels, [lesion.score for lesion in lesions])
-    return folder / "lesions.csv"
-
-
-def measure_lesions(lesions: Sequence[Lesion], phases: DcePhases, breast: NDArray[Any]) -> list[dict[str, Any]]:
-    """Returns the rows of the table of lesions.
+def measure_lesions(lesions: Sequence[StudyLesion], phases: DcePhases, breast: NDArray[Any]) -> list[StudyLesion]:
+    """Returns lesions with what is measured of them.
 
     They are measured in the axial view, in which the phases lie in memory, each in the box around it.
 
@@ -250,32 +183,19 @@ def measure_lesions(lesions: Sequence[Lesion], phases: DcePhases, breast: NDArra
         breast: the breasts on its own grid.
     """
     around = around_breasts(phases.axial(breast), phases.arrays[0])
-    rows = []
-    for number, lesion in enumerate(lesions, start=1):
-        mask = phases.axial(lesion.mask)
-        box = bounding_box(mask)
-        measured = {
-            **shape_features(mask[box], spacing=phases.spacing),
+    measured = []
+    for lesion in lesions:
+        mask, window = phases.axial(lesion.mask), lesion.box.on(phases.grid.axial).window
+        values = {
+            **shape_features(mask[window], spacing=phases.spacing),
             **place_features(mask, around, spacing=phases.spacing),
-            **kinetic_features(mask[box], [phase[box] for phase in phases.arrays]),
+            **kinetic_features(mask[window], [phase[window] for phase in phases.arrays]),
         }
-        bounds = VoxelBox.around(lesion.mask, phases.grid).bounds
-        rounded = {name: round(value, 3) if isinstance(value, float) else value for name, value in measured.items()}
-        rows.append({"lesion": number, "score": round(lesion.score, 4), **bounds, **rounded})
-    return rows
+        measurements = tuple(Measurement(name, value, UNITS[name]) for name, value in values.items())
+        measured.append(replace(lesion, measurements=measurements))
+    return measured
 
 
-def _draw(path: Path, phases: DcePhases, breast: NDArray[Any], labels: NDArray[Any], scores: Sequence[float]) -> None:
-    titles = {str(number): f"lesion {number}, score {score:.2f}" for number, score in enumerate(scores, start=1)}
-    titles = titles or {"breast": "no lesion found"}
-    masks = {"breast": breast, **{str(n): labels == n for n in range(1, len(scores) + 1)}, "any": labels > 0}
-    view = AxialView(phases.restore(phases.arrays[1]), phases.affine, masks)
-    tiles = [view.picture(view.largest(name), [("breast", PREDICTION), ("any", LESION)]) for name in titles]
-    write_png(path, grid([tiles], tile=400, column_titles=list(titles.values())))
-
-
-def _tell(found: StudyPhases) -> None:
-    for place, reason in found.skipped:
-        tqdm.write(f"Left aside: {place.name}: {reason}.", file=sys.stderr)
-    for doubt in found.doubts:
-        tqdm.write(f"Doubtful: {doubt}", file=sys.stderr)
+def _model(role: str, facts: Mapping[str, Any]) -> Model:
+    limits = {"threshold": float(facts["threshold"])} if "threshold" in facts else {}
+    return Model(role, str(facts["architecture"]), str(facts["sha256"]), limits)

@@ -321,8 +321,9 @@ def _extremes(seen: Sequence[_Seen]) -> list[_Seen]:
 
 
 def _duplicates(seen: Sequence[_Seen]) -> dict[str, Any]:
-    flat = [each for each in seen if each.thumbnail is not None]
-    resembling = near_duplicate_pairs([each.thumbnail for each in flat], RESEMBLANCE)
+    pictured = [(each, each.thumbnail) for each in seen if each.thumbnail is not None]
+    flat = [each for each, _ in pictured]
+    resembling = near_duplicate_pairs([small for _, small in pictured], RESEMBLANCE)
     pairs = [pair for pair in resembling if pair[2] >= THRESHOLD]
     apart = [
         {"members": [flat[i], flat[j]], "least": r}
@@ -337,7 +338,7 @@ def _duplicates(seen: Sequence[_Seen]) -> dict[str, Any]:
     for i, _, r in pairs:
         group = of_image[id(flat[i])]
         least[group] = min(r, least.get(group, 1.0))
-    groups = [
+    groups: list[dict[str, Any]] = [
         {
             "members": own,
             "least": least[group],

@@ -63,7 +63,7 @@ def picture(source: NDArray[Any] | Figure, *, height: int | None = None, lossles
     """
     if not isinstance(source, np.ndarray):
         return _drawing(source)
-    array = pictures.to_rgb(source)
+    array: NDArray[Any] = pictures.to_rgb(source)
     if height is not None and array.shape[0] > height:
         width = max(round(array.shape[1] * height / array.shape[0]), 1)
         array = cv2.resize(array, (width, height), interpolation=cv2.INTER_AREA)

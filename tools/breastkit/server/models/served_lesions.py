@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from breastkit.bundle import Bundle
 from breastkit.dce.phases import DcePhases, read_phases
 from breastkit.dce.series import StudyPhases
-from breastkit.dce.voxel_box import VoxelBox
 from breastkit.detection.boxes_file import Detection
 from breastkit.inference.mri_detection import LesionDetector
 from breastkit.opened_bundle import OpenedBundle
-from breastkit.pipelines.mri import NAME, open_breasts, outline_breasts, outline_lesions
+from breastkit.pipelines.mri import NAME
+from breastkit.pipelines.mri_outlines import open_breasts, outline_breasts, outline_lesions
 from breastkit.server.models.box_markups import boxes_told
 from breastkit.server.models.served_models import FileOf, Prediction, ServedModel, name_of
 from breastkit.server.studies.study_images import StudyImage
@@ -90,7 +90,7 @@ class LesionChain(StudyModel):
         found = []
         for lesion in lesions:
             labels[lesion.mask] = self.number
-            found.append(Detection(lesion.score, VoxelBox.around(lesion.mask, phases.grid)))
+            found.append(Detection(lesion.score, lesion.box))
         return self.boxed(found, phases, labels)
 
 

@@ -19,6 +19,9 @@ import numpy as np
 
 from breastkit.bundle import Bundle
 from breastkit.errors import BreastkitError
+from breastkit.findings.ultrasound_csv import table_row
+from breastkit.findings.ultrasound_html import single_page
+from breastkit.findings.ultrasound_png import drawn
 from breastkit.images import stem
 from breastkit.inference.ultrasound import (
     NORMAL,
@@ -29,9 +32,9 @@ from breastkit.inference.ultrasound import (
 )
 from breastkit.inference.ultrasound_inputs import UltrasoundPicture, find_ultrasound, read_ultrasound
 from breastkit.logs import get_logger
-from breastkit.pictures import PREDICTION, heat, outline
+from breastkit.pictures import PREDICTION, outline
 from breastkit.pipelines import ULTRASOUND
-from breastkit.pipelines.ultrasound import described, facts_of, single_page, table_row
+from breastkit.pipelines.ultrasound import examine
 from breastkit.report.page import RESEARCH_USE, picture, render
 from breastkit.temporary import remove_abandoned_folders, temporary_folder
 from breastkit.weights import read_model_json
@@ -329,9 +332,8 @@ def readings_html(models: Models, file: str, shown: UltrasoundPicture, names: tu
 
 def reading_html(reader: UltrasoundReader, file: str, shown: UltrasoundPicture, models: str) -> str:
     """Returns what a chain says of a picture, its pictures and downloads inside, so that no file is needed."""
-    reading, facts = reader.read(shown.tissue), facts_of(reader)
-    mask = shown.on_whole(reading.mask)
-    relevance = shown.on_whole(reading.relevance)
+    findings = examine(shown, reader, name=stem(file), file=file, source=Path(file))
+    reading, mask = findings.reading, findings.mask
     decider = reader.classifier if reading.found and reading.label != NORMAL else reader.normal_classifier
     line = max(1, round(max(mask.shape) / 400))
     return render(
@@ -339,8 +341,8 @@ def reading_html(reader: UltrasoundReader, file: str, shown: UltrasoundPicture, 
         file=file,
         stem=stem(file),
         models=models,
-        row=table_row(file, reading, mask=""),
-        note=described(reading, shown)["note"],
+        row=table_row(findings),
+        note=" ".join(findings.doubts),
         probabilities=list(reading.probabilities.items()),
         malignant_from=(reader.classifier if reading.found else reader.normal_classifier).threshold,
         abstain_above=decider.abstain_above,
@@ -348,9 +350,9 @@ def reading_html(reader: UltrasoundReader, file: str, shown: UltrasoundPicture, 
         picture=picture(shown.gray),
         outlined=picture(outline(shown.gray, mask, PREDICTION, width=line)),
         tint=_tint(mask),
-        explained=picture(outline(heat(shown.gray, relevance), mask, PREDICTION, width=line)),
+        explained=picture(drawn(findings)["explanation"]),
         mask=_png(mask * np.uint8(255)),
-        report=_data_link("text/html", single_page(file, shown, reading, facts).encode()),
+        report=_data_link("text/html", single_page(findings).encode()),
     )
 
 

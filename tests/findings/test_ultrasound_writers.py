@@ -1,0 +1,63 @@
+import json
+
+import numpy as np
+from tests.findings.made_up import CLASSIFIERS, LIMITS, picture_findings
+
+from breastkit.findings.ultrasound_csv import COLUMNS, ClassTable, rounded
+from breastkit.findings.ultrasound_html import UltrasoundPage, single_page
+from breastkit.findings.ultrasound_json import PictureFacts
+from breastkit.findings.ultrasound_png import PictureOverlays
+from breastkit.images import read_mask
+
+
+def test_places_are_those_of_the_whole_picture(tmp_path):
+    PictureFacts(tmp_path).write(picture_findings(), {"mask": "m.png"})
+    told = json.loads((tmp_path / "clip_frame2.json").read_text())
+    assert told["lesion"] == {"area_px": 15, "x_min": 9, "y_min": 6, "x_max": 13, "y_max": 8, "confidence": 0.9}
+    assert (told["file"], told["seconds"], told["files"]) == ("clip.dcm#frame2", 0.123, {"mask": "m.png"})
+    assert told["models"] == {
+        "segmenter": {"architecture": "a_network", "sha256": 12 * "a"},
+        **{role: {"architecture": "a_variant", "sha256": 12 * "b", **LIMITS} for role in CLASSIFIERS},
+    }
+    assert told["note"] == ""
+
+
+def test_without_a_lesion_there_is_no_place_but_a_note(tmp_path):
+    PictureFacts(tmp_path).write(picture_findings(found=False), {})
+    told = json.loads((tmp_path / "clip_frame2.json").read_text())
+    assert (told["lesion"]["x_min"], told["note"]) == (None, "No lesion.")
+
+
+def test_pictures_are_those_there_are(tmp_path):
+    findings = picture_findings()
+    files = PictureOverlays(tmp_path).files(findings)
+    assert files == {"mask": "clip_frame2_mask.png", "overlay": "clip_frame2_overlay.png"}
+    PictureOverlays(tmp_path).write(findings, files)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(files.values())
+    inside = np.argwhere(read_mask(tmp_path / files["mask"]))
+    assert (inside.min(axis=0).tolist(), inside.max(axis=0).tolist()) == ([6, 9], [8, 13])
+
+
+def test_the_table_grows_and_names_no_file_that_is_not_written(tmp_path):
+    table = ClassTable(tmp_path)
+    for files in ({"mask": "m.png"}, {}):
+        table.write(picture_findings(), files)
+    lines = (tmp_path / "results.csv").read_text().splitlines()
+    assert lines[0] == ",".join(COLUMNS)
+    row = "clip.dcm#frame2,malignant,0.25,0.15,0.6,0.1235,0,15,"
+    assert lines[1:] == [f"{row}m.png", row]
+
+
+def test_pages_of_a_folder_and_of_one_picture_show_the_same(tmp_path):
+    page = UltrasoundPage(tmp_path)
+    page.write(picture_findings(), {})
+    page.finish([])
+    assert (tmp_path / "index.html").read_text() == single_page(picture_findings())
+
+
+def test_rounded_probabilities_sum_to_one():
+    for seed in range(50):
+        values = np.random.default_rng(seed).dirichlet([1, 1, 1])
+        few = rounded(dict(zip("abc", values, strict=True)))
+        assert round(sum(few.values()), 9) == 1
+        assert all(abs(few[name] - value) < 2e-4 for name, value in zip("abc", values, strict=True))

@@ -1,0 +1,146 @@
+"""What a pipeline found in one study or picture: a value that says all a writer may want to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from breastkit.dce.phases import DcePhases
+from breastkit.dce.voxel_box import VoxelBox
+from breastkit.dicom import Series
+from breastkit.inference.ultrasound import Reading
+from breastkit.inference.ultrasound_inputs import UltrasoundPicture
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One thing that was measured.
+
+    Attributes:
+        name: as tables call it.
+        value: a number, a word, or None where it could not be measured.
+        unit: of the number, as UCUM writes it; ``1`` where it has none.
+    """
+
+    name: str
+    value: float | str | None
+    unit: str = "1"
+
+
+@dataclass(frozen=True)
+class Model:
+    """Weights that took part.
+
+    Attributes:
+        role: what they did.
+        architecture: of the network.
+        sha256: of the weights.
+        limits: the figures stored with them that decided, by name.
+    """
+
+    role: str
+    architecture: str
+    sha256: str
+    limits: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesion:
+    """A lesion with its outline.
+
+    Attributes:
+        score: how sure it is that there is one, 0 to 1.
+        mask: on the grid of the study or picture, bool.
+        measurements: what was measured of it, in the order of tables.
+    """
+
+    score: float
+    mask: NDArray[Any]
+    measurements: tuple[Measurement, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyLesion(Lesion):
+    """A lesion of a study in three dimensions.
+
+    Attributes:
+        box: around its mask, on the study's own grid.
+    """
+
+    box: VoxelBox
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyFindings:
+    """What holds for studies and pictures alike.
+
+    Attributes:
+        name: of the study, or what the files of a picture begin with.
+        sources: what was read, in order: files or DICOM series.
+        lesions: the surest first.
+        doubts: sentences on what may be wrong.
+        models: the weights that took part.
+        package: version of this package.
+    """
+
+    name: str
+    sources: tuple[Path | Series, ...]
+    lesions: tuple[Lesion, ...]
+    doubts: tuple[str, ...]
+    models: tuple[Model, ...]
+    package: str = field(default_factory=lambda: version("breastkit"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MriFindings(StudyFindings):
+    """What was found in a dynamic breast MRI study.
+
+    Attributes:
+        lesions: the surest first.
+        phases: the images, the one before contrast first, and the grid that masks and boxes lie on.
+        breast: mask of the breasts.
+        skipped: what was left aside, and why.
+    """
+
+    lesions: tuple[StudyLesion, ...]
+    phases: DcePhases
+    breast: NDArray[Any]
+    skipped: tuple[tuple[Path, str], ...] = ()
+
+    @property
+    def labels(self) -> NDArray[np.uint8]:
+        """The lesions as one volume: 0 is none, 1 the first, 2 the next and so on."""
+        labels = np.zeros(self.phases.shape, dtype=np.uint8)
+        for number, lesion in enumerate(self.lesions, start=1):
+            labels[lesion.mask] = number
+        return labels
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureFindings(StudyFindings):
+    """What was found in a breast ultrasound picture, or in one frame of a clip.
+
+    Attributes:
+        file: what tables call it.
+        picture: the image, and which part of it shows tissue.
+        reading: of the tissue: class, calibrated probabilities, uncertainty, and what spoke for the class.
+        frame: of a clip, from 0.
+        seconds: what the reading took.
+    """
+
+    file: str
+    picture: UltrasoundPicture
+    reading: Reading
+    frame: int | None = None
+    seconds: float = 0.0
+
+    @property
+    def mask(self) -> NDArray[Any]:
+        """The outlined lesion on the whole picture."""
+        return self.picture.on_whole(self.reading.mask)

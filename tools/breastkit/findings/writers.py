@@ -1,0 +1,138 @@
+"""Writers of findings: what one is, which there are, and the ones a command was asked for."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import pkgutil
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import ClassVar, Generic, TypeVar
+
+from breastkit import findings as package
+from breastkit.atomic import make_folder
+from breastkit.errors import UsageError
+from breastkit.findings.study_findings import StudyFindings
+
+Found = TypeVar("Found", bound=StudyFindings)
+
+
+class Writer(ABC, Generic[Found]):
+    """Writes one kind of output of every study of a run.
+
+    A class in a module of `breastkit.findings` is offered by the commands whose findings it takes; nothing else has to
+    know it.
+
+    Args:
+        folder: where to.
+
+    Attributes:
+        format: what ``--formats`` calls it.
+        takes: the findings it can write; `StudyFindings` for both commands.
+        summary: the file a user would open first, where it writes one for all studies.
+    """
+
+    format: ClassVar[str]
+    takes: ClassVar[type[StudyFindings]]
+    summary: ClassVar[str] = ""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def files(self, findings: Found) -> dict[str, str]:
+        """Returns the names of the files it will write of one study, by what they show, for others to refer to."""
+        return {}
+
+    @abstractmethod
+    def write(self, findings: Found, files: Mapping[str, str]) -> None:
+        """Writes what belongs to one study.
+
+        Args:
+            findings: of the study.
+            files: what all writers of this run write of it; see `files`.
+        """
+
+    def finish(self, problems: Sequence[str]) -> None:
+        """Writes what belongs to all studies.
+
+        Args:
+            problems: sentences on the inputs that could not be used.
+        """
+
+
+def writers_of(kind: type[StudyFindings]) -> dict[str, type[Writer[StudyFindings]]]:
+    """Returns the writers that take a kind of findings, by their formats.
+
+    Raises:
+        ValueError: if two of them have one name.
+    """
+    found: dict[str, type[Writer[StudyFindings]]] = {}
+    for entry in pkgutil.iter_modules(package.__path__):
+        module = import_module(f"{package.__name__}.{entry.name}")
+        for writer in vars(module).values():
+            if not (inspect.isclass(writer) and issubclass(writer, Writer) and writer.__module__ == module.__name__):
+                continue
+            if inspect.isabstract(writer) or not issubclass(kind, writer.takes):
+                continue
+            if writer.format in found:
+                raise ValueError(f"{found[writer.format].__module__} and {module.__name__} both write {writer.format}")
+            found[writer.format] = writer
+    return dict(sorted(found.items()))
+
+
+def chosen_writers(kind: type[StudyFindings], formats: str | None = None) -> list[type[Writer[StudyFindings]]]:
+    """Returns the writers that a command was asked for.
+
+    Args:
+        kind: of its findings.
+        formats: names separated by commas; all there are without.
+
+    Raises:
+        UsageError: if there is no such format.
+    """
+    offered = writers_of(kind)
+    names = list(offered) if formats is None else list(dict.fromkeys(name.strip() for name in formats.split(",")))
+    for name in names:
+        if name not in offered:
+            near = difflib.get_close_matches(name, offered, n=1)
+            meant = f"; did you mean {near[0]}?" if near else "."
+            raise UsageError(f"--formats takes {', '.join(offered)}, separated by commas, not {name!r}{meant}")
+    return [offered[name] for name in names]
+
+
+class Outputs:
+    """The folder of a run with the writers that fill it.
+
+    Args:
+        folder: made if it is not there.
+        writers: see `chosen_writers`.
+
+    Raises:
+        BreastkitError: if the folder cannot be made.
+    """
+
+    def __init__(self, folder: str | Path, writers: Sequence[type[Writer[StudyFindings]]]) -> None:
+        self.folder = make_folder(folder)
+        self._writers = [writer(self.folder) for writer in writers]
+
+    def write(self, findings: StudyFindings) -> None:
+        """Has every writer write one study."""
+        files: dict[str, str] = {}
+        for writer in self._writers:
+            files |= writer.files(findings)
+        for writer in self._writers:
+            writer.write(findings, files)
+
+    def finish(self, problems: Sequence[str] = ()) -> Path:
+        """Has every writer write what belongs to all studies, and returns what a user would open first."""
+        for writer in self._writers:
+            writer.finish(problems)
+        # A page says more than a table.
+        summaries = sorted((writer.summary for writer in self._writers if writer.summary), key=_page_first)
+        return self.folder / summaries[0] if summaries else self.folder
+
+
+def _page_first(name: str) -> bool:
+    return not name.endswith(".html")
