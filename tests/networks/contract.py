@@ -111,6 +111,20 @@ class NetworkContract:
             image = self.image(*self.odd_size) if odd else self.image(batch=2)
             torch.testing.assert_close(traced(image), network(image), rtol=1e-4, atol=1e-5)
 
+    def test_torchscript_script(self, network):
+        """What MONAI's `ckpt_export` does; the network itself stays as it was and may be trained on."""
+        images = (self.image(batch=2), self.image(*self.odd_size))
+        modules = list(network.modules())
+        file = io.BytesIO()
+        with torch.no_grad():
+            expected = [network(image) for image in images]
+            torch.jit.save(torch.jit.script(network), file)
+            file.seek(0)
+            scripted = torch.jit.load(file)
+            for image, output in zip(images, expected, strict=True):
+                torch.testing.assert_close(scripted(image), output, rtol=1e-4, atol=1e-5)
+        assert list(network.modules()) == modules
+
     def test_onnx_and_openvino(self, network, tmp_path):
         onnxruntime = pytest.importorskip("onnxruntime")
         openvino = pytest.importorskip("openvino")

@@ -45,7 +45,8 @@ def test_an_efficientnet_b0_started_from_lite0_computes_what_lite0_does(lite, tm
     before = network.head.weight.clone()
     start_encoder(network, tmp_path / "lite0.pth")
     with torch.no_grad():
-        torch.testing.assert_close(network.encoder(pictures()), lite.forward_features(pictures()), rtol=1e-3, atol=1e-4)
+        features, expected = network.trunk.features(pictures()), lite.forward_features(pictures())
+    torch.testing.assert_close(features, expected, rtol=1e-3, atol=1e-4)
     assert torch.equal(network.head.weight, before)
     assert network.started_from.startswith("lite0.pth (EfficientNet-Lite0")
 
@@ -64,7 +65,7 @@ def test_weights_of_a_whole_b0_are_taken_as_they_are(tmp_path):
     torch.save(whole.state_dict(), tmp_path / "b0.pth")
     network = start_encoder(efficientnet(activation=None), tmp_path / "b0.pth")
     state = whole.state_dict()
-    assert all(torch.equal(tensor, state[name]) for name, tensor in network.encoder.model.state_dict().items())
+    assert all(torch.equal(tensor, state[name]) for name, tensor in network.trunk.features.model.state_dict().items())
     assert network.started_from == "b0.pth (tf_efficientnet_b0)"
 
 
@@ -72,7 +73,7 @@ def test_two_channels_start_from_weights_for_three(lite, tmp_path):
     torch.save(lite.state_dict(), tmp_path / "lite0.pth")
     network = start_encoder(efficientnet(in_channels=2), tmp_path / "lite0.pth")
     stem = lite.conv_stem.weight
-    torch.testing.assert_close(network.encoder.model.conv_stem.weight, stem[:, :2] * 1.5)
+    torch.testing.assert_close(network.trunk.features.model.conv_stem.weight, stem[:, :2] * 1.5)
     assert network(pictures(2)).shape == (2, 2)
 
 

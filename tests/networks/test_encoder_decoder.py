@@ -11,7 +11,7 @@ def test_stages_nothing_looks_at_are_left_out():
         Unet("tu-tf_efficientnet_lite0", encoder_depth=4, encoder_weights=None, decoder_channels=(8, 8, 8, 8))
     )
     whole = Unet("tu-tf_efficientnet_lite0", encoder_depth=4, encoder_weights=None, decoder_channels=(8, 8, 8, 8))
-    assert len(wrapped.encoder.model.blocks) == 5
+    assert len(wrapped.network.encoder.model.blocks) == 5
     assert len(whole.encoder.model.blocks) == 7
     whole.load_state_dict(wrapped.network.state_dict(), strict=False)
     image = torch.randn(1, 3, 32, 32)

@@ -31,16 +31,17 @@ def test_file_of_a_whole_classifier(network, tmp_path, caplog, ending):
     state, path = other_encoder().state_dict(), tmp_path / f"weights.{ending}"
     save_file(state, path) if ending == "safetensors" else torch.save(state, path)
     assert start_encoder(network, str(path)) is network
-    inside = network.network.encoder.model.state_dict()
+    inside = network.network.network.encoder.model.state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in inside.items())
     assert f"The encoder resnet18 starts from {path}" in caplog.text
 
 
 def test_file_of_the_encoder_itself(network, tmp_path):
-    state = preset("unetplusplus_small").network.encoder.state_dict()
+    state = preset("unetplusplus_small").network.network.encoder.state_dict()
     torch.save(state, tmp_path / "encoder.pth")
     start_encoder(network, tmp_path / "encoder.pth")
-    assert all(torch.equal(tensor, state[name]) for name, tensor in network.network.encoder.state_dict().items())
+    inside = network.network.network.encoder.state_dict()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in inside.items())
 
 
 def test_file_of_efficientnet_lite_pytorch(tmp_path):
@@ -51,7 +52,7 @@ def test_file_of_efficientnet_lite_pytorch(tmp_path):
     named = {"_conv_stem.weight" if name == "conv_stem.weight" else f"_{name}": state[name] for name in state}
     torch.save(named, tmp_path / "lite0.pth")
     start_encoder(network, tmp_path / "lite0.pth")
-    inside = network.network.encoder.model.state_dict()
+    inside = network.network.network.encoder.model.state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in inside.items())
     with pytest.raises(BreastkitError, match="does not fit the encoder resnet18"):
         start_encoder(preset("unet_small"), tmp_path / "lite0.pth")

@@ -111,7 +111,7 @@ class TestTransUnetReference(Preset):
 @pytest.mark.parametrize("name", ["unet", "unetplusplus_reference", "deeplabv3", "deeplabv3plus"])
 def test_reference_has_a_resnet34_encoder(name):
     with torch.device("meta"):
-        encoder = preset(name).network.encoder
+        encoder = preset(name).network.network.encoder
     assert encoder.name == "resnet34"
     assert [len(encoder.model[f"layer{number}"]) for number in (1, 2, 3, 4)] == [3, 4, 6, 3]
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from ignite.engine import Engine
 from ignite.metrics import Metric
+from numpy.typing import NDArray
 
 from breastkit.detection.boxes import overlap, pick_boxes
 
@@ -15,7 +17,7 @@ OVERLAPS = tuple(np.round(np.arange(0.5, 1.0, 0.05), 2))
 _RECALLS = np.linspace(0, 1, 101)
 
 
-def match_boxes(found: np.ndarray, truth: np.ndarray, overlaps: Sequence[float] = OVERLAPS) -> np.ndarray:
+def match_boxes(found: NDArray[Any], truth: NDArray[Any], overlaps: Sequence[float] = OVERLAPS) -> NDArray[Any]:
     """Tells which of a slice's boxes find a true one, each true one at most once, best score first.
 
     Args:
@@ -39,7 +41,7 @@ def match_boxes(found: np.ndarray, truth: np.ndarray, overlaps: Sequence[float] 
     return hits
 
 
-def average_precision(scores: np.ndarray, hits: np.ndarray, truths: int) -> float:
+def average_precision(scores: NDArray[Any], hits: NDArray[Any], truths: int) -> float:
     """Returns the area under the curve of precision over recall, precision taken at 101 recalls.
 
     Args:
@@ -69,13 +71,14 @@ class AveragePrecision(Metric):
 
     def reset(self) -> None:
         """Forgets all boxes."""
-        self.scores: list[np.ndarray] = []
-        self.hits: list[np.ndarray] = []
+        self.scores: list[NDArray[Any]] = []
+        self.hits: list[NDArray[Any]] = []
         self.truths = 0
 
     def iteration_completed(self, engine: Engine) -> None:
         """Looks at the batch of an engine whose output is not decollated."""
-        self.update((engine.state.output["pred"], engine.state.output["label"]))
+        output: Any = engine.state.output
+        self.update((output["pred"], output["label"]))
 
     def update(self, output: tuple[torch.Tensor, torch.Tensor]) -> None:
         """Looks at a batch: ``(B, 5, anchors)`` and boxes ``(B, N, 4)``."""

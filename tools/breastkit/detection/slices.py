@@ -12,6 +12,7 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform, Randomizable, Transform
 from monai.utils import convert_to_tensor
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from breastkit.dce.phases import slice_boxes
@@ -54,7 +55,8 @@ class LoadLesionSliced(MapTransform):
             picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
             if picture is None:
                 raise BreastkitError(f"{path} is missing or no picture; prepare the set again.")
-            box = Letterbox(*picture.shape[:2], self.image_size)
+            height, width = picture.shape[:2]
+            box = Letterbox(height, width, self.image_size)
             boxes = np.array(self._boxes(results, path), np.float32).reshape(-1, 4)
             square = np.zeros((self.image_size, self.image_size, 3), np.uint8)
             square[box.window] = cv2.resize(picture, box.scaled[::-1], interpolation=cv2.INTER_AREA)
@@ -67,7 +69,8 @@ class LoadLesionSliced(MapTransform):
     @staticmethod
     def _boxes(item: Mapping[Hashable, Any], path: Path) -> Sequence[Sequence[float]]:
         if "boxes" in item:
-            return item["boxes"]
+            brought: Sequence[Sequence[float]] = item["boxes"]
+            return brought
         if "label" in item:
             return slice_boxes(read_mask(item["label"]))
         raise BreastkitError(f"{path} has neither boxes nor a mask; prepare the set again.")
@@ -112,17 +115,18 @@ class RandBoxAffined(Randomizable, Transform):
         results[self.boxes] = moved_boxes(boxes, matrix, size)
         return results
 
-    def _matrix(self, size: int) -> np.ndarray:
+    def _matrix(self, size: int) -> NDArray[Any]:
         low, high = np.log(self.scale)
         angle, zoom = np.deg2rad(self.R.uniform(-self.degrees, self.degrees)), np.exp(self.R.uniform(low, high))
         flips = [-1.0 if self.R.uniform() < share else 1.0 for share in (self.mirror, self.upside_down)]
         turn = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) @ np.diag(flips)
         middle = np.full(2, (size - 1) / 2)
         shift = self.R.uniform(-self.shift, self.shift, 2) * size
-        return np.column_stack([turn, middle + shift - turn @ middle])
+        matrix: NDArray[Any] = np.column_stack([turn, middle + shift - turn @ middle])
+        return matrix
 
 
-def moved_boxes(boxes: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
+def moved_boxes(boxes: NDArray[Any], matrix: NDArray[Any], size: int) -> NDArray[Any]:
     """Returns the boxes around moved boxes, without those that have left the image.
 
     Args:
@@ -137,7 +141,8 @@ def moved_boxes(boxes: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     whole = np.concatenate([corners.min(1), corners.max(1)], axis=1)
     inside = whole.clip(0, size)
     areas = [np.prod(each[:, 2:] - each[:, :2], axis=1) for each in (inside, whole)]
-    return inside[areas[0] > _VISIBLE * areas[1]].astype(np.float32)
+    visible: NDArray[Any] = inside[areas[0] > _VISIBLE * areas[1]].astype(np.float32)
+    return visible
 
 
 class RandChannelContrastd(Randomizable, Transform):
@@ -232,7 +237,7 @@ def _window(image: torch.Tensor, boxes: torch.Tensor, side: int) -> tuple[torch.
     return image[:, top : top + side, left : left + side], inside
 
 
-class LesionSlices(Dataset):
+class LesionSlices(Dataset[dict[str, Any]]):
     """The slices of a case list: ``image``, ``label`` (boxes), ``case`` (a number) and ``slice``.
 
     Random transforms depend on seed, epoch and slice alone, whatever the number of workers or processes.
@@ -243,7 +248,9 @@ class LesionSlices(Dataset):
         seed: of the random transforms.
     """
 
-    def __init__(self, data: Sequence[Mapping[str, Any]], transform: Callable, *, seed: int = 0) -> None:
+    def __init__(
+        self, data: Sequence[Mapping[str, Any]], transform: Callable[[dict[str, Any]], Any], *, seed: int = 0
+    ) -> None:
         if not len(data):
             raise BreastkitError("There is no slice to look at; prepare more patients.")
         self.data, self.transform, self.seed = list(data), transform, seed

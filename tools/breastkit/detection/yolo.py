@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import math
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 from ignite.engine import Engine, Events
@@ -14,6 +16,7 @@ from torch import nn
 from breastkit.detection.ultralytics_offline import ultralytics_module
 from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
+from breastkit.networks.traced import traced
 from breastkit.weights import load_weights
 
 # Distances from an anchor to the four sides of its box are distributions over so many steps.
@@ -37,16 +40,12 @@ class YoloDetector(nn.Module):
 
     def __init__(self, model: str = "yolo11n.yaml", *, in_channels: int = 3) -> None:
         super().__init__()
+        self.in_channels, self.multiple = in_channels, _STRIDE
         self.model = ultralytics_module("ultralytics.nn.tasks").DetectionModel(
             model, ch=in_channels, nc=1, verbose=False
         )
         # Anchors kept from the call before would make a traced network another one than the first time.
         self.model.model[-1].dynamic = True
-
-    @property
-    def strides(self) -> list[float]:
-        """Pixels between anchors, level by level."""
-        return self.model.stride.tolist()
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Returns raw boxes while training, decoded ones otherwise.
@@ -54,12 +53,36 @@ class YoloDetector(nn.Module):
         Raises:
             ValueError: if the image's sides are no multiples of 32.
         """
-        if any(side % _STRIDE for side in image.shape[-2:]):
-            raise ValueError(f"sides must be multiples of {_STRIDE}, got {tuple(image.shape[-2:])}")
+        rows, columns = image.shape[-2:]
+        if rows % self.multiple != 0 or columns % self.multiple != 0:
+            raise ValueError(f"sides must be multiples of {self.multiple}, got ({rows}, {columns})")
         output = self.model(image)
-        if self.training:
-            return torch.cat([output["boxes"], output["scores"]], dim=1)
-        return output[0]
+        if torch.jit.is_scripting():
+            # Of a trace, which is decoded already.
+            boxes: torch.Tensor = output
+        elif self.training:
+            boxes = torch.cat([output["boxes"], output["scores"]], dim=1)
+        else:
+            boxes = output[0]
+        return boxes
+
+    def __prepare_scriptable__(self) -> YoloDetector:
+        """Returns what `torch.jit.script` compiles: it does not take ultralytics' modules themselves."""
+        scriptable = copy.deepcopy(self).eval()
+        scriptable.model = traced(_Decoded(scriptable.model), channels=self.in_channels)
+        return scriptable
+
+
+class _Decoded(nn.Module):
+    """What ultralytics' model gives outside training, without what it adds for its own loss."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        decoded: torch.Tensor = self.model(image)[0]
+        return decoded
 
 
 class YoloLoss(nn.Module):
@@ -77,7 +100,7 @@ class YoloLoss(nn.Module):
         # Held aside, so that the network's weights are not the loss's.
         self._network = [network]
         self._weights = SimpleNamespace(box=box, cls=score, dfl=edges)
-        self._loss = None
+        self._loss: Any = None
 
     def forward(self, raw: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
         """Returns the loss of a batch.
@@ -91,13 +114,14 @@ class YoloLoss(nn.Module):
             model.args = self._weights
             self._loss = ultralytics_module("ultralytics.utils.loss").v8DetectionLoss(model)
         side = _STRIDE * math.isqrt(raw.shape[-1] // _ANCHORS)
-        levels = [raw.new_empty(1, 1, side // int(stride), side // int(stride)) for stride in self._network[0].strides]
+        strides = self._network[0].model.stride.tolist()
+        levels = [raw.new_empty(1, 1, side // int(stride), side // int(stride)) for stride in strides]
         heads = {"boxes": raw[:, : 4 * _BINS], "scores": raw[:, 4 * _BINS :], "feats": levels}
         image, number = torch.nonzero((boxes[..., 2:] > boxes[..., :2]).all(-1), as_tuple=True)
         found = boxes[image, number]
         centres = torch.cat([(found[:, :2] + found[:, 2:]) / 2, found[:, 2:] - found[:, :2]], dim=1) / side
         targets = {"batch_idx": image.to(raw.dtype), "cls": torch.zeros_like(image, dtype=raw.dtype), "bboxes": centres}
-        total, _ = self._loss(heads, targets)
+        total: torch.Tensor = self._loss(heads, targets)[0]
         return total.sum() / len(raw)
 
 
@@ -156,11 +180,12 @@ def _published(path: Path) -> dict[str, torch.Tensor]:
         ]
         if strange:
             raise BreastkitError(f"{path} wants to run {strange[0]}, which no detector needs; get it from its source.")
-        classes = [_found(name) for name in names]
+        classes: list[Any] = [_found(name) for name in names]
         with torch.serialization.safe_globals(classes):
             content = torch.load(path, map_location="cpu", weights_only=True)
         model = content.get("ema") or content["model"]
-        return model.float().state_dict()
+        state: dict[str, torch.Tensor] = model.float().state_dict()
+        return state
     except BreastkitError:
         raise
     except Exception as error:
@@ -169,7 +194,7 @@ def _published(path: Path) -> dict[str, torch.Tensor]:
         ) from error
 
 
-def _found(name: str) -> type:
+def _found(name: str) -> Any:
     module, _, attribute = name.rpartition(".")
     return getattr(importlib.import_module(module), attribute)
 

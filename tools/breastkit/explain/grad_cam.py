@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import torch
 from monai.visualize import GradCAMpp
+from numpy.typing import NDArray
 from torch import nn
 
 from breastkit.errors import BreastkitError
@@ -33,6 +35,7 @@ class GradCamPlusPlus:
         except AttributeError as error:
             near = last_map_layer(network)
             raise BreastkitError(f"The network has no layer '{self.layer}'; '{near}' is one to explain by.") from error
+        module: Any
         for module in network.modules():
             if getattr(module, "inplace", False):
                 # What a hook looks at must not be overwritten.
@@ -50,7 +53,7 @@ class GradCamPlusPlus:
             postprocessing=_scaled_to_one,
         )
 
-    def __call__(self, image: torch.Tensor, class_index: int) -> np.ndarray:
+    def __call__(self, image: torch.Tensor, class_index: int) -> NDArray[Any]:
         """Returns a map (rows, columns) of values from 0 to 1, on the grid of the image.
 
         Args:
@@ -60,7 +63,8 @@ class GradCamPlusPlus:
         # One by one: MONAI's weights are of one score. A plain tensor: metadata would cost more than the network.
         batch = torch.as_tensor(np.asarray(image), dtype=torch.float32)[None].to(self._device)
         with torch.enable_grad():
-            return self._cam(batch, class_idx=int(class_index))[0, 0].detach().cpu().numpy()
+            relevance: torch.Tensor = self._cam(batch, class_idx=int(class_index))[0, 0]
+        return relevance.detach().cpu().numpy()
 
 
 class _CentredLogits(nn.Module):
@@ -75,7 +79,7 @@ class _CentredLogits(nn.Module):
         self.network = network
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        logits = self.network(image)
+        logits: torch.Tensor = self.network(image)
         return logits - logits.detach()
 
 
@@ -108,7 +112,7 @@ def last_map_layer(network: nn.Module) -> str:
     return found[-1]
 
 
-def share_inside(relevance: np.ndarray, mask: np.ndarray) -> float:
+def share_inside(relevance: NDArray[Any], mask: NDArray[Any]) -> float:
     """Returns which share of a map lies inside a mask; NaN where the map or the mask is empty."""
     mask = np.asarray(mask) > 0
     total = float(np.asarray(relevance).sum(dtype=np.float64))

@@ -9,9 +9,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -50,12 +52,13 @@ def randomise_from_the_top(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             for name in reversed(names[-count:]):
-                changed.get_submodule(name).reset_parameters()
+                layer: Any = changed.get_submodule(name)
+                layer.reset_parameters()
         _measure_statistics(changed, images)
         yield Cascade(count / len(names), changed.eval())
 
 
-def map_correlation(first: np.ndarray, second: np.ndarray) -> float:
+def map_correlation(first: NDArray[Any], second: NDArray[Any]) -> float:
     """Returns the rank correlation (Spearman) of two maps; 0 where one of them is the same everywhere."""
     from scipy.stats import spearmanr
 

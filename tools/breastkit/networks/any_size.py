@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -29,10 +31,15 @@ class AnySize(nn.Module):
         rows, columns = image.shape[-2:]
         down, right = -rows % self.multiple, -columns % self.multiple
         # A trace must hold the padding whatever the size of its example; otherwise copying a fitting image is waste.
-        if not torch.jit.is_tracing() and not down and not right:
-            return self.network(image)
-        padded = functional.pad(image, (0, right, 0, down), mode="replicate")
-        output = self.network(padded)
+        fits = not torch.jit.is_tracing() and not down and not right
+        padded = image if fits else functional.pad(image, (0, right, 0, down), mode="replicate")
+        output: torch.Tensor | list[torch.Tensor] = self.network(padded)
+        if fits:
+            return output
         if isinstance(output, list):
             return [maps[..., :rows, :columns] for maps in output]
         return output[..., :rows, :columns]
+
+    def __prepare_scriptable__(self) -> AnySize:
+        """Returns a copy for `torch.jit.script`, which puts what it compiles into the place of the inner network."""
+        return copy.deepcopy(self)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import timm
 import torch
@@ -27,21 +28,17 @@ class Classifier(nn.Module):
         dropout: share of the mean features that is dropped.
     """
 
-    def __init__(self, features: nn.Module, *, classes: int, dropout: float = 0.3):
+    def __init__(self, features: TimmFeatures | ConvFeatures, *, classes: int, dropout: float = 0.3):
         super().__init__()
         mean = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.trunk = nn.Sequential(OrderedDict(features=features, mean=mean))
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(features.out_channels, classes)
 
-    @property
-    def encoder(self) -> nn.Module:
-        """What gives the features."""
-        return self.trunk.features
-
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Returns logits ``(batch, classes)``."""
-        return self.head(self.dropout(self.trunk(image)))
+        logits: torch.Tensor = self.head(self.dropout(self.trunk(image)))
+        return logits
 
     def opinions(self, features: torch.Tensor, *, samples: int, seed: int = 0) -> torch.Tensor:
         """Returns logits ``(batch, samples, classes)`` with the dropout on, the same for the same features.
@@ -55,7 +52,8 @@ class Classifier(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         # One set of masks for all pictures, so that a picture's opinions do not depend on its place in a batch.
         kept = torch.rand(samples, features.shape[1], generator=generator).to(features) < keep
-        return self.head(features[:, None] * (kept / keep))
+        logits: torch.Tensor = self.head(features[:, None] * (kept / keep))
+        return logits
 
 
 class TimmFeatures(nn.Module):
@@ -69,16 +67,17 @@ class TimmFeatures(nn.Module):
 
     def __init__(self, name: str, *, in_channels: int = 3, activation: str | None = None):
         super().__init__()
-        options = {"act_layer": activation} if activation else {}
-        self.model = timm.create_model(name, in_chans=in_channels, num_classes=0, global_pool="", **options)
+        options: dict[str, Any] = {"act_layer": activation} if activation else {}
+        model: Any = timm.create_model(name, in_chans=in_channels, num_classes=0, global_pool="", **options)
         self.name, self.in_channels, self.activation = name, in_channels, activation
-        self.out_channels = self.model.num_features
+        self.model, self.out_channels = model, int(model.num_features)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Returns feature maps."""
         if image.shape[1] == 1:
             image = image.expand(-1, self.in_channels, -1, -1)
-        return self.model(image)
+        maps: torch.Tensor = self.model(image)
+        return maps
 
     def start_of(self, state: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], str]:
         """Returns weights that fit this network out of those of another, where there is a way, and what they are.
@@ -121,7 +120,8 @@ class ConvFeatures(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Returns feature maps."""
-        return self.stages(image)
+        maps: torch.Tensor = self.stages(image)
+        return maps
 
 
 def _convolution(before: int, after: int, *, stride: int = 1) -> nn.Sequential:

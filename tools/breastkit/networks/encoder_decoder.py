@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import torch
 from torch import nn
+
+from breastkit.networks.traced import traced
 
 
 class EncoderDecoder(nn.Module):
@@ -26,20 +31,22 @@ class EncoderDecoder(nn.Module):
         self.network = network
         self.channels = channels
 
-    @property
-    def encoder(self) -> nn.Module:
-        """The encoder."""
-        return self.network.encoder
-
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Returns logits of the size of the image."""
         if image.shape[1] == 1:
             image = image.expand(-1, self.channels, -1, -1)
-        return self.network(image)
+        logits: torch.Tensor = self.network(image)
+        return logits
+
+    def __prepare_scriptable__(self) -> EncoderDecoder:
+        """Returns what `torch.jit.script` compiles: it takes neither the decoder of U-Net++ nor the norms' hooks."""
+        scriptable = copy.deepcopy(self).eval()
+        scriptable.network = traced(scriptable.network, channels=self.channels)
+        return scriptable
 
 
 def _drop_unused_stages(network: nn.Module) -> None:
-    model = getattr(getattr(network, "encoder", None), "model", None)
+    model: Any = getattr(getattr(network, "encoder", None), "model", None)
     blocks, features = getattr(model, "blocks", None), getattr(model, "feature_info", None)
     if isinstance(blocks, nn.Sequential) and features is not None:
         # Of timm's EfficientNets. Stage 0 is the stem; stage i is the block of index i - 1.
@@ -54,11 +61,11 @@ def _make_norms_lenient(network: nn.Module) -> None:
             module.register_forward_hook(_train_again, always_call=True)
 
 
-def _leave_training(norm: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+def _leave_training(norm: Any, inputs: tuple[torch.Tensor]) -> None:
     if norm.training and inputs[0].numel() == inputs[0].shape[1]:
         norm.training, norm.paused = False, True
 
 
-def _train_again(norm: nn.Module, *_: object) -> None:
+def _train_again(norm: Any, *_: object) -> None:
     if getattr(norm, "paused", False):
         norm.training, norm.paused = True, False

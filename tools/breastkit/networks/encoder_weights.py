@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -33,7 +34,9 @@ def start_encoder(network: nn.Module, weights: str | Path | None = None) -> nn.M
     Raises:
         BreastkitError: if there is no encoder, no network connection or file, or the weights are of another encoder.
     """
-    network.started_from = "random weights"
+    # Of a module's attributes torch's types know modules and tensors alone.
+    described: Any = network
+    described.started_from = "random weights"
     if weights is None:
         logger.info("The network starts from random weights.")
         return network
@@ -47,13 +50,13 @@ def start_encoder(network: nn.Module, weights: str | Path | None = None) -> nn.M
         what = f"{what} ({of})"
     _fill(encoder.model, state, encoder.name, weights)
     logger.info("The encoder %s starts from %s, the rest from random weights.", encoder.name, what)
-    network.started_from = what.replace(str(weights), Path(weights).name)
+    described.started_from = what.replace(str(weights), Path(weights).name)
     return network
 
 
-def _encoder_in(module: nn.Module) -> nn.Module | None:
+def _encoder_in(module: nn.Module) -> Any:
     if isinstance(module, EncoderDecoder):
-        return module.encoder
+        return module.network.encoder
     return module if isinstance(module, TimmFeatures) else None
 
 

@@ -26,4 +26,5 @@ class LogitHead(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Returns logits of the rows and columns of the network's features."""
-        return self.head(self.network(image))
+        logits: torch.Tensor = self.head(self.network(image))
+        return logits

@@ -78,4 +78,5 @@ class SpatialDropoutUNet(nn.Module):
         features = self.bottleneck(features)
         for stage in self.decoder:
             features = stage(torch.cat([self.upsample(features), skips.pop()], dim=1))
-        return self.output(features)
+        logits: torch.Tensor = self.output(features)
+        return logits

@@ -36,6 +36,7 @@ class SpelledOutGroupNorm(nn.GroupNorm):
         super().__init__(num_groups, num_channels, eps=eps)
         size = num_channels // num_groups
         within = torch.kron(torch.eye(num_groups), torch.full((size, size), 1 / size))
+        self.within: torch.Tensor
         self.register_buffer("within", within[:, :, None, None], persistent=False)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
@@ -110,12 +111,15 @@ class TransformerLayer(nn.Module):
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Returns as many tokens ``(batch, tokens, width)``."""
         tokens = tokens + self._attention(self.norm1(tokens))
-        return tokens + self.perceptron(self.norm2(tokens))
+        processed: torch.Tensor = self.perceptron(self.norm2(tokens))
+        return tokens + processed
 
     def _attention(self, tokens: torch.Tensor) -> torch.Tensor:
         parts = self.queries_keys_values(tokens).unflatten(-1, (3, self.heads, -1))
         queries, keys, values = parts.permute(2, 0, 3, 1, 4).unbind(0)
-        return self.out(scaled_dot_product_attention(queries, keys, values).transpose(1, 2).flatten(2))
+        attended = scaled_dot_product_attention(queries, keys, values).transpose(1, 2).flatten(2)
+        mixed: torch.Tensor = self.out(attended)
+        return mixed
 
 
 class DecoderStage(nn.Sequential):
@@ -204,14 +208,16 @@ class TransUNet(nn.Module):
         for stage in self.decoder:
             features = interpolate(features, scale_factor=2.0, mode="bilinear", align_corners=False)
             features = stage(torch.cat([features, skips.pop()], dim=1) if skips else features)
-        return self.output(features)
+        logits: torch.Tensor = self.output(features)
+        return logits
 
     def _attended(self, features: torch.Tensor) -> torch.Tensor:
         features = self.embed(features)
         size = features.shape[-2:]
         positions = interpolate(self.positions, size=size, mode="bilinear", align_corners=False)
         tokens = self.dropout((features + positions).flatten(2).transpose(1, 2))
-        return self.transformer(tokens).transpose(1, 2).unflatten(2, size)
+        attended: torch.Tensor = self.transformer(tokens).transpose(1, 2).unflatten(2, size)
+        return attended
 
 
 def _conv_norm(in_channels: int, out_channels: int, kernel: int, *, stride: int = 1) -> list[nn.Module]:

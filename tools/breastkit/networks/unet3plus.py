@@ -27,23 +27,28 @@ class FullScaleStage(nn.Module):
     Args:
         in_channels: of what it is given, from the finest to the coarsest.
         channels: what each of them is brought to.
+        stage: its number from the finest, 0.
     """
 
-    def __init__(self, in_channels: Sequence[int], *, channels: int):
+    def __init__(self, in_channels: Sequence[int], *, channels: int, stage: int):
         super().__init__()
+        self.stage = stage
         self.branches = nn.ModuleList(ConvNormReLU(wide, channels) for wide in in_channels)
         self.fuse = ConvNormReLU(len(in_channels) * channels, len(in_channels) * channels)
 
-    def forward(self, features: Sequence[torch.Tensor], *, stage: int) -> torch.Tensor:
-        """Returns the features of a stage, by its number from the finest, 0."""
+    def forward(self, features: list[torch.Tensor]) -> torch.Tensor:
+        """Returns the features of this stage, given those of all."""
         joined = []
-        for other, (branch, maps) in enumerate(zip(self.branches, features, strict=True)):
-            if other < stage:
-                maps = max_pool2d(maps, 2 ** (stage - other))
-            elif other > stage:
-                maps = interpolate(maps, scale_factor=float(2 ** (other - stage)), mode="bilinear", align_corners=False)
+        for other, branch in enumerate(self.branches):
+            maps = features[other]
+            if other < self.stage:
+                maps = max_pool2d(maps, 1 << (self.stage - other))
+            elif other > self.stage:
+                scale = float(1 << (other - self.stage))
+                maps = interpolate(maps, scale_factor=scale, mode="bilinear", align_corners=False)
             joined.append(branch(maps))
-        return self.fuse(torch.cat(joined, dim=1))
+        fused: torch.Tensor = self.fuse(torch.cat(joined, dim=1))
+        return fused
 
 
 class UNet3Plus(nn.Module):
@@ -80,7 +85,9 @@ class UNet3Plus(nn.Module):
         # Of the coarser stages it sees what was decoded, except at the bottom, where nothing is.
         self.decoder = nn.ModuleList(
             FullScaleStage(
-                [*channels[: stage + 1], *[decoded] * (stages - stage - 1), channels[-1]], channels=skip_channels
+                [*channels[: stage + 1], *[decoded] * (stages - stage - 1), channels[-1]],
+                channels=skip_channels,
+                stage=stage,
             )
             for stage in range(stages)
         )
@@ -92,19 +99,24 @@ class UNet3Plus(nn.Module):
         """Returns logits of the size of the image; in training the list of all outputs."""
         features, maps = image, []
         for number, stage in enumerate(self.encoder):
-            features = stage(max_pool2d(features, 2) if number else features)
+            features = stage(max_pool2d(features, 2) if number > 0 else features)
             maps.append(features)
-        for number in reversed(range(len(self.decoder))):
-            maps[number] = self.decoder[number](maps, stage=number)
+        # TorchScript neither reverses a list of modules nor takes one of them by its number.
+        for number in range(len(self.decoder) - 1, -1, -1):
+            for decoder in self.decoder:
+                if decoder.stage == number:
+                    maps[number] = decoder(maps)
         finest = self.heads[0](maps[0])
         holds_any = self.guide(features)
         if not self.training:
             return both_logit(finest, holds_any)
-        others = [
-            interpolate(head(coarse), scale_factor=float(2**number), mode="bilinear", align_corners=False)
-            for number, (head, coarse) in enumerate(zip(self.heads[1:], maps[1:], strict=True), start=1)
-        ]
-        return [finest, *others, holds_any]
+        outputs = [finest]
+        for number, head in enumerate(self.heads):
+            if number > 0:
+                logits, scale = head(maps[number]), float(1 << number)
+                outputs.append(interpolate(logits, scale_factor=scale, mode="bilinear", align_corners=False))
+        outputs.append(holds_any)
+        return outputs
 
 
 def both_logit(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
