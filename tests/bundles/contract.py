@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import tomllib
-import warnings
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,14 +20,14 @@ import numpy as np
 import pytest
 import torch
 from ignite.engine import Engine, Events
-from monai.bundle import ConfigParser, ckpt_export, create_workflow, load, onnx_export, run, verify_metadata
+from monai.bundle import ConfigParser, create_workflow, load, run, verify_metadata
 from monai.bundle import verify_net_in_out as verify_network
+from tests.bundles.export_contract import ROOT, ExportContract
 
 from breastkit.bundle import Bundle
 from breastkit.promotion import promote
 from breastkit.training import load_weights, read_model_json
 
-ROOT = Path(__file__).parents[2]
 SCHEMA = Path(__file__).parent / "metadata_schema.json"
 # What MONAI Label reads from or overrides in the two configs (tasks/train/bundle.py and tasks/infer/bundle.py).
 LABEL_TRAIN_IDS = (
@@ -76,17 +75,15 @@ class BreakAt:
         raise BrokenOffError
 
 
-class BundleContract:
-    """The contract. A subclass gives `bundle`, `tiny_data` and what makes its training small."""
+class BundleContract(ExportContract):
+    """The contract. A subclass gives `bundle`, `tiny_data` and what makes its training small.
 
-    bundle: ClassVar[str]
+    All that the model zoo's CI asks of a bundle is in it: its folder, version and changelog, metadata by the schema,
+    the required properties, the network's input and output, and TorchScript.
+    """
+
     options: ClassVar[dict[str, Any]] = {"image_size": 32, "batch_size": 8}
     break_at = 4
-    # Of the default architecture; `trained_channels` where `options` trains one that takes another number.
-    input_channels = 1
-    trained_channels: ClassVar[int | None] = None
-    # False for a bundle whose training is still to be done.
-    ships_weights = True
 
     def tiny_data(self, folder: Path) -> None:
         """Writes a prepared data set that trains in seconds."""
@@ -104,13 +101,6 @@ class BundleContract:
         """Returns items as MONAI Label gives them, image and label alone."""
         items = json.loads((data / "dataset.json").read_text())["training"]
         return [{key: str(data / item[key]) for key in ("image", "label")} for item in items]
-
-    @property
-    def root(self) -> Path:
-        return ROOT / "bundles" / self.bundle
-
-    def config(self, name: str) -> str:
-        return str(self.root / "configs" / f"{name}.json")
 
     def train(self, data: Path, out: Path, *, epochs: int = 2, extra: dict | None = None, **options: Any) -> Path:
         configs = [self.config("train")]
@@ -181,7 +171,9 @@ class BundleContract:
         assert used == [self.root / "models/model.pt", tmp_path / self.bundle / "000001/model.pt"]
 
     def test_files(self):
-        for name in ("LICENSE", "docs/README.md", "docs/data_license.txt", "configs/logging.conf"):
+        configs = ("metadata", "train", "evaluate", "inference", "multi_gpu_train", "networks")
+        files = ["LICENSE", "docs/README.md", "docs/data_license.txt", "configs/logging.conf"]
+        for name in (*files, *(f"configs/{config}.json" for config in configs)):
             assert (self.root / name).stat().st_size > 0, name
         assert not list(self.root.rglob("*.py")), "a bundle is JSON; code lives in breastkit"
 
@@ -210,19 +202,14 @@ class BundleContract:
 
     # --- what MONAI and MONAI Label ask of it ----
 
-    def test_network_in_and_out(self):
-        files = {"meta_file": self.config("metadata"), "config_file": self.config("train")}
+    @pytest.mark.parametrize("name", ["train", "inference"])
+    def test_network_in_and_out(self, name):
+        files = {"meta_file": self.config("metadata"), "config_file": self.config(name)}
         verify_network(net_id="network_def", bundle_root=str(self.root), **files)
-        parser = ConfigParser()
-        parser.read_config(self.config("train"))
-        parser["bundle_root"] = str(self.root)
-        parser.read_meta(self.config("metadata"))
-        shape = parser.get("_meta_::network_data_format::inputs::image::spatial_shape")
-        network = parser.get_parsed_content("network_def").eval()
-        with torch.no_grad():
-            output = network(torch.zeros(1, self.input_channels, *shape))
-        expected = parser.get("_meta_::network_data_format::outputs::pred")
-        assert list(output.shape) == [1, expected["num_channels"], *expected["spatial_shape"]]
+
+    def test_network_has_the_shape_of_the_metadata(self, shipped):
+        expected = shipped.metadata["network_data_format"]["outputs"]["pred"]
+        assert shipped.outputs[0].shape == (1, expected["num_channels"], *expected["spatial_shape"])
 
     @pytest.mark.parametrize("name", ["train", "evaluate", "inference"])
     def test_properties(self, name, data, trained, tmp_path):
@@ -355,47 +342,6 @@ class BundleContract:
     def test_inference(self, data, trained, tmp_path):
         self.infer(data, trained, tmp_path / "out")
         self.check_inference(tmp_path / "out")
-
-    # --- where it goes ----
-
-    def test_exports(self, trained, tmp_path):
-        """TorchScript, ONNX and OpenVINO by MONAI's own commands give what the network gives."""
-        onnxruntime, openvino = pytest.importorskip("onnxruntime"), pytest.importorskip("openvino")
-        parser = ConfigParser()
-        parser.read_config(self.config("train"))
-        overrides = {name: self.options[name] for name in ("architecture",) if name in self.options}
-        parser.update({"bundle_root": str(self.root), **overrides})
-        network = parser.get_parsed_content("network_def").eval()
-        load_weights(trained, network)
-        size = self.options["image_size"]
-        common = {
-            "net_id": "network_def",
-            "ckpt_file": str(trained / "model.pt"),
-            "meta_file": self.config("metadata"),
-            "config_file": self.config("train"),
-            "bundle_root": str(self.root),
-            "input_shape": [1, self.trained_channels or self.input_channels, size, size],
-            "use_trace": True,
-            **overrides,
-        }
-        names = {"input_names": ["image"], "output_names": ["pred"], "dynamo": False}
-        axes = {"dynamic_axes": {name: {0: "batch", 2: "rows", 3: "columns"} for name in ("image", "pred")}}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            ckpt_export(filepath=str(tmp_path / "model.ts"), **common)
-            onnx_export(filepath=str(tmp_path / "model.onnx"), converter_kwargs=names | axes, **common)
-        script = torch.jit.load(tmp_path / "model.ts").eval()
-        session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
-        exact = {"INFERENCE_PRECISION_HINT": "f32"}
-        compiled = openvino.Core().compile_model(str(tmp_path / "model.onnx"), "CPU", exact)
-        channels = self.trained_channels or self.input_channels
-        image = torch.randn(2, channels, size, size, generator=torch.Generator().manual_seed(0))
-        with torch.no_grad():
-            expected = network(image).numpy()
-            tolerance = {"rtol": 1e-3, "atol": 1e-4}
-            np.testing.assert_allclose(script(image).numpy(), expected, **tolerance)
-        np.testing.assert_allclose(session.run(None, {"image": image.numpy()})[0], expected, **tolerance)
-        np.testing.assert_allclose(compiled([image.numpy()])[0], expected, **tolerance)
 
     # --- the true command line ----
 

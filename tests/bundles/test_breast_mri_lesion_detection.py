@@ -34,8 +34,8 @@ def tiny_study(folder: Path, name: str, seed: int) -> None:
 class TestBreastMriLesionDetection(BundleContract):
     bundle = "breast_mri_lesion_detection"
     options = {"image_size": 64, "batch_size": 8}  # noqa: RUF012
-    input_channels = 3
     break_at = 5
+    other_size = (64, 96)
 
     def tiny_data(self, folder):
         for number in range(CASES):

@@ -23,7 +23,6 @@ FOUR = ("unetplusplus", "unet3plus", "attention_unet", "transunet")
 class TestBreastMriLesionSegmentation(BundleContract):
     bundle = "breast_mri_lesion_segmentation"
     options = {"image_size": 32, "batch_size": 8, "architecture": "attention_unet_small"}  # noqa: RUF012
-    input_channels = 3
     break_at = 7
 
     def tiny_data(self, folder):

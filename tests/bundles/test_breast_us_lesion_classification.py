@@ -27,8 +27,6 @@ class TestBreastUsLesionClassification(BundleContract):
     bundle = "breast_us_lesion_classification"
     break_at = 3
     options: ClassVar[dict[str, Any]] = {"architecture": "mask_aware", "image_size": 32, "batch_size": 8, "samples": 5}
-    # Of the default architecture, and of the small one trained here.
-    input_channels, trained_channels = 3, 2
 
     def tiny_data(self, folder):
         tiny_classified(folder)
