@@ -23,6 +23,13 @@ def test_the_sentence_is_found_however_deep():
     assert sentence_of(ValueError("other")) is None
 
 
+def test_a_config_run_without_the_one_it_stands_on_is_told():
+    error = ValueError("the referring item `@networks_file` is not defined in the config content.")
+    sentence = sentence_of(error)
+    assert sentence.startswith("The config refers to 'networks_file' and does not say it; evaluate.json is run on")
+    assert "inference.json" in sentence
+
+
 def test_the_sentence_is_found_in_the_text_of_a_worker():
     text = "Caught RuntimeError in worker 0\nbreastkit.errors.BreastkitError: a.nii is empty; copy it.\n\nThe above …"
     assert sentence_of(RuntimeError(text)) == "a.nii is empty; copy it."

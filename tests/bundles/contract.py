@@ -25,6 +25,7 @@ from monai.bundle import verify_net_in_out as verify_network
 from tests.bundles.export_contract import ROOT, ExportContract
 
 from breastkit.bundle import Bundle
+from breastkit.errors import sentence_of
 from breastkit.promotion import promote
 from breastkit.training import load_weights, read_model_json
 
@@ -218,8 +219,9 @@ class BundleContract(ExportContract):
             "evaluate": self.evaluate_options(data, trained),
             "inference": self.inference_options(data, trained, tmp_path),
         }[name]
+        configs = [self.config(name)] if name != "evaluate" else [self.config("inference"), self.config("evaluate")]
         workflow = create_workflow(
-            config_file=self.config(name),
+            config_file=configs,
             workflow_type="train" if name == "train" else "infer",
             bundle_root=str(self.root),
             **options,
@@ -321,7 +323,9 @@ class BundleContract(ExportContract):
         assert not all(torch.equal(tensor, unbroken[name]) for name, tensor in other.items())
 
     def test_evaluation(self, data, trained):
-        run(config_file=self.config("evaluate"), bundle_root=str(self.root), **self.evaluate_options(data, trained))
+        shutil.rmtree(trained / "evaluation", ignore_errors=True)
+        configs = [self.config("train"), self.config("evaluate")]
+        run(config_file=configs, bundle_root=str(self.root), **self.evaluate_options(data, trained))
         self.check_evaluation(trained / "evaluation")
 
     def check_evaluation(self, folder: Path) -> None:
@@ -329,11 +333,23 @@ class BundleContract(ExportContract):
         assert rows
         assert {"case", "dice"} <= set(rows[0])
 
-    def test_training_and_evaluation_in_one_command(self, data, trained):
-        shutil.rmtree(trained / "evaluation", ignore_errors=True)
-        configs = [self.config("train"), self.config("evaluate")]
-        run(config_file=configs, bundle_root=str(self.root), **self.evaluate_options(data, trained))
-        self.check_evaluation(trained / "evaluation")
+    def test_evaluation_of_weights_that_are_given(self, data, trained, tmp_path):
+        """On inference.json, where the weights say what they are; the figures are those of the run itself."""
+        self.test_evaluation(data, trained)
+        options = self.evaluate_options(data, tmp_path) | {"ckpt_path": str(trained / "model.pt")}
+        for name in ("architecture", "image_size"):
+            options.pop(name, None)
+        configs = [self.config("inference"), self.config("evaluate")]
+        run(config_file=configs, bundle_root=str(self.root), **options)
+        self.check_evaluation(tmp_path / "evaluation")
+        for name in ("metrics.csv", "summary.json"):
+            if (trained / "evaluation" / name).is_file():
+                assert (tmp_path / "evaluation" / name).read_text() == (trained / "evaluation" / name).read_text()
+
+    def test_evaluation_alone_is_one_sentence(self):
+        with pytest.raises(ValueError, match="is not defined in the config content") as raised:
+            run(config_file=self.config("evaluate"), bundle_root=str(self.root))
+        assert "evaluate.json is run on another config" in sentence_of(raised.value)
 
     def infer(self, data: Path, trained: Path, out: Path) -> None:
         options = self.inference_options(data, trained, out)

@@ -70,7 +70,7 @@ class TestBreastMriLesionSegmentation(BundleContract):
         assert read_model_json(whole)["detection"] is False
         for out, architecture in ((whole, "unet3plus_small"), (trained, "attention_unet_small")):
             options = self.evaluate_options(data, out) | {"architecture": architecture}
-            run(config_file=self.config("evaluate"), bundle_root=str(self.root), **options)
+            run(config_file=[self.config("train"), self.config("evaluate")], bundle_root=str(self.root), **options)
         compare_runs([str(whole), str(trained)], out=str(tmp_path / "compared"))
         table = (tmp_path / "compared/comparison.md").read_text()
         assert "unet3plus_small, whole slices" in table

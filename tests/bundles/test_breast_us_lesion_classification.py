@@ -99,7 +99,7 @@ class TestBreastUsLesionClassification(BundleContract):
         assert sorted(read_model_json(out)["unseen"]) == sorted(expected)
         # What was chosen on these pictures is not what they are judged by.
         options = {**self.evaluate_options(data, out), "fold": 1, "split": "validation"}
-        run(config_file=self.config("evaluate"), bundle_root=str(self.root), **options)
+        run(config_file=[self.config("train"), self.config("evaluate")], bundle_root=str(self.root), **options)
         summary = json.loads((out / "evaluation/summary.json").read_text())
         assert "on the other cases of this list" in summary["rule"]["chosen"]
         assert summary["images"] == 8

@@ -29,7 +29,7 @@ class TestBreastUsLesionSegmentation(PictureBundleContract):
         assert facts["fold"] == 1
         assert sorted(facts["unseen"]) == sorted(f"training_{number}" for number in range(1, 17, 2))
         parser = ConfigParser()
-        parser.read_config(self.config("evaluate"))
+        parser.read_config([self.config("train"), self.config("evaluate")])
         parser.update({"output_dir": str(out), "dataset_dir": str(data), "fold": 1, "split": "validation"})
         assert parser.get_parsed_content("threshold") == 0.5
         assert parser.get_parsed_content("clean_up") == {"largest_only": False, "minimum_share": 0.0}

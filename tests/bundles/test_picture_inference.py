@@ -38,12 +38,11 @@ def picture(shape=(48, 80)):
     return gray.astype(np.uint8), truth
 
 
-def workflow(name, **options):
+def workflow(*names, **options):
     """A workflow with the network that passes its input on."""
     fixed = {"network_def": {"_target_": "torch.nn.Identity"}, "backend": "torch"}
-    return create_workflow(
-        config_file=str(BUNDLE / "configs" / f"{name}.json"), workflow_type="infer", **{**fixed, **options}
-    )
+    configs = [str(BUNDLE / "configs" / f"{name}.json") for name in names]
+    return create_workflow(config_file=configs, workflow_type="infer", **{**fixed, **options})
 
 
 def infer(place, out, weights, **options):
@@ -266,9 +265,8 @@ def evaluated(weights, tmp_path_factory):
     write_png(resized["image"], array[::-1])
     bad = [{**lone, "case": "e"}, {**resized, "case": "f"}]
     write_cases(root, {"training": items, "test": [*items, *bad]})
-    opened = workflow(
-        "evaluate", dataset_dir=str(root), output_dir=str(root / "run"), architecture="identity", ckpt_path=str(weights)
-    )
+    options = {"dataset_dir": str(root), "output_dir": str(root / "run"), "ckpt_path": str(weights)}
+    opened = workflow("inference", "evaluate", **options)
     with pytest.raises(Exception, match="dataset") as caught:
         opened.run()
     return root / "run" / "evaluation", sentence_of(caught.value), opened.evaluator.state.metrics

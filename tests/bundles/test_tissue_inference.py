@@ -50,12 +50,11 @@ def stored_as(codes, array, affine):
     return np.asarray(turned.dataobj), turned.affine
 
 
-def workflow(name, **options):
+def workflow(*names, **options):
     """A workflow with the network that passes its input on; orientation by the header."""
     fixed = {"network_def": {"_target_": "torch.nn.Identity"}, "orientation": "off", "backend": "torch"}
-    return create_workflow(
-        config_file=str(BUNDLE / "configs" / f"{name}.json"), workflow_type="infer", **{**fixed, **options}
-    )
+    configs = [str(BUNDLE / "configs" / f"{name}.json") for name in names]
+    return create_workflow(config_file=configs, workflow_type="infer", **{**fixed, **options})
 
 
 def infer(scans, out, weights, **options):
@@ -207,9 +206,8 @@ def test_evaluation_measures_on_the_scans_own_grid(weights, tmp_path):
     write_nifti(items[1]["label"], wrong, place)
     write_cases(tmp_path, {"training": items[:1], "test": items})
     out = tmp_path / "run"
-    opened = workflow(
-        "evaluate", dataset_dir=str(tmp_path), output_dir=str(out), architecture="identity", ckpt_path=str(weights)
-    )
+    options = {"dataset_dir": str(tmp_path), "output_dir": str(out), "ckpt_path": str(weights)}
+    opened = workflow("inference", "evaluate", **options)
     opened.run()
     table = rows(out / "evaluation" / "metrics.csv")
     assert list(table[0]) == ["case", "dice", "iou", "hd95_mm", "volume_error_ml"]

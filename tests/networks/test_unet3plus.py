@@ -1,10 +1,11 @@
 import pytest
 import torch
+from monai.losses import DiceCELoss
 from tests.networks.contract import NetworkContract
 
 from breastkit.networks import AnySize, UNet3Plus
 from breastkit.networks.unet3plus import both_logit
-from breastkit.training import DiceBCELoss, HeadsLoss
+from breastkit.training import HeadsLoss
 
 SMALL = {"channels": (4, 8, 8, 12, 16), "skip_channels": 4}
 
@@ -41,7 +42,7 @@ def test_all_outputs_are_judged_at_any_size():
     truth = torch.zeros(2, 1, 37, 29)
     truth[0, :, 5:9, 5:9] = 1
     outputs = network(torch.randn(2, 1, 37, 29))
-    loss = HeadsLoss(DiceBCELoss())(outputs, truth)
+    loss = HeadsLoss(DiceCELoss(sigmoid=True))(outputs, truth)
     loss.backward()
     assert [tuple(output.shape[2:]) for output in outputs] == [(37, 29)] * 5 + [(1, 1)]
     assert all(parameter.grad.abs().sum() > 0 for parameter in network.network.guide.parameters())

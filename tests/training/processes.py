@@ -6,12 +6,12 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
+import ignite.distributed as idist
 import torch
 from ignite.engine import Engine, Events
 from torch import nn
 
 from breastkit.networks import AnySize, SpatialDropoutUNet
-from breastkit.training.distributed import rank
 
 
 def frozen_network() -> nn.Module:
@@ -28,7 +28,7 @@ class Witness:
     """Handler that writes down which slices each process trained on in every epoch."""
 
     def __init__(self, folder: str):
-        self.path = Path(folder) / f"seen-{rank()}.json"
+        self.path = Path(folder) / f"seen-{idist.get_rank()}.json"
         self.seen = defaultdict(list)
 
     def attach(self, engine: Engine) -> None:
@@ -43,4 +43,4 @@ class Witness:
 def report(folder: str, network: nn.Module, average: nn.Module) -> None:
     """Writes what this process ended with."""
     states = {"network": network.state_dict(), "average": average.state_dict()}
-    torch.save(states, Path(folder) / f"report-{rank()}.pt")
+    torch.save(states, Path(folder) / f"report-{idist.get_rank()}.pt")

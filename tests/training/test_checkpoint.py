@@ -14,7 +14,16 @@ from torch import nn
 
 from breastkit.errors import BreastkitError
 from breastkit.images import read_gray
-from breastkit.training import BestWeights, Checkpoint, Curves, EarlyStopping, EpochSeeds, load_weights, read_model_json
+from breastkit.training import (
+    BestWeights,
+    Checkpoint,
+    Curves,
+    EarlyStopping,
+    EpochSeeds,
+    RunFolder,
+    load_weights,
+    read_model_json,
+)
 
 EPOCHS = 5
 
@@ -59,7 +68,7 @@ class Run:
             train_handlers=[
                 EpochSeeds(seed),
                 ValidationHandler(1, self.evaluator),
-                BestWeights(folder, self.network, self.evaluator, facts={"architecture": "small"}),
+                BestWeights(RunFolder(folder, settings={"architecture": "small"}), self.network, self.evaluator),
                 self.stopping,
                 self.curves,
                 LrScheduleHandler(schedule, print_lr=False),

@@ -1,15 +1,17 @@
 import pytest
+import torch
+from monai.data import DataLoader
 
 from breastkit.errors import BreastkitError
-from breastkit.training import SharedBatches, distributed, start_processes
+from breastkit.training import SharedBatches, SharedLoader, distributed, start_processes
 
 
 def batches_of(monkeypatch, length, batch_size, processes, *, epoch=0, shuffle=True):
     """Returns the batches of every process."""
-    monkeypatch.setattr(distributed, "world_size", lambda: processes)
+    monkeypatch.setattr(distributed.idist, "get_world_size", lambda: processes)
     found = []
     for number in range(processes):
-        monkeypatch.setattr(distributed, "rank", lambda number=number: number)
+        monkeypatch.setattr(distributed.idist, "get_rank", lambda number=number: number)
         sampler = SharedBatches(range(length), batch_size=batch_size, shuffle=shuffle, seed=4)
         sampler.set_epoch(epoch)
         found.append(list(sampler))
@@ -50,3 +52,15 @@ def test_without_torchrun_is_one_sentence(monkeypatch):
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     with pytest.raises(BreastkitError, match="needs torchrun"):
         start_processes()
+
+
+def test_a_loader_alone_is_torchs_and_among_others_gives_its_share(monkeypatch):
+    torch.manual_seed(0)
+    alone = [batch.tolist() for batch in SharedLoader(range(9), batch_size=4, shuffle=True)]
+    torch.manual_seed(0)
+    plain = [batch.tolist() for batch in DataLoader(range(9), batch_size=4, shuffle=True)]
+    assert alone == plain
+    monkeypatch.setattr(distributed.idist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(distributed.idist, "get_rank", lambda: 1)
+    share = [batch.tolist() for batch in SharedLoader(range(9), batch_size=4, shuffle=True, seed=4)]
+    assert share == list(SharedBatches(range(9), batch_size=4, shuffle=True, seed=4))

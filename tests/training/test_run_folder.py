@@ -94,3 +94,8 @@ def test_hash_is_that_of_the_case_list_or_of_the_items(tmp_path):
     own = case_list_hash(tmp_path / "a", elsewhere, [])
     assert own != cases.hash
     assert own == case_list_hash(tmp_path / "nowhere", elsewhere, [])
+
+
+def test_what_every_run_says_of_its_weights(tmp_path):
+    facts = RunFolder(tmp_path / "run7", settings={"architecture": "small", "seed": 3, "batch_size": 8}).facts
+    assert facts == {"run": "run7", "architecture": "small", "seed": 3}

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from monai.losses import DiceCELoss
 from monai.networks.nets import UNet
 from torch import nn
 from torch.nn import functional
@@ -31,7 +32,6 @@ from breastkit.metrics.segmentation import dice
 from breastkit.progress import progress_bar
 from breastkit.seeding import generator, seed_everything
 from breastkit.training.curves import write_table
-from breastkit.training.dice_bce import DiceBCELoss
 from breastkit.transforms.letterbox_pictures import letterbox_picture
 from breastkit.transforms.letterbox_slices import letterbox_masks
 
@@ -96,7 +96,7 @@ def train(pictures: Pictures, *, steps: int, seed: int) -> nn.Module:
     network = small_network().train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=_LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _LEARNING_RATE, total_steps=steps, pct_start=0.2)
-    loss_of, draws = DiceBCELoss(), generator(seed, "batches")
+    loss_of, draws = DiceCELoss(sigmoid=True, smooth_nr=1.0, smooth_dr=1.0), generator(seed, "batches")
     order: list[int] = []
     for _ in range(steps):
         while len(order) < _BATCH:

@@ -80,6 +80,14 @@ class CaseList:
             raise BreastkitError(f"{self.path} cannot be validated on fold {fold}; its folds are {folds}.")
         return others + self.validation, held_out
 
+    def judged(self, split: str, *, fold: int | None = None) -> list[Item]:
+        """Returns the items that weights are judged by: a list by name, of ``validation`` that of `fold_lists`.
+
+        Raises:
+            BreastkitError: if there is no such list or fold, or it is empty.
+        """
+        return self.fold_lists(fold)[1] if split == "validation" else self.split(split)
+
     def items(self) -> Iterator[tuple[str, Item]]:
         """Yields every item with the name of its list."""
         for name in (*LISTS, "inference"):

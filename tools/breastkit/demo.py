@@ -246,11 +246,11 @@ def _track_evaluation(folder: Path, ultrasound: Path, seed: int) -> None:
     prepare_busi(ultrasound, folder / "cases", test_only=True)
     _log.info("Evaluating %s on the phantoms, tracked in MLflow.", ULTRASOUND_BUNDLE)
     bundle = Bundle(ULTRASOUND_BUNDLE)
-    _run_config(
+    _run_configs(
         bundle,
+        "inference.json",
         "evaluate.json",
         dataset_dir=str(folder / "cases"),
-        ckpt_path=str(bundle.weights_in_use),
         output_dir=str(folder / "run"),
         tracking=str(bundle.folder.parents[1] / "mlflow" / "tracking_evaluate.json"),
         run_name="phantoms",
@@ -281,11 +281,11 @@ def _run_mri_chain(folder: Path, *, study: Path) -> None:
 
 def _run_bundle(folder: Path, *, bundle: Bundle, inputs: Path) -> None:
     _log.info("Running %s.", bundle.name)
-    _run_config(bundle, "inference.json", dataset_dir=str(inputs), output_dir=str(folder))
+    _run_configs(bundle, "inference.json", dataset_dir=str(inputs), output_dir=str(folder))
 
 
-def _run_config(bundle: Bundle, name: str, **overrides: str) -> None:
-    """Runs a config of a bundle as `python -m monai.bundle run` does, in this process: each start costs ten seconds."""
+def _run_configs(bundle: Bundle, *names: str, **overrides: str) -> None:
+    """Runs configs of a bundle as `python -m monai.bundle run` does, in this process: each start costs ten seconds."""
     from monai.bundle import run
 
     # The bundles and configs are our own, and what is logged is the demonstration's.
@@ -294,8 +294,8 @@ def _run_config(bundle: Bundle, name: str, **overrides: str) -> None:
     for module in ("scripts", "workflows"):
         logging.getLogger(f"monai.bundle.{module}").setLevel(logging.ERROR)
     try:
-        config = str(bundle.folder / "configs" / name)
-        run(config_file=config, bundle_root=str(bundle.folder), logging_file=False, **overrides)
+        configs = [str(bundle.folder / "configs" / name) for name in names]
+        run(config_file=configs, bundle_root=str(bundle.folder), logging_file=False, **overrides)
     except Exception as error:  # MONAI wraps whatever a config raises
         raise BreastkitError(f"{bundle.name} did not run: {sentence_of(error) or error}") from error
 

@@ -29,15 +29,27 @@ class UsageError(BreastkitError):
 # A data-loader worker sends its exception home as text; this finds our sentence in it.
 _SENTENCE_IN_TEXT = re.compile(r"^(?:[\w.]*\.)?(?:BreastkitError|UsageError): (.+)$", re.MULTILINE)
 
+# What MONAI says when a config is run without the one it stands on.
+_MISSING_ID = re.compile(r"the referring item `@(.+?)` is not defined in the config content")
+
 
 def sentence_of(error: BaseException | None) -> str | None:
-    """Returns the sentence of the `BreastkitError` that caused an exception, or None when there is none."""
+    """Returns the sentence of the `BreastkitError` that caused an exception, or None when there is none.
+
+    A config that stands on another, and was run alone, counts as one.
+    """
     seen = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         found = _SENTENCE_IN_TEXT.findall(str(error))
         if found:
             return str(found[-1])
+        if missing := _MISSING_ID.search(str(error)):
+            return (
+                f"The config refers to '{missing[1]}' and does not say it; evaluate.json is run on another config: "
+                "--config_file \"['…/train.json','…/evaluate.json']\" judges a run just trained, with inference.json "
+                "in place of train.json the weights that ship or that --ckpt_path names."
+            )
         if isinstance(error, BreastkitError):
             return str(error)
         error = error.__cause__ or error.__context__

@@ -117,11 +117,11 @@ class WeightsLoader:
     """Handler that loads weights when an engine starts, so that a bundle can be opened without them.
 
     Args:
-        path: the weights, or the folder they are in.
+        path: the weights, or the folder they are in; None leaves the network as it is.
         network: what to load into.
     """
 
-    def __init__(self, path: str | Path, network: nn.Module):
+    def __init__(self, path: str | Path | None, network: nn.Module) -> None:
         self.path, self.network = path, network
 
     def attach(self, engine: Engine) -> None:
@@ -132,6 +132,8 @@ class WeightsLoader:
 
     def __call__(self, engine: Engine) -> None:
         """Loads the weights."""
+        if self.path is None:
+            return
         load_weights(self.path, self.network)
         logger.info("Weights of %s.", self.path)
 

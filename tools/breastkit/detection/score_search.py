@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
-from breastkit.atomic import atomic_path
 from breastkit.detection.average_precision import match_boxes
 from breastkit.detection.boxes import pick_boxes
 from breastkit.logs import get_logger
-from breastkit.training.curves import write_table
-from breastkit.training.distributed import is_main, wait_for_all
+from breastkit.training.distributed import is_main
 from breastkit.training.validation_search import ValidationSearch
 from breastkit.weights import add_facts
 
-TABLE, PICTURE = "thresholds.csv", "thresholds.png"
 _SCORES = tuple(np.round(np.arange(0.05, 0.951, 0.05), 2))
 # Whether a lesion is found counts here, not how exactly its box fits.
 _OVERLAP = 0.3
@@ -28,19 +24,17 @@ class ScoreSearch(ValidationSearch):
     ``thresholds.png``, and ``threshold`` in ``model.json``. It takes what `ValidationSearch` takes.
     """
 
-    def run(self) -> float:
-        """Searches, writes, and returns the best score."""
-        wait_for_all()
+    def choose(self) -> float:
+        """Returns the best score."""
         figures = self._figures()
         best = int(np.argmax([row["f1"] for row in figures]))
+        threshold, f1 = figures[best]["threshold"], figures[best]["f1"]
         if is_main():
-            write_table(self.folder / TABLE, figures)
-            self._draw(figures, best)
-            add_facts(self.folder, threshold=figures[best]["threshold"], figures={"val_f1": figures[best]["f1"]})
-            logger.info("Best score %.2f: F1 %.3f.", figures[best]["threshold"], figures[best]["f1"])
-        return figures[best]["threshold"]
+            self.write_sweep(figures, threshold, title="Score search", of="of validation boxes")
+            add_facts(self.folder, threshold=threshold, figures={"val_f1": f1})
+            logger.info("Best score %.2f: F1 %.3f.", threshold, f1)
+        return threshold
 
-    @torch.inference_mode()
     def _figures(self) -> list[dict[str, float]]:
         scores, hits, truths = [], [], 0
         for output, batch in self.outputs("Score search"):
@@ -63,17 +57,3 @@ class ScoreSearch(ValidationSearch):
                 }
             )
         return rows
-
-    def _draw(self, rows: list[dict[str, float]], best: int) -> None:
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(5.5, 4), layout="constrained")
-        axes = figure.subplots()
-        for name in ("f1", "precision", "recall"):
-            axes.plot([row["threshold"] for row in rows], [row[name] for row in rows], marker=".", label=name)
-        axes.axvline(rows[best]["threshold"], color="tab:orange", linestyle="--")
-        axes.set(title="Score search", xlabel="score", ylabel="of validation boxes")
-        axes.grid(alpha=0.3)
-        axes.legend()
-        with atomic_path(self.folder / PICTURE) as temporary:
-            figure.savefig(temporary, dpi=110)

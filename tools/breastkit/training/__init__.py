@@ -10,9 +10,9 @@ from breastkit.training.class_auc import ClassAUC
 from breastkit.training.clean_up_search import CleanUpSearch
 from breastkit.training.curves import Curves
 from breastkit.training.decision_search import DecisionSearch, choose_rule, rule_over, stored_rule
-from breastkit.training.dice_bce import DiceBCELoss
-from breastkit.training.distributed import AverageBuffers, SharedBatches, is_main, start_processes, stop_processes
+from breastkit.training.distributed import SharedBatches, SharedLoader, is_main, start_processes, stop_processes
 from breastkit.training.early_stopping import EarlyStopping
+from breastkit.training.engines import Trainer, Validator
 from breastkit.training.epoch_progress import EpochProgress
 from breastkit.training.epoch_seeds import EpochSeeds
 from breastkit.training.heads_loss import HeadsLoss
@@ -25,7 +25,6 @@ from breastkit.weights import WeightsLoader, add_facts, load_weights, read_model
 
 __all__ = [
     "AutocastInferer",
-    "AverageBuffers",
     "BatchDiceLoss",
     "BestWeights",
     "CaseDice",
@@ -34,7 +33,6 @@ __all__ = [
     "CleanUpSearch",
     "Curves",
     "DecisionSearch",
-    "DiceBCELoss",
     "EarlyStopping",
     "EpochProgress",
     "EpochSeeds",
@@ -42,7 +40,10 @@ __all__ = [
     "OneCycle",
     "RunFolder",
     "SharedBatches",
+    "SharedLoader",
     "ThresholdSearch",
+    "Trainer",
+    "Validator",
     "WeightAverage",
     "WeightsLoader",
     "add_facts",

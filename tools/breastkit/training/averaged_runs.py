@@ -28,22 +28,23 @@ def average_runs(runs: Sequence[str | Path], folder: str | Path) -> Path:
     Raises:
         BreastkitError: if a run is not finished, or they differ in more than how long and how fast they learnt.
     """
-    runs = [Path(run) for run in runs]
-    if len(runs) < 2:
-        raise BreastkitError(f"A mean needs two runs or more, and {len(runs)} was given; name more output folders.")
-    for run in runs:
+    folders = [Path(run) for run in runs]
+    if len(folders) < 2:
+        raise BreastkitError(f"A mean needs two runs or more, and {len(folders)} was given; name more output folders.")
+    for run in folders:
         refuse_unfinished(run)
-    facts = [read_model_json(run) for run in runs]
+    facts = [read_model_json(run) for run in folders]
     shared = {name: value for name, value in facts[0].items() if name not in _OWN}
-    for run, others in zip(runs, facts, strict=True):
+    for run, others in zip(folders, facts, strict=True):
         differing = [name for name in {**shared, **others} if name not in _OWN and shared.get(name) != others.get(name)]
         if differing:
             raise BreastkitError(
-                f"{run} differs from {runs[0]} in {', '.join(differing)}; average runs of one network, list and fold."
+                f"{run} differs from {folders[0]} in {', '.join(differing)}; average runs of one network, list "
+                "and fold."
             )
-    states = [load_weights(run) for run in runs]
+    states = [load_weights(run) for run in folders]
     mean = {name: _mean([state[name] for state in states]) for name in states[0]}
-    names = {"run": Path(folder).name, "averaged": [run.name for run in runs]}
+    names = {"run": Path(folder).name, "averaged": [run.name for run in folders]}
     return save_weights(folder, mean, **shared, **names)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import ignite.distributed as idist
 import torch
 from torch import nn
 from torch.distributed.nn import functional as distributed
-
-from breastkit.training.distributed import world_size
 
 
 class BatchDiceLoss(nn.Module):
@@ -34,7 +33,7 @@ class BatchDiceLoss(nn.Module):
             raise ValueError(f"logits have shape {tuple(logits.shape)} but masks {tuple(target.shape)}")
         probability = torch.sigmoid(logits.float())
         sums = torch.stack([(probability * target).sum(), probability.sum() + target.sum()])
-        if world_size() > 1:
+        if idist.get_world_size() > 1:
             # Unlike torch.distributed's own, this one hands gradients back to every process.
             sums = distributed.all_reduce(sums)
         return 1 - (2 * sums[0] + self.smooth) / (sums[1] + self.smooth)

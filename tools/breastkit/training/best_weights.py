@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 from ignite.engine import Engine, Events
@@ -12,6 +11,7 @@ from torch import nn
 from breastkit.errors import BreastkitError
 from breastkit.training.checkpoint import keep_state
 from breastkit.training.distributed import is_main
+from breastkit.training.run_folder import RunFolder
 from breastkit.weights import load_weights, save_weights
 
 
@@ -21,27 +21,29 @@ class BestWeights:
     Stands after the validation among the trainer's handlers.
 
     Args:
-        folder: the run's output folder.
+        run: the run, into whose folder they go.
         network: the network itself, not its distributed wrapper.
         evaluator: the engine that validates.
         metric: name of the figure in the evaluator's metrics.
         mode: whether smaller or larger is better; ``last`` keeps every epoch's weights in place of the ones before, so
             that figures on the validation cases owe nothing to a choice made on them.
-        facts: what to say about the weights in ``model.json`` beside the figures.
+        facts: what to say about the weights in ``model.json`` beside the figures and the facts of every run.
     """
 
     def __init__(
         self,
-        folder: str | Path,
+        run: RunFolder,
         network: nn.Module,
         evaluator: Engine,
         *,
         metric: str = "val_loss",
         mode: Literal["min", "max", "last"] = "min",
         facts: Mapping[str, Any] | None = None,
-    ):
-        self.folder, self.network, self.evaluator = Path(folder), network, evaluator
-        self.metric, self.mode, self.facts = metric, mode, dict(facts or {})
+    ) -> None:
+        self.run, self.network, self.evaluator = run, network, evaluator
+        self.metric, self.mode = metric, mode
+        # A search after training chooses the threshold.
+        self.facts = {**run.facts, "threshold": 0.5, **(facts or {})}
         self.best: float | None = None
 
     def attach(self, engine: Engine) -> None:
@@ -55,14 +57,15 @@ class BestWeights:
             return
         figures = {name: float(value) for name, value in self.evaluator.state.metrics.items()}
         figure = figures[self.metric]
-        # Written as "not worse" so that a first figure that is not a number still leaves weights to look at.
-        better = {"min": lambda: figure < self.best, "max": lambda: figure > self.best, "last": lambda: True}
-        if self.best is not None and not better[self.mode]():
-            return
+        # Whatever the first figure is, even not a number, it leaves weights to look at.
+        if self.best is not None:
+            better = {"min": figure < self.best, "max": figure > self.best, "last": True}
+            if not better[self.mode]:
+                return
         self.best = figure
         if is_main():
             figures["epoch"] = engine.state.epoch
-            save_weights(self.folder, self.network, **self.facts, figures=figures)
+            save_weights(self.run.path, self.network, **self.facts, figures=figures)
 
     def state_dict(self) -> Mapping[str, Any]:
         """Returns the best figure so far."""
@@ -72,7 +75,7 @@ class BestWeights:
         """Takes the best figure back, unless its weights are gone."""
         self.best = state["best"]
         try:
-            load_weights(self.folder)
+            load_weights(self.run.path)
         except BreastkitError:
             # A run killed right after ``model.pt`` was written has the ``model.json`` of the weights before beside it.
             self.best = None

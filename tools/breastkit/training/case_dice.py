@@ -5,28 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from ignite.engine import Engine
-from ignite.metrics import Metric
 from ignite.metrics.metric import reinit__is_reduced
 
+from breastkit.training.case_metric import CaseMetric
 from breastkit.training.distributed import sum_over_processes
 
 
-class CaseDice(Metric):
+class CaseDice(CaseMetric):
     """Mean over cases of the Dice over all slices of a case, at one threshold or many.
 
     Counts are added up per case, so the figure does not depend on how slices fall into batches or processes. A case
     whose truth and prediction are both empty counts as 1.
 
     Args:
-        cases: number of cases; a batch names the case of each slice by its index under ``case``.
+        cases: number of cases.
         thresholds: probabilities from which a pixel counts as predicted.
     """
 
     def __init__(self, cases: int, *, thresholds: Sequence[float] = (0.5,)):
-        self.cases = cases
         self.thresholds = torch.tensor(list(thresholds), dtype=torch.float32)
-        super().__init__()
+        super().__init__(cases)
 
     @reinit__is_reduced
     def reset(self) -> None:
@@ -36,11 +34,6 @@ class CaseDice(Metric):
         self.overlap = torch.zeros(self.cases, steps, dtype=torch.int64)
         self.predicted = torch.zeros(self.cases, steps, dtype=torch.int64)
         self.true = torch.zeros(self.cases, dtype=torch.int64)
-
-    def iteration_completed(self, engine: Engine) -> None:
-        """Counts the batch of an engine whose output is not decollated."""
-        output = engine.state.output
-        self.update((output["pred"], output["label"], engine.state.batch["case"]))
 
     @reinit__is_reduced
     def update(self, output: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> None:

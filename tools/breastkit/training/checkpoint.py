@@ -61,9 +61,10 @@ class Checkpoint:
         """
         if not self.path.is_file():
             return
+        trainer: Any = engine
         remedy = "start over with --resume false"
         try:
-            states = torch.load(self.path, map_location=engine.state.device, weights_only=True)
+            states = torch.load(self.path, map_location=trainer.state.device, weights_only=True)
         except Exception as error:
             raise BreastkitError(f"{self.path} is damaged; {remedy}.") from error
         try:

@@ -3,36 +3,30 @@
 from __future__ import annotations
 
 import torch
-from ignite.engine import Engine
-from ignite.metrics import Metric
 from ignite.metrics.metric import reinit__is_reduced
 
 from breastkit.metrics.classification import auc
+from breastkit.training.case_metric import CaseMetric
 from breastkit.training.distributed import sum_over_processes
 
 
-class ClassAUC(Metric):
+class ClassAUC(CaseMetric):
     """Area under the ROC curve over all pictures, whichever process looked at them; see `breastkit.metrics.auc`.
 
     Args:
-        cases: number of pictures; a batch names each by its index under ``case``.
+        cases: number of pictures.
         classes: number of classes.
     """
 
-    def __init__(self, cases: int, classes: int):
-        self.cases, self.classes = cases, classes
-        super().__init__()
+    def __init__(self, cases: int, classes: int) -> None:
+        self.classes = classes
+        super().__init__(cases)
 
     @reinit__is_reduced
     def reset(self) -> None:
         """Forgets all pictures."""
         self.probabilities = torch.zeros(self.cases, self.classes, dtype=torch.float64)
         self.labels = torch.zeros(self.cases, dtype=torch.int64)
-
-    def iteration_completed(self, engine: Engine) -> None:
-        """Takes in the batch of an engine whose output is not decollated."""
-        output = engine.state.output
-        self.update((output["pred"], output["label"], engine.state.batch["case"]))
 
     @reinit__is_reduced
     def update(self, output: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> None:

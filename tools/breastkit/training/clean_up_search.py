@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
-from monai.inferers import Inferer
-from torch import nn
-from torch.utils.data import DataLoader
+from numpy.typing import NDArray
 
 from breastkit.logs import get_logger
 from breastkit.metrics import dice
 from breastkit.training.curves import write_table
-from breastkit.training.distributed import is_main, wait_for_all
+from breastkit.training.distributed import is_main
 from breastkit.training.validation_search import ValidationSearch
 from breastkit.transforms import clean_mask
 from breastkit.weights import add_facts, read_model_json
@@ -24,6 +23,14 @@ TABLE = "clean_up.csv"
 logger = get_logger(__name__)
 
 
+class CleanUp(TypedDict):
+    """What `breastkit.transforms.CleanMaskd` takes."""
+
+    largest_only: bool
+    minimum_share: float
+
+
+@dataclass(eq=False)
 class CleanUpSearch(ValidationSearch):
     """Tries clean-ups of the masks on validation pictures and stores the best one with the weights.
 
@@ -41,31 +48,19 @@ class CleanUpSearch(ValidationSearch):
         shares: smallest sizes of a piece, as shares of the picture's longest side squared.
     """
 
-    def __init__(
-        self,
-        folder: str | Path,
-        network: nn.Module,
-        dataloader: DataLoader,
-        inferer: Inferer,
-        *,
-        device: torch.device,
-        shares: Sequence[float] = (0.0, 0.0005, 0.001, 0.002, 0.004, 0.008),
-    ):
-        super().__init__(folder, network, dataloader, inferer, device=device)
+    shares: Sequence[float] = (0.0, 0.0005, 0.001, 0.002, 0.004, 0.008)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        shares = sorted(map(float, self.shares))
         self.choices = [
-            {"largest_only": largest, "minimum_share": float(share)}
-            for largest, share in product((False, True), sorted(shares))
+            CleanUp(largest_only=largest, minimum_share=share) for largest, share in product((False, True), shares)
         ]
 
-    def run(self) -> None:
-        """Searches and writes."""
-        # The main process may still be writing the threshold.
-        wait_for_all()
-        if is_main():
-            self._search()
-        wait_for_all()
-
-    def _search(self) -> None:
+    def choose(self) -> CleanUp | None:
+        """Returns the best clean-up in the main process, None in the others."""
+        if not is_main():
+            return None
         reached = self._dice_of_choices(read_model_json(self.folder)["threshold"]).mean(0)
         best = best_clean_up(reached)
         rows = [{**choice, "dice": float(value)} for choice, value in zip(self.choices, reached, strict=True)]
@@ -73,9 +68,9 @@ class CleanUpSearch(ValidationSearch):
         figures = {"val_dice_all_images": float(reached[0]), "val_dice_all_images_cleaned": float(reached[best])}
         add_facts(self.folder, figures=figures, clean_up=self.choices[best])
         logger.info("Best clean-up %s: mean Dice %.4f, %.4f without.", self.choices[best], reached[best], reached[0])
+        return self.choices[best]
 
-    @torch.inference_mode()
-    def _dice_of_choices(self, threshold: float) -> np.ndarray:
+    def _dice_of_choices(self, threshold: float) -> NDArray[Any]:
         """Returns the Dice of every picture (rows) with every choice (columns)."""
         found = []
         for logits, batch in self.outputs("Clean-up search"):
@@ -85,6 +80,6 @@ class CleanUpSearch(ValidationSearch):
         return np.array(found)
 
 
-def best_clean_up(dice: np.ndarray) -> int:
+def best_clean_up(dice: NDArray[Any]) -> int:
     """Returns which of the choices has the highest Dice, the first of equals: it does least."""
     return int(np.flatnonzero(dice >= dice.max() - 1e-9)[0])

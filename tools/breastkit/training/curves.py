@@ -44,8 +44,9 @@ class Curves:
         if self.evaluator.state.epoch == engine.state.epoch:
             figures.update(self.evaluator.state.metrics)
         row = {"epoch": engine.state.epoch, **{name: float(value) for name, value in figures.items()}}
-        row["learning_rate"] = float(engine.optimizer.param_groups[0]["lr"])
-        row["seconds"] = round(engine.state.times["EPOCH_COMPLETED"], 1)
+        trainer: Any = engine
+        row["learning_rate"] = float(trainer.optimizer.param_groups[0]["lr"])
+        row["seconds"] = round(float(trainer.state.times["EPOCH_COMPLETED"]), 1)
         self.rows.append(row)
         if is_main():
             text = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "epoch")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from monai.inferers import Inferer
-from torch import nn
-from torch.utils.data import DataLoader
+from numpy.typing import NDArray
 
 from breastkit.atomic import atomic_path
 from breastkit.errors import BreastkitError
@@ -23,7 +22,7 @@ from breastkit.metrics.classification import (
     class_probabilities,
     decide,
 )
-from breastkit.training.distributed import is_main, sum_over_processes, wait_for_all
+from breastkit.training.distributed import is_main, sum_over_processes
 from breastkit.training.validation_search import ValidationSearch
 from breastkit.weights import add_facts, read_model_json
 
@@ -31,6 +30,7 @@ OPINIONS = "opinions.npz"
 logger = get_logger(__name__)
 
 
+@dataclass(eq=False)
 class DecisionSearch(ValidationSearch):
     """Chooses temperature, operating point and abstention and stores them with the run's weights.
 
@@ -51,29 +51,15 @@ class DecisionSearch(ValidationSearch):
         coverage: share of the pictures to be answered rather than abstained from.
     """
 
-    def __init__(
-        self,
-        folder: str | Path,
-        network: nn.Module,
-        dataloader: DataLoader,
-        inferer: Inferer,
-        *,
-        cases: int,
-        classes: Sequence[str],
-        device: torch.device,
-        recall: float = 0.95,
-        coverage: float = 0.9,
-    ):
-        super().__init__(folder, network, dataloader, inferer, device=device)
-        self.cases, self.classes = cases, list(classes)
-        self.recall, self.coverage = float(recall), float(coverage)
+    cases: int
+    classes: Sequence[str]
+    recall: float = 0.95
+    coverage: float = 0.9
 
-    def run(self) -> dict[str, Any]:
-        """Chooses, writes, and returns what was chosen."""
-        # The main process may still be writing the last epoch's weights.
-        wait_for_all()
+    def choose(self) -> dict[str, Any]:
+        """Returns what was chosen."""
         opinions, labels = self._opinions()
-        rule = choose_rule(opinions, labels, self.classes, recall=self.recall, coverage=self.coverage)
+        rule = choose_rule(opinions, labels, self.classes, recall=float(self.recall), coverage=float(self.coverage))
         if is_main():
             with atomic_path(self.folder / OPINIONS) as temporary:
                 np.savez_compressed(temporary, opinions=opinions.astype(np.float32), labels=labels)
@@ -83,12 +69,11 @@ class DecisionSearch(ValidationSearch):
             logger.info("Temperature %.2f, operating point %.3f: %s.", rule["temperature"], rule["threshold"], text)
         return rule
 
-    @torch.inference_mode()
-    def _opinions(self) -> tuple[np.ndarray, np.ndarray]:
-        opinions, labels = None, torch.zeros(self.cases, dtype=torch.int64)
+    def _opinions(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        opinions, labels = torch.zeros(0), torch.zeros(self.cases, dtype=torch.int64)
         for output, batch in self.outputs("Decision search"):
             given = output.double().cpu()
-            if opinions is None:
+            if not len(opinions):
                 opinions = torch.zeros(self.cases, *given.shape[1:], dtype=torch.float64)
             cases = torch.as_tensor(batch["case"])
             opinions[cases], labels[cases] = given, torch.as_tensor(batch["label"])
@@ -96,7 +81,7 @@ class DecisionSearch(ValidationSearch):
 
 
 def choose_rule(
-    opinions: np.ndarray, labels: np.ndarray, classes: Sequence[str], *, recall: float = 0.95, coverage: float = 0.9
+    opinions: NDArray[Any], labels: NDArray[Any], classes: Sequence[str], *, recall: float = 0.95, coverage: float = 0.9
 ) -> dict[str, Any]:
     """Returns temperature, threshold, operating point and ``abstain_above`` chosen on pictures with known classes.
 
@@ -158,7 +143,7 @@ def stored_rule(facts: Mapping[str, Any]) -> dict[str, float]:
 
 
 def figures_of(
-    rule: dict[str, Any], opinions: np.ndarray, labels: np.ndarray, classes: Sequence[str]
+    rule: dict[str, Any], opinions: NDArray[Any], labels: NDArray[Any], classes: Sequence[str]
 ) -> dict[str, float]:
     """Returns what a rule reaches on pictures; on those it was chosen on it flatters itself."""
     probabilities, uncertainty = class_probabilities(opinions, rule["temperature"])

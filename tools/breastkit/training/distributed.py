@@ -1,46 +1,28 @@
-"""Several processes that train one network: who is who, how batches are shared, how batch norm stays common."""
+"""Several processes that train one network, on `ignite.distributed`: how they start, and how batches are shared."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sized
+from typing import Any, cast
 
+import ignite.distributed as idist
 import torch
-import torch.distributed as dist
-from ignite.engine import Engine, Events
-from torch import nn
-from torch.utils.data import Sampler
+from monai.data import DataLoader
+from torch.utils.data import Dataset, Sampler
 
 from breastkit.errors import BreastkitError
 from breastkit.seeding import generator
 
 
-def rank() -> int:
-    """Returns the number of this process among those that train together, 0 when it is alone."""
-    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
-
-
-def world_size() -> int:
-    """Returns how many processes train together."""
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
-
-
 def is_main() -> bool:
     """Tells whether this process is the one that writes files and logs."""
-    return rank() == 0
-
-
-def wait_for_all() -> None:
-    """Waits until every process has come here."""
-    if world_size() > 1:
-        dist.barrier()
+    return idist.get_rank() == 0
 
 
 def sum_over_processes(tensor: torch.Tensor) -> torch.Tensor:
-    """Adds a tensor up over all processes, in place, and returns it."""
-    if world_size() > 1:
-        dist.all_reduce(tensor)
-    return tensor
+    """Returns the sum of a tensor over all processes."""
+    return cast(torch.Tensor, idist.all_reduce(tensor))
 
 
 def start_processes() -> None:
@@ -49,21 +31,19 @@ def start_processes() -> None:
     Raises:
         BreastkitError: if torchrun did not start this process.
     """
-    if dist.is_initialized():
+    if idist.backend() is not None:
         return
     if "LOCAL_RANK" not in os.environ:
         raise BreastkitError(
             "multi_gpu_train.json needs torchrun; start it with 'torchrun --nproc_per_node N -m monai.bundle run …'."
         )
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    idist.initialize("nccl" if torch.cuda.is_available() else "gloo")
 
 
 def stop_processes() -> None:
     """Leaves the processes torchrun started."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
+    if idist.backend() is not None:
+        idist.finalize()
 
 
 class SharedBatches(Sampler[list[int]]):
@@ -86,9 +66,10 @@ class SharedBatches(Sampler[list[int]]):
     def __init__(self, dataset: Sized, *, batch_size: int, shuffle: bool, seed: int = 0):
         self.length, self.batch_size, self.shuffle, self.seed = len(dataset), batch_size, shuffle, seed
         self.epoch = 0
-        if self.length < world_size() or batch_size < world_size():
+        processes = idist.get_world_size()
+        if min(self.length, batch_size) < processes:
             raise BreastkitError(
-                f"{self.length} slices in batches of {batch_size} cannot be shared by {world_size()} processes; "
+                f"{self.length} slices in batches of {batch_size} cannot be shared by {processes} processes; "
                 "start fewer processes or enlarge --batch_size."
             )
 
@@ -105,34 +86,30 @@ class SharedBatches(Sampler[list[int]]):
             order = generator(self.seed, "batches", self.epoch).permutation(self.length).tolist()
         starts = self._starts()
         for start, end in zip(starts, [*starts[1:], self.length], strict=True):
-            yield order[start:end][rank() :: world_size()]
+            yield order[start:end][idist.get_rank() :: idist.get_world_size()]
 
     def _starts(self) -> list[int]:
         starts = list(range(0, self.length, self.batch_size))
-        if len(starts) > 1 and self.length - starts[-1] < world_size():
+        if len(starts) > 1 and self.length - starts[-1] < idist.get_world_size():
             starts.pop()
         return starts
 
 
-class AverageBuffers:
-    """Handler that gives all processes the mean of their batch norm statistics after every epoch.
-
-    Each process sees other images, so its running statistics differ; without this the processes would end with, and
-    validate, different networks.
+class SharedLoader(DataLoader):
+    """MONAI's loader, which in a run of several processes gives each its part of every batch, see `SharedBatches`.
 
     Args:
-        network: the network itself, not its distributed wrapper.
+        dataset: what is loaded.
+        batch_size: items of a step over all processes together.
+        shuffle: draw a new order every epoch.
+        seed: of the orders of several processes; alone, the order is drawn as torch does.
+        options: of MONAI's loader.
     """
 
-    def __init__(self, network: nn.Module):
-        self.network = network
-
-    def attach(self, engine: Engine) -> None:
-        """Attaches to a trainer; must stand before the validation."""
-        engine.add_event_handler(Events.EPOCH_COMPLETED, self)
-
-    def __call__(self, engine: Engine) -> None:
-        """Averages the floating-point buffers; counters are the same everywhere already."""
-        for buffer in self.network.buffers():
-            if buffer.is_floating_point():
-                sum_over_processes(buffer).div_(world_size())
+    def __init__(
+        self, dataset: Dataset[Any], *, batch_size: int, shuffle: bool = False, seed: int = 0, **options: Any
+    ) -> None:
+        how: dict[str, Any] = {"batch_size": batch_size, "shuffle": shuffle}
+        if idist.get_world_size() > 1:
+            how = {"batch_sampler": SharedBatches(cast(Sized, dataset), seed=seed, **how)}
+        super().__init__(dataset, **how, **options)

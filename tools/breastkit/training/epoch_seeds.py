@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
+import ignite.distributed as idist
 import numpy as np
 import torch
 from ignite.engine import Engine, Events
 from monai.data.utils import set_rnd
 
 from breastkit.seeding import generator
-from breastkit.training.distributed import rank
 
 
 class EpochSeeds:
@@ -29,8 +30,9 @@ class EpochSeeds:
 
     def __call__(self, engine: Engine) -> None:
         """Seeds everything that draws in this epoch."""
-        loader, epoch = engine.data_loader, engine.state.epoch
-        seed = int(generator(self.seed, "epoch", epoch, rank()).integers(2**31))
+        loader: Any = engine.state.dataloader
+        epoch = engine.state.epoch
+        seed = int(generator(self.seed, "epoch", epoch, idist.get_rank()).integers(2**31))
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)

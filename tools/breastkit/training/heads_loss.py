@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from monai.losses import DeepSupervisionLoss
 from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.modules.loss import _Loss
 
 
 class HeadsLoss(DeepSupervisionLoss):
@@ -17,8 +20,9 @@ class HeadsLoss(DeepSupervisionLoss):
         loss: of logits and truth.
     """
 
-    def __init__(self, loss: torch.nn.Module):
-        super().__init__(loss, weight_mode="same")
+    def __init__(self, loss: torch.nn.Module) -> None:
+        # MONAI asks for a class of torch here, and calls whatever it is given.
+        super().__init__(cast(_Loss, loss), weight_mode="same")
 
     def get_loss(self, input: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Returns the loss of one output."""

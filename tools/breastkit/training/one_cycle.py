@@ -31,7 +31,7 @@ class OneCycle:
 
     def __call__(self, engine: Engine) -> None:
         """Sets the learning rate of a step."""
-        steps = engine.state.max_epochs * engine.state.epoch_length
+        steps = (engine.state.max_epochs or 0) * (engine.state.epoch_length or 0)
         rate = self.rate((engine.state.iteration - 1) / max(1, steps - 1))
         for group in self.optimizer.param_groups:
             group["lr"] = rate

@@ -9,13 +9,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import ignite.distributed as idist
+
 from breastkit.atomic import make_folder, remove_leftovers, write_json
 from breastkit.bundle import is_yes
 from breastkit.cases import case_list_path, read_cases
 from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
 from breastkit.training.checkpoint import FILE_NAME as CHECKPOINT
-from breastkit.training.distributed import is_main, wait_for_all
+from breastkit.training.distributed import is_main
 
 FILE_NAME = "run.json"
 # What a run writes; only these are removed when it starts over, whatever else lies in the folder.
@@ -67,6 +69,12 @@ class RunFolder:
         self.path, self.resume, self.settings = Path(path), is_yes(resume), dict(settings)
         self._listeners: list[Callable[[], None]] = []
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the ``model.json`` of every run says of it."""
+        names = ("architecture", "image_size", "case_list_hash", "seed", "fold")
+        return {"run": self.path.name, **{name: self.settings[name] for name in names if name in self.settings}}
+
     def when_finished(self, listener: Callable[[], None]) -> None:
         """Has a function called when the run is finished, after everything else."""
         self._listeners.append(listener)
@@ -84,7 +92,7 @@ class RunFolder:
         if run is not None:
             self._check(run)
         # No process may change the folder before all have looked at it.
-        wait_for_all()
+        idist.barrier()
         if is_main():
             remove_leftovers(make_folder(self.path))
             if run is None:
@@ -93,7 +101,7 @@ class RunFolder:
             logger.info("%s in %s.", "Starting a run" if run is None else "Going on with the run", self.path)
             started = _now() if run is None else run["started"]
             write_json(self.path / FILE_NAME, {"state": "running", "started": started, "settings": self.settings})
-        wait_for_all()
+        idist.barrier()
 
     def finish(self) -> None:
         """Marks the run as finished."""
@@ -109,9 +117,10 @@ class RunFolder:
         if not path.is_file():
             return None
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
             raise BreastkitError(f"{path} is no JSON ({error}); start over with --resume false.") from error
+        return run
 
     def _check(self, run: Mapping[str, Any]) -> None:
         if run["state"] == "finished":

@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from breastkit.errors import BreastkitError
 from breastkit.training.clean_up_search import TABLE as CLEAN_UPS
 from breastkit.training.clean_up_search import best_clean_up
 from breastkit.training.decision_search import OPINIONS, rule_over
 from breastkit.training.run_folder import refuse_unfinished
-from breastkit.training.threshold_search import TABLE as THRESHOLDS
 from breastkit.training.threshold_search import best_threshold
+from breastkit.training.validation_search import THRESHOLDS
 from breastkit.weights import load_weights, read_model_json, save_weights
 
 
@@ -53,26 +54,27 @@ def ship_weights(
 
 
 def _chosen_over(folds: Sequence[str | Path]) -> dict[str, Any]:
-    facts = {"fold": None, "unseen": [], "figures": {"folds": [Path(fold).name for fold in folds]}}
+    figures: dict[str, Any] = {"folds": [Path(fold).name for fold in folds]}
+    facts: dict[str, Any] = {"fold": None, "unseen": [], "figures": figures}
     if (Path(folds[0]) / OPINIONS).is_file():
         return facts | rule_over(folds)
     thresholds, by_threshold = _mean_dice([Path(fold) / THRESHOLDS for fold in folds])
     clean_ups, by_clean_up = _mean_dice([Path(fold) / CLEAN_UPS for fold in folds])
     threshold = best_threshold([float(row["threshold"]) for row in thresholds], by_threshold.tolist())
     clean_up = clean_ups[best_clean_up(by_clean_up)]
-    facts["figures"]["folds_dice_cleaned"] = float(by_clean_up.max())
+    figures["folds_dice_cleaned"] = float(by_clean_up.max())
     chosen = {"largest_only": clean_up["largest_only"] == "True", "minimum_share": float(clean_up["minimum_share"])}
     return {**facts, "threshold": threshold, "clean_up": chosen}
 
 
-def _mean_dice(tables: Sequence[Path]) -> tuple[list[dict[str, str]], np.ndarray]:
+def _mean_dice(tables: Sequence[Path]) -> tuple[list[dict[str, str]], NDArray[Any]]:
     """Returns the choices that the tables list, in the same order each, and their mean Dice over the tables."""
     rows = []
     for table in tables:
         if not table.is_file():
             raise BreastkitError(f"{table} does not exist; finish the run of this fold first.")
         rows.append(list(csv.DictReader(table.open(encoding="utf-8"))))
-    return rows[0], np.mean([[float(row["dice"]) for row in one] for one in rows], axis=0)
+    return rows[0], np.array([[float(row["dice"]) for row in one] for one in rows]).mean(axis=0)
 
 
 def _half(tensor: torch.Tensor) -> torch.Tensor:

@@ -56,6 +56,9 @@ class MlflowRun(MLFlowHandler):
         artifacts: patterns of the files in `folder` to keep.
     """
 
+    # MONAI declares None alone.
+    cur_run: Any
+
     def __init__(
         self,
         folder: str | Path,
@@ -97,15 +100,16 @@ class MlflowRun(MLFlowHandler):
 
     def start(self, engine: Engine) -> None:
         """Opens the run, or goes on with the one of that name that did not finish."""
-        self._set_experiment()
+        self._set_experiment()  # type: ignore[no-untyped-call]
         if "MLFLOW_RUN_ID" in os.environ:
             self.cur_run = self.client.get_run(os.environ["MLFLOW_RUN_ID"])
             self.client.update_run(self.cur_run.info.run_id, name=self.run_name)
         super().start(engine)
-        self.client.update_run(self.cur_run.info.run_id, status="RUNNING")
+        run_id = self.cur_run.info.run_id
+        self.client.update_run(run_id, status="RUNNING")
         tags = {"mlflow.source.git.commit": git_revision(), "breastkit.version": version("breastkit"), **self.tags}
         for name, value in tags.items():
-            self.client.set_tag(self.cur_run.info.run_id, name, value)
+            self.client.set_tag(run_id, name, value)
         # What comes after the engine can fail too; then nothing but the end of the process tells.
         atexit.register(self._end, "FAILED")
 
