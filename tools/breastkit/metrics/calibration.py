@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.metrics.classification import softmax
 
@@ -21,12 +22,13 @@ class Bin(NamedTuple):
         share: the share of them that are what the probability is of.
     """
 
-    count: int
+    # Hides the method of tuples, which nobody asks of a bin.
+    count: int  # type: ignore[assignment]
     probability: float
     share: float
 
 
-def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+def fit_temperature(logits: NDArray[Any], labels: NDArray[Any]) -> float:
     """Returns what to divide logits by so that their probabilities make the labels most likely.
 
     Args:
@@ -45,7 +47,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(found.x))
 
 
-def reliability_bins(probability: np.ndarray, is_class: np.ndarray, *, bins: int = 10) -> list[Bin]:
+def reliability_bins(probability: NDArray[Any], is_class: NDArray[Any], *, bins: int = 10) -> list[Bin]:
     """Returns pictures put together by their probability, in equal steps of it; steps without a picture are left out.
 
     Args:
@@ -61,7 +63,7 @@ def reliability_bins(probability: np.ndarray, is_class: np.ndarray, *, bins: int
     ]
 
 
-def calibration_error(probability: np.ndarray, is_class: np.ndarray, *, bins: int = 10) -> float:
+def calibration_error(probability: NDArray[Any], is_class: NDArray[Any], *, bins: int = 10) -> float:
     """Returns the expected calibration error (ECE): how far probability and share are apart in the mean."""
     found = reliability_bins(probability, is_class, bins=bins)
     count = sum(one.count for one in found)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.metrics.classification import MALIGNANT
 from breastkit.metrics.intervals import Interval
@@ -14,9 +16,9 @@ _BINS = 10
 
 
 def class_figures(
-    probabilities: np.ndarray,
-    decided: np.ndarray,
-    labels: np.ndarray,
+    probabilities: NDArray[Any],
+    decided: NDArray[Any],
+    labels: NDArray[Any],
     classes: Sequence[str],
     groups: Sequence[Hashable],
     *,
@@ -52,14 +54,14 @@ def class_figures(
     }
 
 
-def group_weights(groups: Sequence[Hashable], *, resamples: int = _RESAMPLES, seed: int = 0) -> np.ndarray:
+def group_weights(groups: Sequence[Hashable], *, resamples: int = _RESAMPLES, seed: int = 0) -> NDArray[Any]:
     """Returns how often every picture is in every bootstrap sample of groups, ``(resamples, pictures)``."""
     names, index = np.unique([str(group) for group in groups], return_inverse=True)
     share = np.full(len(names), 1 / len(names))
     return np.random.default_rng(seed).multinomial(len(names), share, size=resamples)[:, index].astype(float)
 
 
-def weighted_auc(weights: np.ndarray, scores: np.ndarray, is_class: np.ndarray) -> np.ndarray:
+def weighted_auc(weights: NDArray[Any], scores: NDArray[Any], is_class: NDArray[Any]) -> NDArray[Any]:
     """Returns the area under the ROC curve for every row of weights of the pictures; NaN where a side is empty."""
     above, below = scores[is_class], scores[~is_class]
     wins = (above[:, None] > below) + 0.5 * (above[:, None] == below)
@@ -68,8 +70,8 @@ def weighted_auc(weights: np.ndarray, scores: np.ndarray, is_class: np.ndarray) 
 
 
 def _figures(
-    weights: np.ndarray, probabilities: np.ndarray, decided: np.ndarray, labels: np.ndarray, classes: list[str]
-) -> dict[str, np.ndarray]:
+    weights: NDArray[Any], probabilities: NDArray[Any], decided: NDArray[Any], labels: NDArray[Any], classes: list[str]
+) -> dict[str, NDArray[Any]]:
     count = len(classes)
     cells = np.eye(count * count)[labels * count + decided]
     confusion = (weights @ cells).reshape(-1, count, count)
@@ -94,17 +96,17 @@ def _figures(
     return figures
 
 
-def _calibration_errors(weights: np.ndarray, probability: np.ndarray, is_class: np.ndarray) -> np.ndarray:
+def _calibration_errors(weights: NDArray[Any], probability: NDArray[Any], is_class: NDArray[Any]) -> NDArray[Any]:
     place = np.minimum((probability * _BINS).astype(int), _BINS - 1)
     apart = np.eye(_BINS)[place] * (probability - is_class)[:, None]
     return _ratio(np.abs(weights @ apart).sum(1), weights.sum(1))
 
 
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def _ratio(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[Any]:
     return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
 
 
-def _quantiles(values: np.ndarray, tails: Sequence[float]) -> tuple[float, float]:
+def _quantiles(values: NDArray[Any], tails: Sequence[float]) -> tuple[float, float]:
     values = values[np.isfinite(values)]
     low, high = np.quantile(values, tails) if len(values) else (np.nan, np.nan)
     return float(low), float(high)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 # Names of classes mean something here: this is the one that must not be missed.
 MALIGNANT = "malignant"
@@ -19,13 +20,13 @@ class OperatingPoint(NamedTuple):
     specificity: float
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
+def softmax(logits: NDArray[Any]) -> NDArray[Any]:
     """Returns probabilities along the last axis."""
-    shifted = np.exp(logits - logits.max(-1, keepdims=True))
-    return shifted / shifted.sum(-1, keepdims=True)
+    shifted: NDArray[Any] = np.exp(logits - logits.max(-1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(-1, keepdims=True))
 
 
-def class_probabilities(opinions: Any, temperature: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+def class_probabilities(opinions: Any, temperature: float = 1.0) -> tuple[NDArray[Any], NDArray[Any]]:
     """Returns the probabilities of every picture and how uncertain they are.
 
     Args:
@@ -43,7 +44,7 @@ def class_probabilities(opinions: Any, temperature: float = 1.0) -> tuple[np.nda
     return probabilities[:, 0], np.clip(entropy / np.log(mean.shape[-1]), 0, 1)
 
 
-def decide(probabilities: np.ndarray, classes: Sequence[str], threshold: float) -> np.ndarray:
+def decide(probabilities: NDArray[Any], classes: Sequence[str], threshold: float) -> NDArray[Any]:
     """Returns the index of the class of every picture.
 
     Malignant is what reaches the threshold, whatever else is more probable; the rest is the most probable of the other
@@ -61,7 +62,7 @@ def decide(probabilities: np.ndarray, classes: Sequence[str], threshold: float) 
     return np.where(probabilities[:, malignant] >= threshold, malignant, others.argmax(1))
 
 
-def auc(probabilities: np.ndarray, labels: np.ndarray) -> float:
+def auc(probabilities: NDArray[Any], labels: NDArray[Any]) -> float:
     """Returns the area under the ROC curve: of the second of two classes, else the mean of one against the rest.
 
     NaN where a class has no picture or there is no other.
@@ -77,7 +78,7 @@ def auc(probabilities: np.ndarray, labels: np.ndarray) -> float:
 
 
 def choose_operating_point(
-    probability: np.ndarray, is_malignant: np.ndarray, *, recall: float = 0.95
+    probability: NDArray[Any], is_malignant: NDArray[Any], *, recall: float = 0.95
 ) -> OperatingPoint:
     """Returns the highest threshold, and so the highest specificity, that still finds a share of the malignant ones.
 
@@ -100,5 +101,5 @@ def choose_operating_point(
     return OperatingPoint(threshold, _share(found[truth]), _share(~found[~truth]))
 
 
-def _share(values: np.ndarray) -> float:
+def _share(values: NDArray[Any]) -> float:
     return float(values.mean()) if len(values) else float("nan")

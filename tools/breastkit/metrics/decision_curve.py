@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 
-def shifted_prevalence(probability: np.ndarray, *, before: float, after: float) -> np.ndarray:
+def shifted_prevalence(probability: NDArray[Any], *, before: float, after: float) -> NDArray[Any]:
     """Returns probabilities for a population with another share of the class, by Bayes' rule.
 
     Args:
@@ -16,12 +19,12 @@ def shifted_prevalence(probability: np.ndarray, *, before: float, after: float) 
     probability = np.clip(np.asarray(probability, dtype=float), 1e-9, 1 - 1e-9)
     factor = after / (1 - after) / (before / (1 - before))
     odds = probability / (1 - probability) * factor
-    return odds / (1 + odds)
+    return np.asarray(odds / (1 + odds))
 
 
 def net_benefit(
-    probability: np.ndarray, is_class: np.ndarray, thresholds: np.ndarray, *, prevalence: float
-) -> np.ndarray:
+    probability: NDArray[Any], is_class: NDArray[Any], thresholds: NDArray[Any], *, prevalence: float
+) -> NDArray[Any]:
     """Returns the net benefit of acting where the probability reaches a threshold, for each threshold.
 
     True positives count one; false ones cost the odds of the threshold, at which a reader finds acting and leaving it
@@ -37,4 +40,4 @@ def net_benefit(
     thresholds = np.asarray(thresholds, dtype=float)
     acted = probability[None] >= thresholds[:, None]
     found, wrong = acted[:, truth].mean(1), acted[:, ~truth].mean(1)
-    return prevalence * found - (1 - prevalence) * wrong * thresholds / (1 - thresholds)
+    return np.asarray(prevalence * found - (1 - prevalence) * wrong * thresholds / (1 - thresholds))

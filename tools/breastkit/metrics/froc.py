@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.metrics.intervals import Interval
 
@@ -30,7 +32,7 @@ class CaseFindings:
     sizes: tuple[float, ...] = field(default=())
 
 
-def froc_curve(cases: Sequence[CaseFindings]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def froc_curve(cases: Sequence[CaseFindings]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Returns scores, falling, with the false candidates a case and the sensitivity when candidates count from there.
 
     Raises:
@@ -109,7 +111,7 @@ def found_by_size(
     return groups
 
 
-def _pooled(cases: Sequence[CaseFindings]) -> tuple[np.ndarray, np.ndarray, int]:
+def _pooled(cases: Sequence[CaseFindings]) -> tuple[NDArray[Any], NDArray[Any], int]:
     lesions = np.array([score for case in cases for score in case.lesions], float)
     false = np.array([score for case in cases for score in case.false_scores], float)
     return lesions[np.isfinite(lesions)], false, len(lesions)

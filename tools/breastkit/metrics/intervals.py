@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 _RESAMPLES = 5000
 
@@ -42,7 +43,7 @@ def bootstrap_interval(
     values: Sequence[float],
     *,
     level: float = 0.95,
-    statistic: Callable[..., np.ndarray] = np.mean,
+    statistic: Callable[..., NDArray[Any]] = np.mean,
     resamples: int = _RESAMPLES,
     seed: int = 0,
 ) -> Interval:
@@ -57,24 +58,24 @@ def bootstrap_interval(
     """
     from scipy import stats
 
-    values = np.asarray(values, dtype=float)
-    values = values[np.isfinite(values)]
-    if len(values) == 0:
+    known = np.asarray(values, dtype=float)
+    known = known[np.isfinite(known)]
+    if len(known) == 0:
         return Interval(np.nan, np.nan, np.nan)
-    value = float(statistic(values, axis=0))
-    if len(values) < 2:
+    value = float(statistic(known, axis=0))
+    if len(known) < 2:
         return Interval(value, np.nan, np.nan)
-    if np.ptp(values) == 0:
+    if np.ptp(known) == 0:
         return Interval(value, value, value)
     result = stats.bootstrap(
-        (values,),
+        (known,),
         statistic,
         confidence_level=level,
         n_resamples=resamples,
         method="percentile",
         vectorized=True,
         # In pieces, so that thousands of cases do not need gigabytes.
-        batch=max(1, 10_000_000 // len(values)),
+        batch=max(1, 10_000_000 // len(known)),
         rng=np.random.default_rng(seed),
     )
     return Interval(value, float(result.confidence_interval.low), float(result.confidence_interval.high))
@@ -97,18 +98,18 @@ def grouped_interval(
         resamples: number of bootstrap samples.
         seed: for the resampling.
     """
-    values = np.asarray(values, dtype=float)
-    finite = np.isfinite(values)
+    known = np.asarray(values, dtype=float)
+    finite = np.isfinite(known)
     _, index = np.unique(np.asarray([str(group) for group in groups])[finite], return_inverse=True)
-    values = values[finite]
+    known = known[finite]
     counts = np.bincount(index)
-    sums = np.bincount(index, weights=values)
+    sums = np.bincount(index, weights=known)
     if len(counts) < 2:
-        return Interval(float(values.mean()) if len(values) else np.nan, np.nan, np.nan)
+        return Interval(float(known.mean()) if len(known) else np.nan, np.nan, np.nan)
     drawn = np.random.default_rng(seed).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=resamples)
     means = (drawn @ sums) / (drawn @ counts)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(values.mean()), float(low), float(high))
+    return Interval(float(known.mean()), float(low), float(high))
 
 
 def share_interval(hits: int, count: int, *, level: float = 0.95) -> Interval:
@@ -137,11 +138,10 @@ def paired_test(
     """
     from scipy import stats
 
-    first, second = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    if first.shape != second.shape:
+    if len(first) != len(second):
         raise ValueError(f"pairs are needed, got {len(first)} and {len(second)} values")
-    complete = np.isfinite(first) & np.isfinite(second)
-    differences = (first - second)[complete]
+    differences = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
+    differences = differences[np.isfinite(differences)]
     interval = bootstrap_interval(differences, resamples=resamples, seed=seed)
     if len(differences) < 2:
         return PairedTest(len(differences), interval, np.nan)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import cc3d
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.metrics.segmentation import dice, hd95, iou
 
 
-def patient_metrics(prediction: np.ndarray, truth: np.ndarray, *, spacing: Sequence[float]) -> dict[str, float]:
+def patient_metrics(prediction: NDArray[Any], truth: NDArray[Any], *, spacing: Sequence[float]) -> dict[str, float]:
     """Returns what is told of a whole patient: ``dice, iou, precision, recall, hd95_mm, false_positive_voxels``.
 
     Where nothing was found, precision is 0 if there was something to find and 1 if not.
@@ -32,7 +34,7 @@ def patient_metrics(prediction: np.ndarray, truth: np.ndarray, *, spacing: Seque
     }
 
 
-def lesion_rows(prediction: np.ndarray, truth: np.ndarray) -> list[dict[str, float]]:
+def lesion_rows(prediction: NDArray[Any], truth: NDArray[Any]) -> list[dict[str, float]]:
     """Returns number, voxels, whether it was touched, Dice, IoU and recall of every true lesion, a connected piece.
 
     A lesion is compared with the predicted pieces that touch it, without what of them lies in other lesions.
@@ -50,7 +52,7 @@ def lesion_rows(prediction: np.ndarray, truth: np.ndarray) -> list[dict[str, flo
     return rows
 
 
-def slice_rows(prediction: np.ndarray, truth: np.ndarray) -> list[dict[str, float]]:
+def slice_rows(prediction: NDArray[Any], truth: NDArray[Any]) -> list[dict[str, float]]:
     """Returns for every slice, the first axis, the voxels of both masks, Dice, IoU, precision and recall.
 
     Where both are empty all four are 1; where one is, they are 0.
@@ -59,7 +61,7 @@ def slice_rows(prediction: np.ndarray, truth: np.ndarray) -> list[dict[str, floa
     found, true, both = (np.count_nonzero(mask, axis=(1, 2)) for mask in (prediction, truth, prediction & truth))
     empty = found + true == 0
 
-    def share(part: np.ndarray, of: np.ndarray) -> np.ndarray:
+    def share(part: NDArray[Any], of: NDArray[Any]) -> NDArray[Any]:
         return np.divide(part, of, out=empty.astype(float), where=of > 0)
 
     figures = {

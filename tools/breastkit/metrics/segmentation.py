@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 
-def dice(prediction: np.ndarray, truth: np.ndarray) -> float:
+def dice(prediction: NDArray[Any], truth: NDArray[Any]) -> float:
     """Returns twice the overlap over the sum of both sizes."""
     prediction, truth = _pair(prediction, truth)
     total = int(np.count_nonzero(prediction)) + int(np.count_nonzero(truth))
     return 2 * int(np.count_nonzero(prediction & truth)) / total if total else 1.0
 
 
-def iou(prediction: np.ndarray, truth: np.ndarray) -> float:
+def iou(prediction: NDArray[Any], truth: NDArray[Any]) -> float:
     """Returns the overlap over the union."""
     prediction, truth = _pair(prediction, truth)
     union = int(np.count_nonzero(prediction | truth))
     return int(np.count_nonzero(prediction & truth)) / union if union else 1.0
 
 
-def hd95(prediction: np.ndarray, truth: np.ndarray, *, spacing: Sequence[float] | None = None) -> float:
+def hd95(prediction: NDArray[Any], truth: NDArray[Any], *, spacing: Sequence[float] | None = None) -> float:
     """Returns the larger of the two 95th percentiles of the distances from one border to the other.
 
     Args:
@@ -35,31 +37,34 @@ def hd95(prediction: np.ndarray, truth: np.ndarray, *, spacing: Sequence[float] 
         spacing: edge lengths of a voxel along the axes, in whose unit the distance is; 1 by default.
     """
     prediction, truth = _pair(prediction, truth)
-    spacing = np.ones(truth.ndim) if spacing is None else np.asarray(spacing, dtype=float)
+    steps = np.ones(truth.ndim) if spacing is None else np.asarray(spacing, dtype=float)
     if not prediction.any() and not truth.any():
         return 0.0
     if not prediction.any() or not truth.any():
-        return float(np.linalg.norm(spacing * truth.shape))
+        return float(np.linalg.norm(steps * truth.shape))
     import torch
     from monai.metrics import compute_hausdorff_distance
 
     box = bounding_box(prediction | truth)
     # A margin, because a border at the edge of the crop would not be seen as one.
-    masks = [torch.from_numpy(np.pad(mask[box], 1)[None, None]) for mask in (prediction, truth)]
+    found, true = (torch.from_numpy(np.pad(mask[box], 1)[None, None]) for mask in (prediction, truth))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        distance = compute_hausdorff_distance(*masks, include_background=True, percentile=95, spacing=spacing.tolist())
+        options: dict[str, Any] = {"include_background": True, "percentile": 95, "spacing": steps.tolist()}
+        distance = compute_hausdorff_distance(found, true, **options)
     return float(distance)
 
 
-def volume_error_ml(prediction: np.ndarray, truth: np.ndarray, *, spacing: Sequence[float]) -> float:
+def volume_error_ml(prediction: NDArray[Any], truth: NDArray[Any], *, spacing: Sequence[float]) -> float:
     """Returns the predicted volume minus the true one in millilitres; negative where too little was found."""
     prediction, truth = _pair(prediction, truth)
     difference = int(np.count_nonzero(prediction)) - int(np.count_nonzero(truth))
     return difference * float(np.prod(spacing)) / 1000
 
 
-def segmentation_metrics(prediction: np.ndarray, truth: np.ndarray, *, spacing: Sequence[float]) -> dict[str, float]:
+def segmentation_metrics(
+    prediction: NDArray[Any], truth: NDArray[Any], *, spacing: Sequence[float]
+) -> dict[str, float]:
     """Returns what is told of a volume: ``dice, iou, hd95_mm, volume_error_ml``.
 
     Args:
@@ -78,7 +83,7 @@ def segmentation_metrics(prediction: np.ndarray, truth: np.ndarray, *, spacing: 
     }
 
 
-def slice_metrics(prediction: np.ndarray, truth: np.ndarray, *, axis: int) -> list[dict[str, float]]:
+def slice_metrics(prediction: NDArray[Any], truth: NDArray[Any], *, axis: int) -> list[dict[str, float]]:
     """Returns for every slice along an axis its number from 0, both areas in pixels, Dice and IoU.
 
     Raises:
@@ -97,14 +102,14 @@ def slice_metrics(prediction: np.ndarray, truth: np.ndarray, *, axis: int) -> li
     ]
 
 
-def _pair(prediction: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _pair(prediction: NDArray[Any], truth: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     prediction, truth = np.asarray(prediction), np.asarray(truth)
     if prediction.shape != truth.shape:
         raise ValueError(f"masks of one shape are needed, got {prediction.shape} and {truth.shape}")
     return prediction > 0, truth > 0
 
 
-def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
+def bounding_box(mask: NDArray[Any]) -> tuple[slice, ...]:
     """Returns the smallest box around a mask that is not empty, as an index."""
     bounds = []
     for axis in range(mask.ndim):
