@@ -100,7 +100,7 @@ class MlflowRun(MLFlowHandler):
 
     def start(self, engine: Engine) -> None:
         """Opens the run, or goes on with the one of that name that did not finish."""
-        self._set_experiment()  # type: ignore[no-untyped-call]
+        self._set_experiment()
         if "MLFLOW_RUN_ID" in os.environ:
             self.cur_run = self.client.get_run(os.environ["MLFLOW_RUN_ID"])
             self.client.update_run(self.cur_run.info.run_id, name=self.run_name)
