@@ -83,7 +83,7 @@ def test_a_finished_run_holds_everything(tracked, store):
     (config,) = [name for name in artifacts if name.startswith("config_")]
     logged = json.loads(Path(client.download_artifacts(found.info.run_id, config)).read_text())
     assert logged["max_epochs"] == 2
-    assert logged["train"]["trainer"]["_target_"] == "SupervisedTrainer"
+    assert logged["train"]["trainer"]["_target_"] == "breastkit.training.Trainer"
     facts = json.loads(Path(client.download_artifacts(found.info.run_id, "model.json")).read_text())
     # Logged after the threshold search, which comes after the last epoch.
     assert "val_dice_at_threshold" in facts["figures"]
