@@ -3,23 +3,20 @@
 import socket
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 
 import uvicorn
 
 from breastkit.server.application import build_application
-from breastkit.server.monailabel_fixes import prepare
-from breastkit.server.serve import app_folder
+from breastkit.server.services import open_services
 
 
 @contextmanager
 def served(studies, *, conf=None, **options):
-    """Yields address and app of a server that runs until the block ends."""
-    prepare()
-    from monailabel.interfaces.utils.app import app_instance
-
-    app = app_instance(app_dir=str(app_folder()), studies=str(studies), conf=dict(conf or {}))
-    with listening(build_application(app, **options)) as address:
-        yield address, app
+    """Yields address and services of a server that runs until the block ends; ``options`` take the place of some."""
+    services = replace(open_services(str(studies), conf or {}), **options)
+    with listening(build_application(services)) as address:
+        yield address, services
 
 
 @contextmanager

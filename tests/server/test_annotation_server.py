@@ -64,8 +64,8 @@ def lesion():
 
 @pytest.fixture(scope="module")
 def server(studies):
-    with served(studies[0]) as (address, app):
-        yield address, app
+    with served(studies[0]) as (address, services):
+        yield address, services
 
 
 @pytest.fixture
@@ -159,8 +159,8 @@ def test_images_are_downloaded_as_they_are(server, studies):
 
 
 def test_others_are_answered_while_one_computes_and_too_many_are_sent_away(server, monkeypatch):
-    address, app = server
-    queue = app.queue
+    address, services = server
+    queue = services.queue
     monkeypatch.setattr(queue, "waiting", 1)
     begun, may_end = threading.Event(), threading.Event()
     holder = threading.Thread(target=queue.run, args=(lambda: (begun.set(), may_end.wait(120)),))
@@ -196,8 +196,8 @@ def dicom_studies(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def dicom_server(dicom_studies, tmp_path_factory):
-    with served(dicom_studies, conf={"labels": str(tmp_path_factory.mktemp("labels"))}) as (address, app):
-        yield address, app
+    with served(dicom_studies, conf={"labels": str(tmp_path_factory.mktemp("labels"))}) as (address, services):
+        yield address, services
 
 
 def series_of(address, modality):

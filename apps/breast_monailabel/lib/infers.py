@@ -25,10 +25,6 @@ class BundleInfer(InferTask):
         super().__init__(InferType(model.task), model.labels, 2 if model.flat else 3, model.description)
         self.model = model
 
-    def info(self) -> dict[str, Any]:
-        """Returns what viewers are told of the model."""
-        return {**super().info(), "label_colors": self.model.colours, "version": self.model.version}
-
     def is_valid(self) -> bool:
         """Returns whether its weights are there."""
         return all(path.is_file() for path in self.model.weights())

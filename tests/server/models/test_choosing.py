@@ -39,8 +39,8 @@ def studies(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(studies, tmp_path_factory):
-    with served(studies, conf={"labels": str(tmp_path_factory.mktemp("labels"))}) as (address, app):
-        yield address, app
+    with served(studies, conf={"labels": str(tmp_path_factory.mktemp("labels"))}) as (address, services):
+        yield address, services
 
 
 @pytest.fixture
@@ -173,26 +173,29 @@ def test_model_and_labels_are_measured_in_the_background_and_told_of(client, ser
 
 
 def test_a_label_that_was_corrected_is_compared_anew_and_the_rest_is_known(client, server, monkeypatch):
-    address, app = server
+    address, services = server
     save_label(address, "b", empty_mask())
-    model = app.scores[0].model
+    model = services.scores[0].model
     asked, predict = [], model.predict
     monkeypatch.setattr(model, "predict", lambda image, *more: asked.append(image.id) or predict(image, *more))
     assert requests.post(f"{address}/scoring/dice", json={}).status_code == 200
     assert until_done(address)["method"] == "dice"
     assert asked == ["b"]
     assert client.info()["scoring"]["dice"]["pictures"]["dice"] == pytest.approx(2 / 3)
-    kept = Scoring(app.datastore(), app.scores, app.scoring.path).results()
+    kept = Scoring(services.store, services.scores, services.scoring.path).results()
     assert kept["dice"]["pictures"]["dice"] == pytest.approx(2 / 3)
-    assert json.loads(app.scoring.path.read_text())["dice"]["cases"]["pictures"]["b"] == {"version": 2, "dice": 0.0}
+    assert json.loads(services.scoring.path.read_text())["dice"]["cases"]["pictures"]["b"] == {
+        "version": 2,
+        "dice": 0.0,
+    }
 
 
 def test_a_scoring_that_waits_for_its_turn_is_stopped(server, monkeypatch):
-    address, app = server
+    address, services = server
     save_label(address, "d", empty_mask())
-    monkeypatch.setattr(app.queue, "waiting", 0)
+    monkeypatch.setattr(services.queue, "waiting", 0)
     begun, may_end = threading.Event(), threading.Event()
-    holder = threading.Thread(target=app.queue.run, args=(lambda: (begun.set(), may_end.wait(PATIENCE)),))
+    holder = threading.Thread(target=services.queue.run, args=(lambda: (begun.set(), may_end.wait(PATIENCE)),))
     holder.start()
     try:
         assert begun.wait(PATIENCE)
@@ -229,8 +232,8 @@ def test_the_start_page_tells_of_labels(server):
 def test_the_start_page_measures_at_a_press(server):
     from playwright.sync_api import sync_playwright
 
-    address, app = server
-    app.scoring.path.unlink()
+    address, services = server
+    services.scoring.path.unlink()
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=1000 * PATIENCE)
         page = browser.new_page()
@@ -239,4 +242,4 @@ def test_the_start_page_measures_at_a_press(server):
         page.get_by_role("button", name="Measure model and labels").press("Enter")
         page.get_by_text("Mean uncertainty of pictures without a label").wait_for()
         browser.close()
-    assert set(app.scoring.results()) == {"dice", "uncertainty"}
+    assert set(services.scoring.results()) == {"dice", "uncertainty"}

@@ -39,8 +39,8 @@ def series(studies):
 
 @pytest.fixture(scope="module")
 def server(studies, tmp_path_factory):
-    with served(studies, conf={"labels": str(tmp_path_factory.mktemp("labels"))}) as (address, app):
-        yield address, app
+    with served(studies, conf={"labels": str(tmp_path_factory.mktemp("labels"))}) as (address, services):
+        yield address, services
 
 
 @pytest.fixture
@@ -63,15 +63,15 @@ def measured(address, client):
 
 
 def test_volumes_are_scored_in_the_background_and_chosen_by_it_once_all_pictures_have_labels(client, server, series):
-    app = server[1]
-    pictures, volumes = app.scores
+    services = server[1]
+    pictures, volumes = services.scores
     first = client.next_sample("mix", {})["id"]
     until(lambda: not pictures.waiting() and not volumes.waiting())
     known = volumes.known()
     assert set(known) == set(series.values())
     assert all(0 < one.uncertainty < 1 and len(one.features) == 128 for one in known.values())
     # Only what an annotator was given is kept as a file beside the series.
-    assert {path.name for path in app.datastore().folder.glob(".cache/*.nii.gz")} == {f"{first}.nii.gz"}
+    assert {path.name for path in services.store.folder.glob(".cache/*.nii.gz")} == {f"{first}.nii.gz"}
     (picture,) = pictures.known()
     assert client.next_sample("uncertainty", {})["id"] == picture
     path, _ = client.infer("breast_us_lesion_segmentation", picture, {})
@@ -99,10 +99,10 @@ def test_dice_of_volumes_is_that_of_the_segments_the_model_knows(client, server,
 def test_images_of_another_server_are_scored_too(studies, series, tmp_path):
     with (
         store_process(studies, tmp_path / "stored") as pacs,
-        served(pacs, conf={"labels": str(tmp_path / "labels")}) as (address, app),
+        served(pacs, conf={"labels": str(tmp_path / "labels")}) as (address, services),
     ):
         MONAILabelClient(address, tmpdir=str(tmp_path)).next_sample("mix", {})
-        until(lambda: not any(scores.waiting() for scores in app.scores))
-        pictures, volumes = app.scores
+        until(lambda: not any(scores.waiting() for scores in services.scores))
+        pictures, volumes = services.scores
         assert len(pictures.known()) == 1
         assert set(volumes.known()) == set(series.values())

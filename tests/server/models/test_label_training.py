@@ -50,8 +50,8 @@ def server(phantoms, tmp_path_factory):
     folder = tmp_path_factory.mktemp("training")
     for name, phantom in phantoms.items():
         write_png(folder / "studies" / f"{name}.png", cv2.resize(phantom.image, None, fx=0.3, fy=0.3))
-    with served(folder / "studies", conf={"models": str(folder / "models")}) as (address, app):
-        yield address, app, folder
+    with served(folder / "studies", conf={"models": str(folder / "models")}) as (address, services):
+        yield address, services, folder
 
 
 def save(address, name, phantom):
@@ -74,7 +74,7 @@ def wait_for_end(address):
 
 
 def test_one_round_of_the_loop(server, phantoms):
-    address, app, folder = server
+    address, services, folder = server
     assert requests.get(f"{address}/train/").status_code == 404
     few = requests.post(f"{address}/train/{MODEL}", json={"max_epochs": 1})
     assert few.status_code == 400
@@ -94,7 +94,7 @@ def test_one_round_of_the_loop(server, phantoms):
     compared = json.loads((folder / "studies" / "labels" / ".training" / "000001" / "comparison.json").read_text())
     promoted = compared["reached"]["candidate"] >= compared["reached"]["current"]
     assert promoted == state["says"].startswith("Promoted")
-    used = app.models[MODEL].weights()[0]
+    used = services.models[MODEL].weights()[0]
     assert used.is_relative_to(folder / "models") == promoted
     assert requests.post(f"{address}/infer/{MODEL}?image=us_1&output=json").status_code == 200
 

@@ -66,8 +66,8 @@ def place(study, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(place):
-    with served(place) as (address, app):
-        yield address, app
+    with served(place) as (address, services):
+        yield address, services
 
 
 @pytest.fixture

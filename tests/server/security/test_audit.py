@@ -16,7 +16,7 @@ from tests.server.served_app import served
 from breastkit.dicom.write_us import write_us_dicom
 from breastkit.images import write_png
 from breastkit.phantoms.us.pictures import make_us_phantom
-from breastkit.server.security.audit import AUDIT_FILE, AUDIT_FOLDER, AuditLog, Endpoints
+from breastkit.server.security.audit import AUDIT_FILE, AUDIT_FOLDER, AuditLog
 from breastkit.server.security.users import Users, set_user
 
 PATIENT, PASSWORD = "Mustermann_Erika", "draws lesions"
@@ -87,9 +87,9 @@ def test_series_are_told_by_their_code(tmp_path):
     write_us_dicom(
         tmp_path / "studies" / "us.dcm", phantom.image, spacing=phantom.spacing, patient=PATIENT, uid_seed="audit"
     )
-    with served(tmp_path / "studies", conf={"labels": str(tmp_path / "labels")}) as (address, app):
-        (image,) = app.datastore().list_images()
-        study = app.datastore().get_image_info(image)["StudyInstanceUID"]
+    with served(tmp_path / "studies", conf={"labels": str(tmp_path / "labels")}) as (address, services):
+        (image,) = services.store.images.all()
+        study = services.store.image(image).info["StudyInstanceUID"]
         requests.get(f"{address}/dicom-web/studies", params={"PatientID": PATIENT})
         requests.get(f"{address}/dicom-web/studies/{study}/series/{image}/metadata")
         requests.get(f"{address}/datastore/image", params={"image": image})
@@ -146,19 +146,3 @@ def test_only_its_owner_reads_it_and_full_files_are_kept(tmp_path):
     again.close()
     assert json.loads((tmp_path / AUDIT_FILE).read_text().splitlines()[-1]) == {"number": 200}
     assert again.code_of("a") == code != AuditLog(tmp_path / "elsewhere").code_of("a")
-
-
-@pytest.mark.parametrize(
-    ("path", "template"),
-    [
-        ("/", "/"),
-        ("/info/", "/info/"),
-        ("/info", "/info/"),
-        ("/infer/x", "/infer/{model}"),
-        ("/infer/x/y", "other"),
-        ("/ohif/a/b", "/ohif/{rest:path}"),
-        ("/infer.x", "other"),
-    ],
-)
-def test_addresses_are_told_by_their_endpoint(path, template):
-    assert Endpoints(["/", "/info/", "/infer/{model}", "/ohif/{rest:path}"]).of(path)[0] == template

@@ -2,113 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from breastkit.dicomweb.forwarding import forwarding
 from breastkit.dicomweb.store import store_app
 from breastkit.errors import BreastkitError
-from breastkit.server.endpoints import choosing, inferring, informing, lending, scoring, storing, training
+from breastkit.server.information import information_endpoints
+from breastkit.server.labels.label_endpoints import label_endpoints
 from breastkit.server.labels.stored_segmentations import keep_as_label
+from breastkit.server.models.choosing_endpoints import choosing_endpoints
+from breastkit.server.models.inference_endpoints import inference_endpoints
 from breastkit.server.models.inference_queue import BusyError
-from breastkit.server.pages.start_page import starting
-from breastkit.server.security.access import USER, AccessControl, logging_in
-from breastkit.server.security.audit import AUDIT_FOLDER, Audited, AuditLog, Endpoints
-from breastkit.server.security.request_limits import BodyLimits, Limits, RateLimits
+from breastkit.server.models.scoring_endpoints import scoring_endpoints
+from breastkit.server.models.training_endpoints import training_endpoints
+from breastkit.server.pages.start_page import start_page_endpoint
+from breastkit.server.security.access import AccessControl, user_of
+from breastkit.server.security.audit import Audited
+from breastkit.server.security.login_endpoints import login_endpoints
+from breastkit.server.security.request_limits import BodyLimits, RateLimits
 from breastkit.server.security.root_path import UnderPath
-from breastkit.server.security.trusted_proxy import BehindProxy, TrustedProxy
-from breastkit.server.security.users import Users
+from breastkit.server.security.trusted_proxy import BehindProxy
+from breastkit.server.services import Services
+from breastkit.server.studies.image_endpoints import image_endpoints
 from breastkit.server.studies.remote_images import RemoteImages
-from breastkit.server.studies.sessions import Sessions
-from breastkit.server.studies.study_images import DicomImages, FileImages
+from breastkit.server.studies.session_endpoints import session_endpoints
+from breastkit.server.studies.study_images import DicomImages
 from breastkit.server.viewer.ohif import viewing
 
-# Endpoints that OpenAPI's description leaves out.
-_NOT_DESCRIBED = ("/", "/openapi.json", "/dicom-web/{path:path}", "/ohif/{path:path}", "/results/{path:path}")
+_ENDPOINTS = (
+    information_endpoints,
+    inference_endpoints,
+    image_endpoints,
+    label_endpoints,
+    choosing_endpoints,
+    session_endpoints,
+    training_endpoints,
+    scoring_endpoints,
+    login_endpoints,
+    start_page_endpoint,
+)
 
 
-def build_application(
-    app: Any,
-    *,
-    users: Users | None = None,
-    origins: Iterable[str] = (),
-    pages: str | Path | None = None,
-    limits: Limits | None = None,
-    proxy: TrustedProxy | None = None,
-    root_path: str = "",
-) -> Any:
-    """Returns the ASGI application around a MONAI Label app.
+def build_application(services: Services) -> ASGIApp:
+    """Returns the ASGI application, with who may ask what and how much of it around the endpoints."""
+    app: ASGIApp = BodyLimits(build_endpoints(services), limits=services.limits)
+    # From the inside: nobody without the right to it has a body read, and who asks too often is not even looked up.
+    app = AccessControl(app, users=services.users, origins=services.origins)
+    app = Audited(RateLimits(app, limits=services.limits), log=services.audit)
+    if services.proxy is not None:
+        app = BehindProxy(app, proxy=services.proxy)
+    return UnderPath(app, root=services.root_path) if services.root_path else app
 
-    Args:
-        app: ours, from ``apps/breast_monailabel/main.py``.
-        users: those who may log in; None to serve this machine alone.
-        origins: addresses of pages, beside our own, that may ask.
-        pages: a folder of pages to show under ``/results/``.
-        limits: of requests; by default those of `Limits`.
-        proxy: says who asks, beside those who log in here.
-        root_path: where a reverse proxy shows the server, as ``/breast``; empty for the top.
-    """
-    store = app.datastore()
-    sessions, audit = Sessions(), AuditLog(store.folder / AUDIT_FOLDER)
+
+def build_endpoints(services: Services) -> FastAPI:
+    """Returns the endpoints alone, open to everybody; what each of them asks for is `breastkit.server.security`'s."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        sessions.close()
-        audit.close()
+        services.close()
 
     server = FastAPI(title="Breast imaging annotation", docs_url=None, redoc_url=None, lifespan=lifespan)
-    for router in (
-        informing(app),
-        inferring(app, app.queue, sessions),
-        storing(app),
-        choosing(app),
-        lending(sessions),
-        training(app),
-        scoring(app),
-        logging_in(users),
-    ):
-        server.include_router(router)
-    dicom = not isinstance(store.images, FileImages)
-    templates = list(server.openapi()["paths"])
-
-    def keep(data: bytes, request: Request) -> str:
-        return keep_as_label(store, data, str(request.scope.get(USER, "")))
-
-    if isinstance(store.images, DicomImages):
-        dicomweb = store_app(store.images.index, store.dicom, after_storing=keep)
-        server.mount("/dicom-web", dicomweb)
-        templates += [f"/dicom-web{path}" for path in dicomweb.openapi()["paths"]]
-    elif isinstance(store.images, RemoteImages):
-        server.include_router(forwarding(store.images.address, after_storing=keep))
-    if pages is not None:
-        server.mount("/results", StaticFiles(directory=pages, html=True))
-    server.include_router(starting(app, dicom=dicom, pages=pages is not None))
-    if dicom:
-        server.include_router(viewing())
+    for endpoints in _ENDPOINTS:
+        server.include_router(endpoints(services))
+    _add_dicomweb(server, services)
+    if services.pages is not None:
+        server.mount("/results", StaticFiles(directory=services.pages, html=True))
     server.add_exception_handler(BreastkitError, _answer_with_sentence)
     server.add_exception_handler(BusyError, _answer_busy)
     server.add_exception_handler(RequestValidationError, _answer_invalid)
-    origins = tuple(origins)
-    if origins:
+    if services.origins:
         server.add_middleware(
-            CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["authorization", "content-type"]
+            CORSMiddleware,
+            allow_origins=services.origins,
+            allow_methods=["*"],
+            allow_headers=["authorization", "content-type"],
         )
-    limits = limits or Limits()
-    # From the inside: nobody without the right to it has a body read, and who asks too often is not even looked up.
-    controlled = AccessControl(BodyLimits(server, limits=limits), users=users, origins=origins)
-    limited = RateLimits(controlled, limits=limits)
-    audited = Audited(limited, log=audit, endpoints=Endpoints([*templates, *_NOT_DESCRIBED]))
-    believing = BehindProxy(audited, proxy=proxy) if proxy is not None else audited
-    return UnderPath(believing, root=root_path) if root_path else believing
+    return server
+
+
+def _add_dicomweb(server: FastAPI, services: Services) -> None:
+    """Adds the viewer and what it reads, where the images are DICOM: our own store, or the other server's passed on."""
+    store = services.store
+
+    def keep(data: bytes, request: Request) -> str:
+        return keep_as_label(store, data, user_of(request))
+
+    if isinstance(store.images, DicomImages) and store.dicom is not None:
+        server.mount("/dicom-web", store_app(store.images.index, store.dicom, after_storing=keep))
+    elif isinstance(store.images, RemoteImages):
+        server.include_router(forwarding(store.images.address, after_storing=keep))
+    if services.holds_dicom:
+        server.include_router(viewing())
 
 
 def _answer_with_sentence(request: Request, error: Exception) -> Response:
@@ -120,6 +113,7 @@ def _answer_busy(request: Request, error: Exception) -> Response:
     return JSONResponse({"detail": str(error)}, 503, headers={"Retry-After": str(retry_after)})
 
 
-def _answer_invalid(request: Request, error: RequestValidationError) -> Response:
-    parts = sorted({str(item["loc"][-1])[:40] for item in error.errors()})
+def _answer_invalid(request: Request, error: Exception) -> Response:
+    errors = error.errors() if isinstance(error, RequestValidationError) else ()
+    parts = sorted({str(item["loc"][-1])[:40] for item in errors})
     return JSONResponse({"detail": f"{', '.join(parts)} has no value that is allowed; correct the request."}, 422)

@@ -170,7 +170,7 @@ class Scoring:
         waiting = [(scores, image) for scores in self.scores for image in scores.waiting()]
         for scores, image in self._each(waiting):
             self._in_turn(partial(scores.score, image))
-        done, values = set(self.store.get_labeled_images()), {}
+        done, values = set(self.store.labelled()), {}
         for scores in self.scores:
             scores.forget_other_weights()
             known = scores.known().items()

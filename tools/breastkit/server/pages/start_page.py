@@ -10,52 +10,53 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from breastkit.report.page import render
+from breastkit.server.information import information_of
 from breastkit.server.labels.saved_labels import CLASSES
 from breastkit.server.models.scoring import Method
+from breastkit.server.security.access import root_of
+from breastkit.server.services import Services
+from breastkit.server.studies.study_images import StudyImage
 from breastkit.server.studies.study_store import StudyStore
 
 _SHOWN = 200
 
 
-def starting(app: Any, *, dicom: bool, pages: bool) -> APIRouter:
+def start_page_endpoint(services: Services) -> APIRouter:
     """Returns the endpoint of the start page.
 
     Args:
-        app: the MONAI Label app.
-        dicom: whether there is a DICOMweb address for the viewer.
-        pages: whether there are results to look at.
+        services: what it tells of.
     """
     router = APIRouter()
-    store: StudyStore = app.datastore()
+    store = services.store
 
     @router.get("/", response_class=HTMLResponse, include_in_schema=False)
     def page(request: Request) -> str:
         """Shows what is there."""
-        root = request.scope.get("root_path", "").rstrip("/")
-        labelled = set(store.get_labeled_images())
+        labelled = set(store.labelled())
         images = list(store.images.all().values())
         shown = [
             {
                 "name": _name(image),
                 "kind": str(image.info.get("Modality") or image.form.value),
-                "study": image.info.get("StudyInstanceUID") if dicom else None,
+                "study": image.info.get("StudyInstanceUID") if services.holds_dicom else None,
                 "labelled": image.id in labelled,
             }
             for image in images[:_SHOWN]
         ]
-        training, told = app.training.state(), app.info()
+        training, told = services.training.state(), information_of(services)
         return render(
             "annotation.html",
-            root=root,
+            root=root_of(request.scope),
             address=str(request.base_url),
-            dicom=dicom,
-            pages=pages,
-            beside={name: app.conf.get(name, "") for name in ("page", "mlflow")},
+            dicom=services.holds_dicom,
+            pages=services.pages is not None,
+            beside={name: services.companions.get(name, "") for name in ("page", "mlflow")},
             total=len(images),
             completed=len(labelled),
             models=list(told["models"].items()),
             labels=_told_of_labels(store, len(labelled), len(images), told["scoring"]),
-            scoring=app.scoring.state() if app.scoring is not None else None,
+            scoring=services.scoring.state() if services.scoring is not None else None,
             training=f"{training['model']}: {training['says']}" if training["model"] else "",
             images=shown,
             more=max(0, len(images) - _SHOWN),
@@ -90,6 +91,6 @@ def _told_of_labels(
     return found
 
 
-def _name(image: Any) -> str:
+def _name(image: StudyImage) -> str:
     parts = [str(image.info.get(key) or "") for key in ("PatientID", "SeriesDescription")]
     return " ".join(part for part in parts if part) or image.id

@@ -13,24 +13,24 @@ import io
 import json
 import logging
 import os
-import re
 import secrets
 import time
 import warnings
-from collections.abc import Iterable, MutableMapping
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
 from breastkit.atomic import make_folder
 from breastkit.logs import get_logger
-from breastkit.server.security.access import USER, Receive, Scope, Send, path_of
+from breastkit.server.security.access import USER, path_of
+from breastkit.server.security.rules import OTHER, RULES
 
 AUDIT_FOLDER = ".audit"
 AUDIT_FILE = "requests.jsonl"
-OTHER = "other"
 _LARGEST_FILE = 16 * 2**20
 _KEPT_FILES = 20
 _KEY_BYTES = 32
@@ -48,33 +48,6 @@ def keep_names_out_of_logs() -> None:
     # pydicom tells the whole of a value that is not as the standard has it, in both ways; it sets its own level.
     logging.getLogger("pydicom").disabled = True
     warnings.filterwarnings("ignore", module=r"pydicom\.")
-
-
-class Endpoints:
-    """Tells of which endpoint an address is.
-
-    Args:
-        templates: as OpenAPI writes them, ``/infer/{model}``; ``{path:path}`` stands for the rest of an address. The
-            first that fits counts.
-    """
-
-    def __init__(self, templates: Iterable[str]) -> None:
-        self._patterns = [(re.compile(_pattern_of(one)), one) for one in dict.fromkeys(templates)]
-
-    def of(self, path: str) -> tuple[str, dict[str, str]]:
-        """Returns the template of an address and the parts that it names."""
-        for pattern, template in self._patterns:
-            if match := pattern.fullmatch(path):
-                return template, match.groupdict()
-        return OTHER, {}
-
-
-def _pattern_of(template: str) -> str:
-    parts = re.split(r"\{(\w+)(:path)?\}", template.rstrip("/") if template != "/" else "")
-    pattern = re.escape(parts[0])
-    for name, rest, literal in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
-        pattern += f"(?P<{name}>{'.*' if rest else '[^/]+'}){re.escape(literal)}"
-    return f"{pattern}/?"
 
 
 class AuditLog:
@@ -133,11 +106,10 @@ class Audited:
     Args:
         app: the application.
         log: where to.
-        endpoints: of the application.
     """
 
-    def __init__(self, app: Any, *, log: AuditLog, endpoints: Endpoints) -> None:
-        self.app, self.log, self.endpoints = app, log, endpoints
+    def __init__(self, app: ASGIApp, *, log: AuditLog) -> None:
+        self.app, self.log = app, log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes one request on and writes its line; a request that gets no answer has no status."""
@@ -154,7 +126,7 @@ class Audited:
                 written = True
                 self.log.write(self._line(scope, path, status, 1000 * (time.perf_counter() - begun)))
 
-        async def writing_first(message: MutableMapping[str, Any]) -> None:
+        async def writing_first(message: Message) -> None:
             # Before the answer leaves: what was answered is in the log.
             if message["type"] == "http.response.start":
                 write(message["status"])
@@ -166,7 +138,7 @@ class Audited:
             write(None)
 
     def _line(self, scope: Scope, path: str, status: int | None, milliseconds: float) -> dict[str, Any]:
-        template, parts = self.endpoints.of(path)
+        template, parts = RULES.endpoint_of(path)
         given = dict(parse_qsl(scope["query_string"].decode("latin-1")))
         image = next((given[name] for name in _IMAGE_PARAMETERS if given.get(name)), None)
         image = image or next((parts[name] for name in _IMAGE_PARTS if name in parts), None)

@@ -5,26 +5,26 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import MutableMapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address, ip_network
-from typing import Any
 
 from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from breastkit.server.security.access import LOGIN_PATHS, Receive, Scope, Send, path_of
+from breastkit.server.security.access import path_of
+from breastkit.server.security.rules import RULES
 
 # Larger bodies, and those that do not say how large they are, are uploads.
 _UPLOAD = 2**20
-_LARGEST_LOGIN = 2**14
 _MOST_CLIENTS = 10_000
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one client may ask of the server; all limits are here.
+    """What one client may ask of the server; smaller limits of single endpoints stand in `rules.RULES`.
 
     Attributes:
         requests_per_minute: from one address. A viewer that loads an MRI study asks for a thousand frames in seconds.
@@ -87,7 +87,7 @@ class RateLimits:
         limits: how often is too often.
     """
 
-    def __init__(self, app: Any, *, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, *, limits: Limits) -> None:
         self.app = app
         self._requests, self._logins = Rate(limits.requests_per_minute), Rate(limits.logins_per_minute)
 
@@ -96,7 +96,8 @@ class RateLimits:
         if scope["type"] == "http":
             client = _client_of(scope)
             wait = self._requests.seconds_to_wait(client)
-            if not wait and scope["method"] == "POST" and path_of(scope) in LOGIN_PATHS:
+            rule = RULES.find(scope["method"], path_of(scope))
+            if not wait and rule is not None and rule.is_login:
                 wait = self._logins.seconds_to_wait(client)
             if wait:
                 after = math.ceil(wait)
@@ -113,7 +114,7 @@ class BodyLimits:
         limits: which.
     """
 
-    def __init__(self, app: Any, *, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, *, limits: Limits) -> None:
         self.app, self.limits = app, limits
         self._turns = asyncio.Semaphore(limits.uploads)
 
@@ -122,7 +123,7 @@ class BodyLimits:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        largest = _LARGEST_LOGIN if path_of(scope) in LOGIN_PATHS else self.limits.largest
+        largest = RULES.largest_at(path_of(scope)) or self.limits.largest
         size = _stated_size(scope)
         if size is not None and size > largest:
             await _too_large(largest)(scope, receive, send)
@@ -140,7 +141,7 @@ class BodyLimits:
                 await body.refusal(scope, receive, send)
 
     @asynccontextmanager
-    async def _turn(self, size: int | None):
+    async def _turn(self, size: int | None) -> AsyncIterator[bool]:
         if size is not None and size <= _UPLOAD:
             yield True
             return
@@ -164,7 +165,7 @@ class _Body:
         self.refusal: Response | None = None
         self.answered = False
 
-    async def receive(self) -> MutableMapping[str, Any]:
+    async def receive(self) -> Message:
         """Returns the next part, or that the client is gone when it has to be."""
         if self._whole:
             return await self._receive()
@@ -183,7 +184,7 @@ class _Body:
                 self.refusal = _too_large(self._largest)
         return {"type": "http.disconnect"}
 
-    async def send(self, message: MutableMapping[str, Any]) -> None:
+    async def send(self, message: Message) -> None:
         """Passes an answer on, unless the request was cut off: what becomes of half of one is no answer."""
         if self.refusal is None or self.answered:
             self.answered = True

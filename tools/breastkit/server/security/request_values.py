@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
 
+from fastapi import Body, File, Form, Query, UploadFile
 from fastapi import Path as InPath
-from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from breastkit.errors import BreastkitError
 
+Options = TypeVar("Options", bound=BaseModel)
 _LONGEST = 64 * 1024
 _DEEPEST = 8
 
@@ -18,6 +20,11 @@ ModelName = Annotated[str, InPath(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 StrategyName = Annotated[str, InPath(pattern=r"^[a-z_]{1,32}$")]
 ImageId = Annotated[str, Query(max_length=256, pattern=r"^[^/\\\x00-\x1f]*$")]
 Tag = Annotated[str, Query(pattern=r"^[a-z]{0,16}$")]
+Params = Annotated[str, Form()]
+JsonBody = Annotated[Any, Body()]
+Upload = Annotated[UploadFile, File()]
+MaybeUpload = Annotated[UploadFile | None, File()]
+Uploads = Annotated[list[UploadFile], File()]
 SessionId = Annotated[str, InPath(pattern=r"^[0-9a-f]{32}$")]
 
 
@@ -78,7 +85,7 @@ def checked_params(value: Any) -> dict[str, Any]:
     return value
 
 
-def options_of(kind: type[BaseModel], params: dict[str, Any]) -> Any:
+def options_of(kind: type[Options], params: dict[str, Any]) -> Options:
     """Returns the options that are read of parameters.
 
     Raises:
@@ -99,3 +106,13 @@ def _refuse_expressions(value: Any, depth: int) -> None:
     items = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ()
     for item in items:
         _refuse_expressions(item, depth + 1)
+
+
+def received(file: UploadFile, folder: Path) -> Path:
+    """Writes an upload into a folder under a name of ours; of the client's only the suffix is used."""
+    name = str(file.filename or "").lower()
+    suffix = next((end for end in (".nii.gz", ".nii", ".nrrd", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+                   if name.endswith(end)), ".unknown")  # fmt: skip
+    path = folder / f"sent{suffix}"
+    path.write_bytes(file.file.read())
+    return path

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from breastkit.errors import BreastkitError
-from breastkit.server.security.access import Receive, Scope, Send
 
 _PATH = re.compile(r"(/[A-Za-z0-9_~][A-Za-z0-9._~-]*)+")
 
@@ -34,7 +34,7 @@ class UnderPath:
         BreastkitError: if it is no path.
     """
 
-    def __init__(self, app: Any, *, root: str) -> None:
+    def __init__(self, app: ASGIApp, *, root: str) -> None:
         self.app, self.root = app, check_root_path(root)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -7,12 +7,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import Any
 
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from breastkit.errors import BreastkitError
-from breastkit.server.security.access import NAMED_BY_PROXY, Receive, Scope, Send
+from breastkit.server.security.access import NAMED_BY_PROXY
 
 _HEADER = re.compile(r"[A-Za-z0-9-]{1,64}")
 
@@ -63,7 +63,7 @@ class BehindProxy:
         proxy: whom to believe.
     """
 
-    def __init__(self, app: Any, *, proxy: TrustedProxy) -> None:
+    def __init__(self, app: ASGIApp, *, proxy: TrustedProxy) -> None:
         self.proxy, self.app = proxy, app
         # Takes the client's address and the scheme from the headers that all proxies send.
         self._forwarded = ProxyHeadersMiddleware(app, trusted_hosts=[str(one) for one in proxy.networks])

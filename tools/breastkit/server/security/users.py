@@ -107,11 +107,6 @@ class Users:
         """Returns the user of a name, None if nobody has it."""
         return User(name, Role.of(self._known[name]["role"])) if name in self._known else None
 
-    def log_out(self, token: str) -> None:
-        """Makes a token void."""
-        with self._changing:
-            self._tokens.pop(_digest(token), None)
-
 
 def set_user(path: str, name: str, *, role: str = "annotator", password: str | None = None) -> Path:
     """Adds a user to a file, or changes role and password; without `--password` it is asked for or read from stdin.

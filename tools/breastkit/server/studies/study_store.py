@@ -1,4 +1,4 @@
-"""Images and labels behind MONAI Label's interface of a datastore."""
+"""Images of a place and the labels that belong to them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from monailabel.interfaces.datastore import Datastore
 
 from breastkit.atomic import make_folder
 from breastkit.dicom.read_series import is_dicom
@@ -18,7 +17,7 @@ from breastkit.dicomweb.stored_folder import StoredFolder
 from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
 from breastkit.server.labels.label_files import read_labels
-from breastkit.server.labels.saved_labels import CLASSES, FINAL, SavedLabel, SavedLabels
+from breastkit.server.labels.saved_labels import CLASSES, FINAL, TAGS, SavedLabel, SavedLabels
 from breastkit.server.studies.remote_images import RemoteImages
 from breastkit.server.studies.study_images import (
     DicomImages,
@@ -26,7 +25,6 @@ from breastkit.server.studies.study_images import (
     Form,
     StudyImage,
     StudyImages,
-    add_image,
     refuse_missing_studies,
     series_of,
 )
@@ -34,9 +32,10 @@ from breastkit.temporary import temporary_folder
 
 _log = get_logger(__name__)
 LABELS_FOLDER = "labels"
+NAME, DESCRIPTION = "breastkit", "Images and labels"
 
 
-class StudyStore(Datastore):
+class StudyStore:
     """The images of a place and the labels that belong to them.
 
     Args:
@@ -57,8 +56,6 @@ class StudyStore(Datastore):
         self.images, self.folder, self.dicom = images, make_folder(folder), dicom
         self.labels = SavedLabels(self.folder)
         self.kinds = dict(kinds or {})
-
-    # What the server asks
 
     def image(self, image_id: str) -> StudyImage:
         """Returns an image.
@@ -135,130 +132,49 @@ class StudyStore(Datastore):
         volume = affine if image.form is Form.SERIES else None
         return write_segmentation(path, segments, source, affine=volume, creator=user[:64])
 
-    # MONAI Label's interface
+    def file_of(self, image_id: str) -> Path:
+        """Returns an image as one file, made of its series where it is DICOM.
 
-    def name(self) -> str:
-        """Returns the name of the store."""
-        return "breastkit"
+        Raises:
+            BreastkitError: if there is none of this name, or it cannot be read.
+        """
+        return self.images.file_of(self.image(image_id))
 
-    def set_name(self, name: str) -> None:
-        """Refuses: the store is called what it is."""
-        raise BreastkitError("The store cannot be renamed.")
-
-    def description(self) -> str:
-        """Returns what the store is."""
-        return "Images and labels"
-
-    def set_description(self, description: str) -> None:
-        """Refuses, as `set_name`."""
-        raise BreastkitError("The store cannot be described anew.")
-
-    def datalist(self) -> list[dict[str, Any]]:
-        """Returns image and label of every labelled image."""
-        found = []
-        for image_id in self.get_labeled_images():
-            saved = self.labels.current(image_id)
-            if saved is not None:
-                found.append({"image": self.get_image_uri(image_id), "label": str(saved.path)})
-        return found
-
-    def get_labels_by_image_id(self, image_id: str) -> dict[str, str]:
-        """Returns the tags under which an image has labels."""
-        return {tag: image_id for tag in ("final", "original") if self.labels.current(image_id, tag)}
-
-    def get_label_by_image_id(self, image_id: str, tag: str) -> str:
-        """Returns the identifier of an image's label, empty if there is none."""
-        return image_id if self.labels.current(image_id, tag) else ""
-
-    def get_image(self, image_id: str, params: Any = None) -> Any:
-        """Returns the file of an image."""
-        return self.get_image_uri(image_id)
-
-    def get_image_uri(self, image_id: str) -> str:
-        """Returns the file of an image."""
-        return str(self.images.file_of(self.image(image_id)))
-
-    def get_label(self, label_id: str, label_tag: str, params: Any = None) -> Any:
-        """Returns the file of a label."""
-        return self.get_label_uri(label_id, label_tag)
-
-    def get_label_uri(self, label_id: str, label_tag: str) -> str:
-        """Returns the file of a label's current version."""
-        return str(self._label(label_id, label_tag).path)
-
-    def get_image_info(self, image_id: str) -> dict[str, Any]:
-        """Returns what is told of an image."""
-        return dict(self.image(image_id).info)
-
-    def get_label_info(self, label_id: str, label_tag: str) -> dict[str, Any]:
-        """Returns what is told of a label."""
-        return dict(self._label(label_id, label_tag).info)
-
-    def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
+    def labelled(self) -> list[str]:
         """Returns the images with a label, saved here or stored as a segmentation."""
         known = set(self.labels.labelled()) | self._with_segmentation()
         return [image_id for image_id in self.images.all() if image_id in known]
 
-    def get_unlabeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
+    def unlabelled(self) -> list[str]:
         """Returns the images without a label."""
-        done = set(self.get_labeled_images())
+        done = set(self.labelled())
         return [image_id for image_id in self.images.all() if image_id not in done]
 
-    def list_images(self) -> list[str]:
-        """Returns the images."""
-        return list(self.images.all())
+    def label(self, image_id: str, tag: str) -> SavedLabel:
+        """Returns the current version of an image's label.
 
-    def get_dataset_archive(self, limit_cases: int | None) -> str:
-        """Refuses: the images lie where they are."""
-        raise BreastkitError("The images are not packed into an archive; copy their folder.")
-
-    def refresh(self) -> None:
-        """Does nothing: folders are looked at when they are asked for."""
-
-    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
-        """Takes a new image."""
-        return add_image(self.images, image_id, Path(image_filename)).id
-
-    def remove_image(self, image_id: str) -> None:
-        """Refuses: images are never removed here."""
-        raise BreastkitError("Images are not removed through this server; remove the file.")
-
-    def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
-        """Saves a label."""
-        return self.save(image_id, Path(label_filename), tag=label_tag, params=label_info).image
-
-    def remove_label(self, label_id: str, label_tag: str) -> None:
-        """Refuses: every version is kept."""
-        raise BreastkitError("Labels are kept; save a corrected one.")
-
-    def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
-        """Refuses: what is told of an image comes from its file."""
-        raise BreastkitError("What is told of an image comes from its file.")
-
-    def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
-        """Refuses: every version is kept as it was saved."""
-        raise BreastkitError("Labels are kept as they were saved; save the label again.")
-
-    def status(self) -> dict[str, Any]:
-        """Returns how many images there are and how many of them have labels."""
-        done = len(self.get_labeled_images())
-        return {"total": len(self.images.all()), "completed": done, "label_tags": {"final": done} if done else {}}
-
-    def json(self) -> dict[str, Any]:
-        """Returns all images with their labels."""
-        objects = {}
-        for image_id, image in self.images.all().items():
-            saved = {tag: self.labels.current(image_id, tag) for tag in ("final", "original")}
-            labels = {tag: {"ext": "", "info": dict(one.info)} for tag, one in saved.items() if one}
-            objects[image_id] = {"image": {"ext": "", "info": dict(image.info)}, "labels": labels}
-        return {"name": self.name(), "description": self.description(), "objects": objects}
-
-    def _label(self, image_id: str, tag: str) -> SavedLabel:
+        Raises:
+            BreastkitError: if there is no such image, or no label of it.
+        """
         self.image(image_id)
         saved = self.labels.current(image_id, tag)
         if saved is None:
             raise BreastkitError(f"There is no label '{tag[:40]}' of '{image_id}'; save one first.")
         return saved
+
+    def status(self) -> dict[str, Any]:
+        """Returns how many images there are and how many of them have labels."""
+        done = len(self.labelled())
+        return {"total": len(self.images.all()), "completed": done, "label_tags": {FINAL: done} if done else {}}
+
+    def listing(self) -> dict[str, Any]:
+        """Returns all images with their labels."""
+        objects = {}
+        for image_id, image in self.images.all().items():
+            saved = {tag: self.labels.current(image_id, tag) for tag in TAGS}
+            labels = {tag: {"ext": "", "info": dict(one.info)} for tag, one in saved.items() if one}
+            objects[image_id] = {"image": {"ext": "", "info": dict(image.info)}, "labels": labels}
+        return {"name": NAME, "description": DESCRIPTION, "objects": objects}
 
     def _as_segmentation(
         self, image: StudyImage, labels: np.ndarray, affine: np.ndarray, names: Mapping[str, int], user: str

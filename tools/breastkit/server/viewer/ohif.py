@@ -21,6 +21,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, Response
 
 from breastkit.errors import BreastkitError
+from breastkit.server.security.access import root_of
 
 _TEXTS = (".js", ".html", ".css", ".json")
 _PUBLISHED_AT = "/ohif/"
@@ -211,7 +212,7 @@ def viewing() -> APIRouter:
     @router.get("/ohif/{path:path}", include_in_schema=False)
     def file(request: Request, path: str = "") -> Response:
         """Gives a file of the viewer."""
-        root = request.scope.get("root_path", "").rstrip("/")
+        root = root_of(request.scope)
         headers = {"Cache-Control": "no-cache"}
         if path == "app-config.js":
             return Response(config(root), media_type="text/javascript", headers=headers)

@@ -7,12 +7,8 @@ from typing import Any
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 
+from breastkit.server.information import MEASURED
 from breastkit.server.models.scoring import Method, Scoring
-
-_SAID = {
-    Method.DICE: "Dice of the models against the saved labels",
-    Method.UNCERTAINTY: "How unsure the models are of the images without a label",
-}
 
 
 class Measure(ScoringMethod):
@@ -24,12 +20,8 @@ class Measure(ScoringMethod):
     """
 
     def __init__(self, method: Method, scoring: Scoring) -> None:
-        super().__init__(_SAID[method])
+        super().__init__(MEASURED[method])
         self.method, self.scoring = method, scoring
-
-    def info(self) -> dict[str, Any]:
-        """Returns what viewers are told: what it is, and what was found last."""
-        return {**super().info(), **self.scoring.results().get(self.method, {})}
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
         """Runs the method and returns what it found."""

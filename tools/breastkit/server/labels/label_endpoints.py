@@ -1,0 +1,51 @@
+"""Labels of the store's images: downloaded and saved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse, Response
+
+from breastkit.server.labels.saved_labels import FINAL
+from breastkit.server.media_types import media_type_of
+from breastkit.server.security.access import user_of
+from breastkit.server.security.request_values import ImageId, Params, Tag, Upload, read_params, received
+from breastkit.server.services import Services
+from breastkit.temporary import temporary_folder
+
+
+def label_endpoints(services: Services) -> APIRouter:
+    """Returns the endpoints of labels.
+
+    Args:
+        services: with the store.
+    """
+    router = APIRouter(prefix="/datastore/label")
+    store = services.store
+
+    @router.head("", include_in_schema=False)
+    @router.get("")
+    def label(label: ImageId, tag: Tag = FINAL) -> Response:
+        """Gives a label as a file."""
+        path = store.label(label, tag or FINAL).path
+        suffix = "".join(path.suffixes)
+        return FileResponse(path, media_type=media_type_of(path), filename=f"{label}{suffix}")
+
+    @router.get("/info")
+    def label_info(label: ImageId, tag: Tag = FINAL) -> dict[str, Any]:
+        """Tells of a label."""
+        return dict(store.label(label, tag or FINAL).info)
+
+    @router.put("")
+    def save(
+        request: Request, image: ImageId, label: Upload, tag: Tag = FINAL, params: Params = "{}"
+    ) -> dict[str, Any]:
+        """Saves a label."""
+        said = read_params(params)
+        with temporary_folder("request") as folder:
+            sent = received(label, folder)
+            saved = store.save(image, sent, tag=tag or FINAL, params=said, user=user_of(request))
+        return {"image": image, "label": image, "version": saved.version, "class": saved.info["class"]}
+
+    return router

@@ -1,0 +1,44 @@
+"""What to annotate next."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from fastapi import APIRouter, HTTPException
+
+from breastkit.active_learning import Choice
+from breastkit.server.security.request_values import (
+    ChoosingOptions,
+    JsonBody,
+    StrategyName,
+    checked_params,
+    options_of,
+)
+from breastkit.server.services import Services
+
+
+def choosing_endpoints(services: Services) -> APIRouter:
+    """Returns the endpoint that says what to annotate next.
+
+    Args:
+        services: with the store and the ways to choose.
+    """
+    router = APIRouter()
+    store = services.store
+
+    @router.post("/activelearning/{strategy}")
+    def next_sample(strategy: StrategyName, params: JsonBody = None) -> dict[str, Any]:
+        """Chooses an image without a label; an empty answer says that all have one."""
+        options = options_of(ChoosingOptions, checked_params(params))
+        if strategy not in services.next_image.strategies():
+            raise HTTPException(404, "There is no such strategy; /info/ lists them.")
+        image_id = services.next_image.choose(Choice(strategy), seed=options.seed)
+        if image_id is None:
+            return {}
+        path = store.file_of(image_id)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        told = dict(store.image(image_id).info)
+        return {"id": image_id, "name": path.name, "checksum": f"SHA256:{digest}", **told}
+
+    return router

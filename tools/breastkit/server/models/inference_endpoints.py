@@ -1,0 +1,145 @@
+"""Running models on an image of the store, one that was lent, or one sent along."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, HTTPException, Query, Request, UploadFile
+from fastapi.responses import JSONResponse, Response
+from requests_toolbelt import MultipartEncoder
+
+from breastkit.dicom.write_seg import Algorithm
+from breastkit.errors import BreastkitError
+from breastkit.server.labels.label_files import write_labels
+from breastkit.server.labels.saved_labels import ORIGINAL
+from breastkit.server.media_types import media_type_of
+from breastkit.server.models.box_markups import MARKUPS_SUFFIX, write_markups
+from breastkit.server.models.model_list import why_not_served
+from breastkit.server.models.served_models import Prediction, ServedModel
+from breastkit.server.security.request_values import (
+    ImageId,
+    InferenceOptions,
+    MaybeUpload,
+    ModelName,
+    Params,
+    options_of,
+    read_params,
+)
+from breastkit.server.services import Services
+from breastkit.server.studies.sessions import image_of_upload
+from breastkit.server.studies.study_images import Grid, StudyImage
+from breastkit.server.studies.study_phases import phases_in_store
+from breastkit.server.studies.study_store import StudyStore
+from breastkit.temporary import temporary_folder
+
+
+class Output(StrEnum):
+    """What an inference answers with."""
+
+    IMAGE = "image"
+    JSON = "json"
+    ALL = "all"
+    DICOM_SEG = "dicom_seg"
+
+
+def inference_endpoints(services: Services) -> APIRouter:
+    """Returns the endpoint that runs models, one at a time.
+
+    Args:
+        services: with the models, the store and the images that clients lent.
+    """
+    router = APIRouter()
+    store = services.store
+
+    @router.post("/infer/{model}")
+    def infer(
+        request: Request,
+        model: ModelName,
+        image: ImageId = "",
+        session_id: str = Query("", pattern=r"^([0-9a-f]{32})?$"),
+        params: Params = "{}",
+        file: MaybeUpload = None,
+        output: Output = Output.ALL,
+    ) -> Response:
+        """Runs a model on an image of the store, of a session, or sent along."""
+        task = services.models.get(model)
+        if task is None:
+            raise HTTPException(404, why_not_served(model))
+        options = options_of(InferenceOptions, read_params(params))
+        with temporary_folder("request") as folder:
+            chosen = _chosen(services, image, session_id, file, folder)
+            phases_of = partial(phases_in_store, store.images)
+            prediction = services.queue.run(lambda: task.predict(chosen, store.images.file_of, phases_of))
+            says = _told_of(task, prediction.says)
+            if options.save_label and prediction.labels is not None and chosen.id in store.images.all():
+                grid = Grid(prediction.labels.shape, prediction.affine)
+                store.labels.save(chosen.id, prediction.labels, grid, tag=ORIGINAL, names=task.labels)
+            if output is Output.JSON:
+                return JSONResponse(says)
+            path = _write(folder, prediction, task, store, chosen, options, as_segmentation=output is Output.DICOM_SEG)
+            if output is not Output.ALL:
+                return Response(path.read_bytes(), media_type=media_type_of(path))
+            parts = {
+                "params": (None, json.dumps(says), "application/json"),
+                "image": (path.name, path.read_bytes(), media_type_of(path)),
+            }
+            message = MultipartEncoder(fields=parts)
+            return Response(message.to_string(), media_type=message.content_type)
+
+    return router
+
+
+def _write(
+    folder: Path,
+    prediction: Prediction,
+    task: ServedModel,
+    store: StudyStore,
+    image: StudyImage,
+    options: InferenceOptions,
+    *,
+    as_segmentation: bool,
+) -> Path:
+    """Writes what a model answers with as a file."""
+    if prediction.labels is None and as_segmentation:
+        raise BreastkitError(f"{task.name} answers with boxes, not with a mask; ask for another output.")
+    if prediction.labels is None:
+        (label,) = task.labels
+        return write_markups(folder / f"boxes{MARKUPS_SUFFIX}", prediction.boxes, label=label)
+    if as_segmentation:
+        algorithm = Algorithm(task.name, task.version_of_weights().split()[0])
+        return store.write_segmentation(
+            folder / "segmentation.dcm",
+            image,
+            prediction.labels,
+            prediction.affine,
+            task.labels,
+            algorithm=algorithm,
+        )
+    path = folder / f"label{options.result_extension}"
+    return write_labels(path, prediction.labels, prediction.affine, compress=options.result_compress)
+
+
+def _chosen(services: Services, image: str, session: str, file: UploadFile | None, folder: Path) -> StudyImage:
+    if session:
+        lent = services.sessions.image(session)
+        if lent is None:
+            raise HTTPException(404, "There is no such session; create it again.")
+        return lent
+    if file is not None:
+        return image_of_upload(file.file.read(), str(file.filename), folder)
+    return services.store.image(image)
+
+
+def _told_of(task: ServedModel, says: dict[str, Any]) -> dict[str, Any]:
+    """Returns what goes with a mask: viewers name and colour its labels by it."""
+    return {
+        **says,
+        "model": task.name,
+        "label_names": task.labels,
+        "label_colors": task.colours,
+        "notice": "For research, not for diagnosis.",
+    }

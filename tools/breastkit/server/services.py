@@ -1,0 +1,135 @@
+"""What the endpoints stand on, opened once and given to every router as one object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from breastkit.server.models.choosing import NextImage
+from breastkit.server.models.inference_queue import InferenceQueue
+from breastkit.server.models.label_training import LabelTraining
+from breastkit.server.models.model_list import find_models
+from breastkit.server.models.scored_images import ScoredImages
+from breastkit.server.models.scoring import Scoring
+from breastkit.server.models.served_models import SegmentationModel, ServedModel
+from breastkit.server.security.audit import AUDIT_FOLDER, AuditLog
+from breastkit.server.security.request_limits import Limits
+from breastkit.server.security.trusted_proxy import TrustedProxy, proxy_of
+from breastkit.server.security.users import Users
+from breastkit.server.studies.sessions import Sessions
+from breastkit.server.studies.study_images import FileImages
+from breastkit.server.studies.study_store import StudyStore, open_store
+
+NAME = "breast_monailabel"
+DESCRIPTION = "Breast MRI and ultrasound. For research, not for diagnosis."
+VERSION = "0.1.0"
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything that endpoints ask.
+
+    Attributes:
+        store: studies and their labels.
+        models: what runs on an image, by name.
+        trainable: those of them that labels train, the one to train by default first.
+        queue: where inferences take their turn.
+        training: on saved labels.
+        scores: what a model makes of each picture, and of each volume.
+        scoring: how good the models are; None where none outlines.
+        next_image: what to annotate next.
+        sessions: images that clients lent.
+        audit: who asked what.
+        limits: of requests.
+        users: those who may log in; None to serve this machine alone.
+        proxy: says who asks, beside those who log in here.
+        origins: addresses of pages, beside our own, that may ask.
+        root_path: where a reverse proxy shows the server, as ``/breast``; empty for the top.
+        pages: a folder of pages to show under ``/results/``.
+        companions: addresses of the servers started beside, by name: ``page`` and ``mlflow``.
+    """
+
+    store: StudyStore
+    models: Mapping[str, ServedModel]
+    trainable: Mapping[str, ServedModel]
+    queue: InferenceQueue
+    training: LabelTraining
+    scores: Sequence[ScoredImages]
+    scoring: Scoring | None
+    next_image: NextImage
+    sessions: Sessions
+    audit: AuditLog
+    limits: Limits = field(default_factory=Limits)
+    users: Users | None = None
+    proxy: TrustedProxy | None = None
+    origins: tuple[str, ...] = ()
+    root_path: str = ""
+    pages: Path | None = None
+    companions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def holds_dicom(self) -> bool:
+        """Whether the images are DICOM, so that there is a DICOMweb address for the viewer."""
+        return not isinstance(self.store.images, FileImages)
+
+    def close(self) -> None:
+        """Removes what was lent and closes the log."""
+        self.sessions.close()
+        self.audit.close()
+
+
+def open_services(studies: str, conf: Mapping[str, str]) -> Services:
+    """Opens a place with studies and connects the bundles to it.
+
+    Args:
+        studies: a folder of NIfTI, pictures or DICOM, or a DICOMweb address.
+        conf: options as MONAI Label's command gives them, all of them texts: ``labels`` and ``models`` (folders for
+            labels and for promoted weights), ``users`` (a file), ``origins`` (with commas between), ``user_header`` and
+            ``trusted_proxy``, ``root_path``, ``pages`` (a folder), and the addresses ``page`` and ``mlflow``.
+
+    Raises:
+        BreastkitError: if there are no studies, or an option is wrong.
+    """
+    models = find_models(models=conf.get("models"))
+    kinds = {label: kind for model in models.values() for label, kind in model.kinds.items()}
+    store = open_store(studies, labels=conf.get("labels"), kinds=kinds)
+    trainable, queue = _trainable(models), InferenceQueue()
+    scores = _scores(store, trainable, queue)
+    return Services(
+        store=store,
+        models=models,
+        trainable=trainable,
+        queue=queue,
+        training=LabelTraining(store),
+        scores=scores,
+        scoring=Scoring(store, scores, store.folder / ".cache" / "measured.json") if scores else None,
+        next_image=NextImage(store, scores),
+        sessions=Sessions(),
+        audit=AuditLog(store.folder / AUDIT_FOLDER),
+        users=Users(conf["users"]) if conf.get("users") else None,
+        proxy=proxy_of(conf),
+        origins=tuple(one for one in conf.get("origins", "").split(",") if one),
+        root_path=conf.get("root_path", ""),
+        pages=Path(conf["pages"]) if conf.get("pages") else None,
+        companions={name: conf[name] for name in ("page", "mlflow") if name in conf},
+    )
+
+
+def _trainable(models: Mapping[str, ServedModel]) -> dict[str, ServedModel]:
+    # A chain, and an architecture beside the default one, have no weights that could be promoted.
+    able = [one for one in models.values() if one.name == one.bundle.name]
+    # What outlines pictures comes first, and of that ultrasound: pictures are that unless they say otherwise.
+    able.sort(key=lambda one: (not one.flat or one.task != "segmentation", one.modality != "US"))
+    return {one.name: one for one in able}
+
+
+def _scores(store: StudyStore, trainable: Mapping[str, ServedModel], queue: InferenceQueue) -> list[ScoredImages]:
+    """Returns the scores of pictures and of volumes, each by the first model that outlines such."""
+    outlines = [one for one in trainable.values() if isinstance(one, SegmentationModel)]
+    found = []
+    for flat, name in ((True, "scores.sqlite"), (False, "volume_scores.sqlite")):
+        model = next((one for one in outlines if one.flat == flat), None)
+        if model is not None:
+            found.append(ScoredImages(store.images, model, queue, store.folder / ".cache" / name))
+    return found

@@ -1,0 +1,62 @@
+"""Images of the store: listed, downloaded, added."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse, Response
+
+from breastkit.server.media_types import media_type_of
+from breastkit.server.security.request_values import ImageId, Params, Upload, read_params, received
+from breastkit.server.services import Services
+from breastkit.server.studies.study_images import add_image
+from breastkit.temporary import temporary_folder
+
+
+class Listing(StrEnum):
+    """What is told of the store."""
+
+    STATS = "stats"
+    ALL = "all"
+
+
+def image_endpoints(services: Services) -> APIRouter:
+    """Returns the endpoints of images and labels.
+
+    Args:
+        services: with the store.
+    """
+    router = APIRouter(prefix="/datastore")
+    store = services.store
+
+    @router.get("/")
+    def listing(output: Listing = Listing.STATS) -> dict[str, Any]:
+        """Tells what the store holds."""
+        return store.listing() if output is Listing.ALL else store.status()
+
+    @router.head("/image", include_in_schema=False)
+    @router.get("/image")
+    def image(image: ImageId) -> Response:
+        """Gives an image as a file."""
+        path = store.file_of(image)
+        return FileResponse(path, media_type=media_type_of(path), filename=path.name)
+
+    @router.get("/image/info")
+    def image_info(image: ImageId) -> dict[str, Any]:
+        """Tells of an image."""
+        return dict(store.image(image).info)
+
+    @router.put("/")
+    @router.put("/image")
+    def add(file: Upload, image: ImageId = "", params: Params = "{}") -> dict[str, str]:
+        """Takes a new image."""
+        read_params(params)
+        with temporary_folder("request") as folder:
+            sent = received(file, folder)
+            name = image if image not in ("", "None") else Path(str(file.filename)).name.partition(".")[0]
+            return {"image": add_image(store.images, name, sent).id}
+
+    return router
