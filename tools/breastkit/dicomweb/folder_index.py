@@ -123,7 +123,8 @@ class FolderIndex:
 
     def find(self, study: str, series: str | None = None, uid: str | None = None) -> list[Instance]:
         """Returns the instances of a study, a series, or the one with this identifier; empty if there is none."""
-        found = [self._snapshot.by_uid[uid]] if uid in self._snapshot.by_uid else [] if uid else list(self)
+        one_of_uid = self._snapshot.by_uid.get(uid) if uid else None
+        found = [one_of_uid] if one_of_uid else [] if uid else list(self)
         return [one for one in found if one.study == study and series in (None, one.series)]
 
     def with_uid(self, uid: str) -> Instance | None:
@@ -170,7 +171,9 @@ class FolderIndex:
             self._replace({**self._snapshot.by_path, path: instance}, self._snapshot.other_files, aged=True)
         return instance
 
-    def _replace(self, by_path: dict, other: Mapping, *, aged: bool = False) -> None:
+    def _replace(
+        self, by_path: Mapping[Path, Instance], other: Mapping[Path, tuple[int, int]], *, aged: bool = False
+    ) -> None:
         by_uid: dict[str, Instance] = {}
         for path in sorted(by_path):
             # Copies of one object count once.

@@ -149,7 +149,7 @@ def _number(instance: Instance, keyword: str) -> float:
         return float("inf")
 
 
-def _order(level: Level, members: list[Instance]) -> tuple:
+def _order(level: Level, members: list[Instance]) -> tuple[str | float, ...]:
     members.sort(key=lambda one: (_number(one, "InstanceNumber"), one.uid))
     first = members[0]
     if level is Level.STUDIES:

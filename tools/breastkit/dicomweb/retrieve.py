@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pydicom
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 from pydicom.multival import MultiValue
@@ -81,7 +82,7 @@ def metadata_of(instance: Instance) -> dict[str, Any]:
         for element in list(header):
             if element.VR in ("OB", "OW", "OF", "OD", "OL", "OV", "UN") and len(element.value or b"") > _LONGEST_BINARY:
                 del header[element.tag]
-        found = _finite(header.to_json_dict(suppress_invalid_tags=True))
+        found: dict[str, Any] = _finite(header.to_json_dict(suppress_invalid_tags=True))
     found["00080005"] = {"vr": "CS", "Value": ["ISO_IR 192"]}
     # Viewers decide by it how to decode the frames.
     found["00083002"] = {"vr": "UI", "Value": [served_syntax(instance)]}
@@ -172,7 +173,7 @@ def _decodable(instance: Instance) -> Path | Dataset:
     return pydicom.dcmread(instance.path) if deflated else instance.path
 
 
-def _native_frame(file: Any, header: Dataset, number: int, at: int) -> bytes:
+def _native_frame(file: BinaryIO, header: Dataset, number: int, at: int) -> bytes:
     """Returns one frame of uncompressed pixels; frames of one bit a pixel need not begin at a byte."""
     bits = int(header.BitsAllocated) * int(header.SamplesPerPixel) * int(header.Rows) * int(header.Columns)
     if header.get("PhotometricInterpretation") == "YBR_FULL_422":
@@ -221,7 +222,7 @@ def rendered(instance: Instance, number: int = 1, *, largest: int | None = None,
     return cv2.imencode(kind, pixels[..., ::-1] if pixels.ndim == 3 else pixels)[1].tobytes()
 
 
-def _windowed(pixels: np.ndarray, header: Dataset) -> np.ndarray:
+def _windowed(pixels: NDArray[Any], header: Dataset) -> NDArray[Any]:
     if int(header.BitsAllocated) == 1:
         return (pixels * 255).astype(np.uint8)
     values = apply_rescale(pixels, header).astype(np.float64)

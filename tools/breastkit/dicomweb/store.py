@@ -97,15 +97,16 @@ def store_app(
     return app
 
 
-def _answer_with(status: int):
+def _answer_with(status: int) -> Callable[[Request, Exception], Response]:
     def answer(request: Request, error: Exception) -> Response:
         return JSONResponse({"detail": str(error)}, status)
 
     return answer
 
 
-def _answer_invalid(request: Request, error: RequestValidationError) -> Response:
-    parts = sorted({str(item["loc"][-1]) for item in error.errors()})
+def _answer_invalid(request: Request, error: Exception) -> Response:
+    errors = error.errors() if isinstance(error, RequestValidationError) else ()
+    parts = sorted({str(item["loc"][-1]) for item in errors})
     return JSONResponse({"detail": f"{', '.join(parts)} is not as DICOMweb writes it; check the address."}, 400)
 
 

@@ -91,7 +91,8 @@ def _serve(host: str, port: int, beside: Sequence[Companion]) -> None:
     from breastkit.server.app import app
 
     config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False)
-    server, failures = uvicorn.Server(config), []
+    server = uvicorn.Server(config)
+    failures: list[BreastkitError] = []
     address = f"http://{host}:{port}/"
     told = threading.Thread(target=_tell_when_ready, args=(server, address, beside, failures), daemon=True)
     told.start()

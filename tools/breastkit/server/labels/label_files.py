@@ -8,6 +8,7 @@ from typing import Any
 
 import nrrd
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from breastkit.atomic import atomic_path
@@ -27,7 +28,7 @@ _MAY_BE_LOST = 0.01
 _SAME = 0.05
 
 
-def write_labels(path: str | Path, labels: np.ndarray, affine: np.ndarray, *, compress: bool = True) -> Path:
+def write_labels(path: str | Path, labels: NDArray[Any], affine: NDArray[Any], *, compress: bool = True) -> Path:
     """Writes a label map as NRRD, NIfTI or, of one picture, PNG, by the name's suffix.
 
     Args:
@@ -60,7 +61,7 @@ def write_labels(path: str | Path, labels: np.ndarray, affine: np.ndarray, *, co
     return path
 
 
-def read_labels(path: str | Path, grid: Grid, *, name: str) -> np.ndarray:
+def read_labels(path: str | Path, grid: Grid, *, name: str) -> NDArray[Any]:
     """Reads a label map a client sent, onto the grid of its image.
 
     Args:
@@ -95,7 +96,7 @@ def read_labels(path: str | Path, grid: Grid, *, name: str) -> np.ndarray:
     return _onto(labels, affine, grid, name)
 
 
-def _read(path: Path, grid: Grid) -> tuple[np.ndarray, np.ndarray | None]:
+def _read(path: Path, grid: Grid) -> tuple[NDArray[Any], NDArray[Any] | None]:
     if path.name.lower().endswith(".png"):
         return _read_picture(path, grid), None
     if path.name.lower().endswith(".nrrd"):
@@ -103,12 +104,12 @@ def _read(path: Path, grid: Grid) -> tuple[np.ndarray, np.ndarray | None]:
     import nibabel
 
     _refuse_huge(refuse_growing_volume(path), grid)
-    image = nibabel.load(path)
+    image: Any = nibabel.load(path)
     check_affine(image.affine, path)
     return _volume(np.asanyarray(image.dataobj)), np.asarray(image.affine, dtype=np.float64)
 
 
-def _read_picture(path: Path, grid: Grid) -> np.ndarray:
+def _read_picture(path: Path, grid: Grid) -> NDArray[Any]:
     from PIL import Image
 
     with Image.open(path) as picture:
@@ -120,7 +121,7 @@ def _read_picture(path: Path, grid: Grid) -> np.ndarray:
     return array // 255 if set(np.unique(array)) <= {0, 255} else array
 
 
-def _read_nrrd(path: Path, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+def _read_nrrd(path: Path, grid: Grid) -> tuple[NDArray[Any], NDArray[Any]]:
     with path.open("rb") as file:
         # nrrd reads on until an empty line, however far that is.
         if re.search(rb"\r?\n\r?\n", file.read(_LARGEST_HEADER)) is None:
@@ -149,7 +150,7 @@ def _refuse_huge(sizes: Any, grid: Grid) -> None:
         raise BreastkitError(f"The label has {shown} voxels, far from those of its image; save the one of this image.")
 
 
-def _volume(array: np.ndarray) -> np.ndarray:
+def _volume(array: NDArray[Any]) -> NDArray[Any]:
     array = array.reshape(*array.shape, *[1] * (3 - array.ndim)) if array.ndim < 3 else array
     while array.ndim > 3 and array.shape[-1] == 1:
         array = array[..., 0]
@@ -158,7 +159,7 @@ def _volume(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def _nrrd_affine(header: dict[str, Any], path: Path) -> np.ndarray:
+def _nrrd_affine(header: dict[str, Any], path: Path) -> NDArray[Any]:
     directions = np.zeros((3, 3))
     rows = np.asarray(header.get("space directions", np.eye(3)), dtype=np.float64)
     directions[: rows.shape[0], : rows.shape[1]] = rows
@@ -177,7 +178,7 @@ def _nrrd_affine(header: dict[str, Any], path: Path) -> np.ndarray:
     return affine
 
 
-def _checked(array: np.ndarray, name: str) -> np.ndarray:
+def _checked(array: NDArray[Any], name: str) -> NDArray[Any]:
     if array.dtype.kind not in "biuf":
         raise BreastkitError(f"The label of '{name}' holds no numbers; save a label map.")
     if array.dtype.kind == "f" and not (np.isfinite(array).all() and (array == np.round(array)).all()):
@@ -187,7 +188,7 @@ def _checked(array: np.ndarray, name: str) -> np.ndarray:
     return array.astype(np.uint8)
 
 
-def _onto(labels: np.ndarray, affine: np.ndarray, grid: Grid, name: str) -> np.ndarray:
+def _onto(labels: NDArray[Any], affine: NDArray[Any], grid: Grid, name: str) -> NDArray[Any]:
     """Returns labels on the image's grid by the nearest voxel; refuses what lies outside."""
     to_label = np.linalg.inv(affine) @ grid.affine
     if labels.shape == grid.shape and _close(to_label, labels.shape):
@@ -202,12 +203,13 @@ def _onto(labels: np.ndarray, affine: np.ndarray, grid: Grid, name: str) -> np.n
         raise BreastkitError(f"The label lies nowhere in '{name}'; it belongs to another image.")
     if outside > _MAY_BE_LOST:
         raise BreastkitError(f"The label reaches out of '{name}' with {100 * outside:.2g} %; draw it on this image.")
-    return ndimage.affine_transform(
+    moved: NDArray[Any] = ndimage.affine_transform(
         labels, np.round(to_label[:3, :3], 9), to_label[:3, 3], grid.shape, order=0, mode="grid-constant"
     )
+    return moved
 
 
-def _close(to_label: np.ndarray, shape: tuple[int, ...]) -> bool:
+def _close(to_label: NDArray[Any], shape: tuple[int, ...]) -> bool:
     # How far the outermost corner moves, in voxels.
     reach = np.abs(to_label[:3, :3] - np.eye(3)) @ (np.array(shape) - 1) + np.abs(to_label[:3, 3])
     return bool((reach < _SAME).all())

@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.atomic import make_folder, remove_leftovers, write_json
 from breastkit.errors import BreastkitError
@@ -67,7 +68,7 @@ class SavedLabels:
     def save(
         self,
         image: str,
-        labels: np.ndarray,
+        labels: NDArray[Any],
         grid: Grid,
         *,
         tag: str = FINAL,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.dicom.read_seg import (
     ReadSegment,
@@ -73,7 +74,7 @@ def _name(segment: ReadSegment) -> str:
     return segment.label or f"segment {segment.number}"
 
 
-def _on_grid(labels: np.ndarray, image: StudyImage) -> np.ndarray:
+def _on_grid(labels: NDArray[Any], image: StudyImage) -> NDArray[Any]:
     """Returns a label map of a picture or a clip, (frames, rows, columns), as the others: [column, row, slice]."""
     if image.form is Form.SERIES:
         return labels

@@ -76,7 +76,8 @@ def inference_endpoints(services: Services) -> APIRouter:
             prediction = services.queue.run(lambda: task.predict(chosen, store.images.file_of, phases_of))
             says = _told_of(task, prediction.says)
             if options.save_label and prediction.labels is not None and chosen.id in store.images.all():
-                grid = Grid(prediction.labels.shape, prediction.affine)
+                columns, rows, slices = prediction.labels.shape
+                grid = Grid((columns, rows, slices), prediction.affine)
                 store.labels.save(chosen.id, prediction.labels, grid, tag=ORIGINAL, names=task.labels)
             if output is Output.JSON:
                 return JSONResponse(says)

@@ -87,12 +87,13 @@ def keep_split(store: StudyStore) -> tuple[dict[str, str], dict[str, str]]:
         The list of every group, and the group of every labelled image.
     """
     there = store.images.all()
-    labelled = [there[name] for name in store.labels.labelled() if name in there]
-    groups = {image.id: group_of(image) for image in labelled}
+    current = {name: store.labels.current(name) for name in store.labels.labelled() if name in there}
+    labelled = [(there[name], saved) for name, saved in current.items() if saved is not None]
+    groups = {image.id: group_of(image) for image, _ in labelled}
     kinds: dict[str, set[str]] = {}
     classes: dict[str, str] = {}
-    for image in labelled:
-        saved, group = store.labels.current(image.id), groups[image.id]
+    for image, saved in labelled:
+        group = groups[image.id]
         names = () if image.form.is_flat else map(base_name, saved.info["labels"])
         kinds.setdefault(group, set()).update(("picture",) if image.form.is_flat else ("volume", *names))
         classes[group] = classes.get(group) or saved.info["class"] or ""
@@ -305,7 +306,7 @@ def _progress(job: Path) -> float:
     if not table.is_file():
         return 0.0
     options = json.loads((job / "job.json").read_text(encoding="utf-8"))["options"]
-    return min(1.0, (len(table.read_text(encoding="utf-8").splitlines()) - 1) / options["max_epochs"])
+    return min(1.0, (len(table.read_text(encoding="utf-8").splitlines()) - 1) / int(options["max_epochs"]))
 
 
 def _start_of(pid: int) -> str | None:

@@ -7,11 +7,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from breastkit.active_learning import Pool, deepest_features, uncertainty_of
 from breastkit.atomic import make_folder
@@ -49,11 +51,11 @@ class Score:
     """
 
     uncertainty: float
-    features: np.ndarray
-    thumbnail: np.ndarray
+    features: NDArray[Any]
+    thumbnail: NDArray[Any]
 
 
-def score_picture(model: SegmentationModel, gray: np.ndarray) -> Score:
+def score_picture(model: SegmentationModel, gray: NDArray[Any]) -> Score:
     """Returns what a model makes of a gray picture."""
     bundle = model.opened()[0]
     image = bundle.preprocessing({"image": gray})["image"]
@@ -165,7 +167,7 @@ class ScoredImages:
         """Scores what has no score yet; each takes its turn in the queue, so that a viewer waits for one at most."""
         for image in self.waiting():
             try:
-                self.queue.run(lambda image=image: self.score(image))
+                self.queue.run(partial(self.score, image))
             except BusyError:
                 return
             except BreastkitError as error:

@@ -146,8 +146,8 @@ class Scoring:
                 _log.warning("%s has no Dice: %s", image.id, error)
                 continue
             cases[scores.kind][image.id] = {"version": saved.version, "dice": reached}
-        reached = {kind: [one["dice"] for one in found.values()] for kind, found in cases.items()}
-        return self._keep(Method.DICE, reached, weights=weights, cases=cases)
+        values = {kind: [one["dice"] for one in found.values()] for kind, found in cases.items()}
+        return self._keep(Method.DICE, values, weights=weights, cases=cases)
 
     def _labelled(self) -> list[tuple[ScoredImages, StudyImage, SavedLabel]]:
         """Returns the labelled images whose labels say something of what a model outlines."""
@@ -163,6 +163,8 @@ class Scoring:
         prediction = scores.model.predict(self.store.images.fetched(image), self.store.images.file_of)
         labels = read_labels(saved.path, self.store.images.grid_of(image), name=image.id)
         numbers = _numbers(scores, saved)
+        # Scored is what outlines; only models that answer with boxes have no labels.
+        assert prediction.labels is not None
         return dice(prediction.labels > 0, labels > 0 if numbers is None else np.isin(labels, numbers))
 
     def _uncertainty(self) -> dict[str, Any]:

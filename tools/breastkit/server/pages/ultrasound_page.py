@@ -16,6 +16,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.bundle import Bundle
 from breastkit.errors import BreastkitError
@@ -247,7 +248,7 @@ def build_page(models: Models) -> Any:
         frames = gradio.State([], time_to_live=_FORGOTTEN_AFTER)
         results = gradio.HTML("<p>Choose a picture or drop one above.</p>", elem_id="results")
 
-        def show(kept: list, number: float, *names: str) -> str:
+        def show(kept: list[Any], number: float, *names: str) -> Any:
             if not kept:
                 return gradio.skip()
             return readings_html(models, kept[0], kept[min(int(number), len(kept) - 1)], names)
@@ -277,7 +278,7 @@ def build_page(models: Models) -> Any:
 def _take(gradio: Any) -> Any:
     """Returns what happens to an upload: its frames go into memory, the file goes."""
 
-    def take(path: str | None) -> tuple:
+    def take(path: str | None) -> tuple[Any, ...]:
         hidden = gradio.Slider(visible=False, value=1)
         if path is None:
             return None, [], hidden, ""
@@ -356,14 +357,14 @@ def reading_html(reader: UltrasoundReader, file: str, shown: UltrasoundPicture, 
     )
 
 
-def _tint(mask: np.ndarray) -> str:
+def _tint(mask: NDArray[Any]) -> str:
     """Returns the mask as a picture that is clear outside it."""
     blue_first = np.zeros((*mask.shape, 4), np.uint8)
     blue_first[mask] = (*PREDICTION[::-1], 255)
     return _png(blue_first)
 
 
-def _png(array: np.ndarray) -> str:
+def _png(array: NDArray[Any]) -> str:
     return _data_link("image/png", cv2.imencode(".png", array)[1].tobytes())
 
 

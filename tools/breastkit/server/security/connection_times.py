@@ -13,7 +13,8 @@ from typing import Any
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 
-class TimedConnection(AutoHTTPProtocol):
+# uvicorn chooses the class when it is imported, which a type checker does not see.
+class TimedConnection(AutoHTTPProtocol):  # type: ignore[valid-type, misc]
     """A connection that ends when nothing happens on it.
 
     Attributes:
@@ -78,4 +79,4 @@ def time_connections() -> None:
     def new(kind: type, *args: Any, **kwargs: Any) -> Any:
         return object.__new__(TimedConnection if kind is AutoHTTPProtocol else kind)
 
-    AutoHTTPProtocol.__new__ = new
+    AutoHTTPProtocol.__new__ = new  # type: ignore[method-assign, assignment]

@@ -51,7 +51,7 @@ def refuse_growing_volume(path: Path) -> tuple[int, ...]:
         raise BreastkitError(f"{path} has {voxels} voxels, more than any image here; crop it.")
     try:
         refuse_larger(path.read_bytes(), BYTES_PER_VOXEL * voxels + BESIDE)
-    except isal_zlib.error as error:
+    except isal_zlib.error as error:  # type: ignore[misc]  # its stub does not say that it is an exception
         raise BreastkitError(f"{path} is damaged; copy or export it again.") from error
     except BreastkitError as error:
         raise BreastkitError(f"{path} holds more than its header says; save it again.") from error

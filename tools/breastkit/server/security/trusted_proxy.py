@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import Any, cast
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -66,7 +67,9 @@ class BehindProxy:
     def __init__(self, app: ASGIApp, *, proxy: TrustedProxy) -> None:
         self.proxy, self.app = proxy, app
         # Takes the client's address and the scheme from the headers that all proxies send.
-        self._forwarded = ProxyHeadersMiddleware(app, trusted_hosts=[str(one) for one in proxy.networks])
+        hosts = [str(one) for one in proxy.networks]
+        # uvicorn has types of its own for what starlette calls an ASGI application.
+        self._forwarded = cast(ASGIApp, ProxyHeadersMiddleware(cast(Any, app), trusted_hosts=hosts))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes one request on."""

@@ -140,7 +140,7 @@ def set_user(path: str, name: str, *, role: str = "annotator", password: str | N
 
 def _read(path: Path) -> dict[str, dict[str, str]]:
     try:
-        users = json.loads(path.read_text(encoding="utf-8"))["users"]
+        users: dict[str, dict[str, str]] = json.loads(path.read_text(encoding="utf-8"))["users"]
         for name, one in users.items():
             Role.of(one["role"])
             if not _NAME.fullmatch(name) or one["password"].split("$")[0] != "scrypt":

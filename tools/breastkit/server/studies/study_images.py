@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.atomic import atomic_path, make_folder
 from breastkit.dicom import Series, count_us_frames, read_series, read_us_frame, us_tissue_window
@@ -66,7 +67,7 @@ class Grid:
     """The voxels of an image: [column, row, slice] and RAS+ affine; a picture is a volume of one slice."""
 
     shape: tuple[int, int, int]
-    affine: np.ndarray
+    affine: NDArray[Any]
 
 
 class StudyImages(ABC):
@@ -127,8 +128,8 @@ class StudyImages(ABC):
         header = read_header(self.file_of(image))
         if header.affine is None:
             return Grid((header.shape[1], header.shape[0], 1), PICTURE_AFFINE)
-        shape = (*header.shape, 1, 1)[:3]
-        return Grid(tuple(int(size) for size in shape), np.asarray(header.affine, dtype=np.float64))
+        columns, rows, slices = (int(size) for size in (*header.shape, 1, 1)[:3])
+        return Grid((columns, rows, slices), np.asarray(header.affine, dtype=np.float64))
 
 
 class FileImages(StudyImages):
@@ -251,7 +252,7 @@ def series_of(image: StudyImage) -> Series:
     )
 
 
-def frames_of(image: StudyImage) -> list[tuple[np.ndarray, tuple[slice, slice]]]:
+def frames_of(image: StudyImage) -> list[tuple[NDArray[Any], tuple[slice, slice]]]:
     """Returns the gray pictures of a flat image, each with its rows and columns that show tissue.
 
     Raises:

@@ -48,8 +48,9 @@ def phases_in_store(images: StudyImages, image: StudyImage) -> StudyPhases:
             f"The study of series '{image.id}' shows no phase before contrast and one after it; models of lesions need "
             "both as series of one study, so store them together."
         ) from error
-    if image.id not in {phase.uid for phase in found.all if isinstance(phase, Series)}:
-        named = ", ".join(f"'{phase.description or phase.number}'" for phase in found.all[:2])
+    series = [phase for phase in found.all if isinstance(phase, Series)]
+    if image.id not in {phase.uid for phase in series}:
+        named = ", ".join(f"'{phase.description or phase.number}'" for phase in series[:2])
         raise BreastkitError(
             f"Series '{image.id}' is no dynamic phase of its study; choose one that is, for example {named}."
         )
@@ -67,7 +68,7 @@ def phases_beside(image: StudyImage) -> StudyPhases:
     beside = {}
     for other in sorted(path.parent.iterdir()) if match else ():
         numbered = _NUMBERED.fullmatch(stem(other)) if other.name.lower().endswith(VOLUME_SUFFIXES) else None
-        if numbered and numbered["study"] == match["study"]:
+        if match and numbered and numbered["study"] == match["study"]:
             beside[int(numbered["phase"])] = other
     if match is None or not {0, 1} <= set(beside):
         raise BreastkitError(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from breastkit.atomic import make_folder
 from breastkit.dicom.read_series import is_dicom
@@ -103,8 +104,8 @@ class StudyStore:
         self,
         path: Path,
         image: StudyImage,
-        labels: np.ndarray,
-        affine: np.ndarray,
+        labels: NDArray[Any],
+        affine: NDArray[Any],
         names: Mapping[str, int],
         *,
         algorithm: Algorithm | None = None,
@@ -177,7 +178,7 @@ class StudyStore:
         return {"name": NAME, "description": DESCRIPTION, "objects": objects}
 
     def _as_segmentation(
-        self, image: StudyImage, labels: np.ndarray, affine: np.ndarray, names: Mapping[str, int], user: str
+        self, image: StudyImage, labels: NDArray[Any], affine: NDArray[Any], names: Mapping[str, int], user: str
     ) -> bytes | None:
         """Returns the segmentation to store beside the label, None where the images are no DICOM."""
         if image.form is Form.SERIES or (image.form is Form.FRAMES and len(image.files) == 1):
@@ -207,7 +208,7 @@ class StudyStore:
         return self.images.with_segmentation()
 
 
-def names_and_class(params: Mapping[str, Any], labels: np.ndarray) -> tuple[dict[str, int], str | None]:
+def names_and_class(params: Mapping[str, Any], labels: NDArray[Any]) -> tuple[dict[str, int], str | None]:
     """Returns numbers by label's name, and the class, from what viewers send with a label.
 
     3D Slicer sends ``label_info``, a list of names and numbers; a class is said outright or by a segment's name.
@@ -256,7 +257,6 @@ def open_store(studies: str, *, labels: str | Path | None = None, kinds: Mapping
     if any(is_dicom(path) for path in place.rglob("*") if path.is_file() and folder not in path.parents):
         stored = make_folder(folder / "dicom")
         index = FolderIndex((place, stored))
-        images = DicomImages(index, folder / ".cache")
-        return StudyStore(images, folder, kinds=kinds, dicom=StoredFolder(stored, index))
-    images = FileImages(place, folder / ".cache", added=folder / "images")
-    return StudyStore(images, folder, kinds=kinds)
+        dicom = StoredFolder(stored, index)
+        return StudyStore(DicomImages(index, folder / ".cache"), folder, kinds=kinds, dicom=dicom)
+    return StudyStore(FileImages(place, folder / ".cache", added=folder / "images"), folder, kinds=kinds)

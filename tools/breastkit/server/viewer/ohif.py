@@ -127,7 +127,8 @@ def viewer_folder() -> Path:
     Raises:
         BreastkitError: if it is not there.
     """
-    folder = Path(find_spec("monailabel").origin).parent / "endpoints" / "static" / "ohif"
+    wheel = find_spec("monailabel")
+    folder = Path(str(wheel.origin if wheel else "monailabel")).parent / "endpoints" / "static" / "ohif"
     if not (folder / "index.html").is_file():
         raise BreastkitError(f"{folder} holds no OHIF; install monailabel 0.8.5 from its wheel again.")
     return folder
