@@ -5,7 +5,7 @@ when one is no longer needed.
 out, because this server has its own endpoints, store and tasks and uses MONAI Label's interfaces alone:
 
 - its endpoints run blocking work on the event loop, take any value and any path, and decode tokens without naming an
-  algorithm: `breastkit.server.endpoints` and `breastkit.server.security.access` stand in their place;
+  algorithm: the endpoints of `breastkit.server` and `breastkit.server.security` stand in their place;
 - its DICOMweb store caches lists for hours, downloads programs, lists CT only, and reads a segmentation without looking
   where it lies: `breastkit.server.studies.study_images` and `breastkit.server.labels.saved_labels`;
 - its bundle tasks put requests into configs, fail in ``Spacingd``, and write pictures as floating point:

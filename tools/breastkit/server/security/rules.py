@@ -1,13 +1,13 @@
 """Who may ask what: one table of every endpoint, from which access control, limits of requests and the audit log read.
 
-What a rule costs: **one row of** `RULES`. An endpoint ``POST /exports/{model}`` that annotators may ask and that
-answers at most a kilobyte of request, say, is
+What a rule costs: **one row of** `RULES`. For an endpoint that annotators may ask, with requests of a kilobyte at most,
+that is
 
-    Rule("POST", "/exports/{model}", Role.ANNOTATOR, writes="an exported model", largest=2**10)
+    Rule("POST", "/exports/{model}", Role.ANNOTATOR, writes="an exported model", largest=2**10),
 
-and nothing else: the role is asked for, larger requests are refused, the log says ``/exports/{model}`` and not which
-one. A route of the application without a row is found by ``tests/server/security/test_rules.py``, which also asks the
-server as every role; until it has one, it is for administrators if it changes something.
+and nothing else: the role is asked for, a larger request is refused, and the audit log says ``/exports/{model}``. A
+route of the application without a row fails ``tests/server/security/test_rules.py``, which also asks a server as every
+role; until it has one, it is for administrators if it changes something. What is written stands in the app's README too.
 """
 
 from __future__ import annotations
