@@ -53,10 +53,10 @@ def test_the_next_image_is_one_without_a_label(app, tmp_path):
     }
     drawn = {app.next_sample({"strategy": "random", "seed": 3})["id"] for _ in range(3)}
     assert len(drawn) == 1
-    mask = tmp_path / "mask.png"
-    cv2.imwrite(str(mask), make_us_phantom(5, 1).mask)
-    for image in ("us_1", "us_2"):
-        assert app.datastore().save_label(image, str(mask), "final", {}) == image
+    for case in (1, 2):
+        mask = tmp_path / f"mask_{case}.png"
+        cv2.imwrite(str(mask), make_us_phantom(5, case).mask)
+        assert app.datastore().save_label(f"us_{case}", str(mask), "final", {}) == f"us_{case}"
     assert app.datastore().get_unlabeled_images() == []
     assert app.next_sample({"strategy": "first"}) == {}
 

@@ -7,7 +7,7 @@ that is
 
 and nothing else: the role is asked for, a larger request is refused, and the audit log says ``/exports/{model}``. A
 route of the application without a row fails ``tests/server/security/test_rules.py``, which also asks a server as every
-role; until it has one, it is for administrators if it changes something. What is written stands in the app's README too.
+role; until it has one, it is for administrators if it changes something. What is written stands in the app's README.
 """
 
 from __future__ import annotations
