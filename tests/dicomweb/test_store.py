@@ -25,7 +25,7 @@ from pydicom.uid import (
     generate_uid,
 )
 from starlette.testclient import TestClient
-from tests.server.store_process import store_process
+from tests.dicomweb.store_process import store_process
 
 from breastkit.dicom.read_seg import read_segmentation
 from breastkit.dicom.write_mr import MrStudy, write_mr_series

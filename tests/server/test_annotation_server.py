@@ -10,8 +10,8 @@ import nrrd
 import numpy as np
 import pytest
 import requests
+from tests.dicomweb.store_process import store_process
 from tests.server.served_app import served
-from tests.server.store_process import store_process
 
 from breastkit.bundle import bundle_folder
 from breastkit.dicom.read_seg import read_segmentation

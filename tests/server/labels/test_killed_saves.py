@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import requests
 from tests.apps.server_process import free_port
-from tests.server.restarted_server import RestartedServer
+from tests.server.labels.restarted_server import RestartedServer
 
 from breastkit.atomic import TEMPORARY_PREFIX
 from breastkit.images import read_mask, write_png

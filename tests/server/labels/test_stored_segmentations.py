@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import requests
 from tests.dicom.scans import AXIAL, SHAPE, affine_of, an_l, shifted, write_scan
+from tests.dicomweb.store_process import store_process
 from tests.server.served_app import served
-from tests.server.store_process import store_process
 
 from breastkit.dicom import list_series
 from breastkit.dicom.segment_kinds import SegmentKind

@@ -5,8 +5,8 @@ import time
 
 import pytest
 import requests
+from tests.dicomweb.store_process import store_process
 from tests.server.served_app import served
-from tests.server.store_process import store_process
 from tests.server.viewed_studies import TISSUE, write_picture
 
 from breastkit.dicom import list_series

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from tests.bundles.tiny import AFFINE, breast_scan
-from tests.server.killed_training import KilledCalls
+from tests.server.models.killed_training import KilledCalls
 
 from breastkit.bundle import Bundle
 from breastkit.images import write_nifti

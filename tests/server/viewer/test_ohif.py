@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import requests
+from tests.dicomweb.store_process import store_process
 from tests.server.served_app import served
-from tests.server.store_process import store_process
 
 from breastkit.dicom.write_us import write_us_dicom
 from breastkit.server.viewer.ohif import CORRECTIONS, missing_corrections, viewer_folder

@@ -1,4 +1,9 @@
-"""Messages of several parts (multipart/related, RFC 2387), as DICOMweb sends and receives them."""
+"""Messages of several parts (multipart/related, RFC 2387), as DICOMweb sends and receives them.
+
+requests-toolbelt, which writes forms (multipart/form-data), does not do here. Its encoder writes nothing else and wants
+every part before the first is sent; its decoder takes a body that was cut off for a whole one, and fails at what a
+client may write before the first boundary. dicomweb-client always sends one boundary, which an object may hold.
+"""
 
 from __future__ import annotations
 
