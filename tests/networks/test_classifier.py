@@ -115,12 +115,12 @@ def test_opinions_are_those_of_dropout_and_repeat_themselves():
     network = Classifier(ConvFeatures(in_channels=1, channels=(8, 64)), classes=2, dropout=0.5).eval()
     with torch.no_grad():
         features = network.trunk(pictures(1))
-        opinions = network.opinions(features, samples=4000)
+        opinions = network.sampled(features, samples=4000)
         assert opinions.shape == (2, 4000, 2)
         # Dropout keeps the mean.
         torch.testing.assert_close(opinions.mean(1), network.head(features), rtol=0.1, atol=0.02)
         assert opinions.std(1).min() > 0.005
-        torch.testing.assert_close(network.opinions(features[1:], samples=4000), opinions[1:])
+        torch.testing.assert_close(network.sampled(features[1:], samples=4000), opinions[1:])
         network.dropout.p = 0.0
-        few = network.opinions(features, samples=3)
+        few = network.sampled(features, samples=3)
         torch.testing.assert_close(few, network.head(features)[:, None].expand_as(few))

@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from breastkit.errors import BreastkitError
-from breastkit.inference import ClassOpinions
+from breastkit.inference import ClassSampling
 from breastkit.metrics import class_probabilities, decide
 from breastkit.networks import Classifier
 from breastkit.training import DecisionSearch, choose_rule, read_model_json, rule_over, save_weights, stored_rule
@@ -46,7 +46,7 @@ def told_apart(count=200, seed=0):
 def search(folder, scores, labels, **options):
     made = network()
     save_weights(folder, made, architecture="x", classes=list(CLASSES), threshold=0.5, figures={"val_auc": 0.1})
-    inferer = ClassOpinions(SimpleInferer(), samples=20)
+    inferer = ClassSampling(SimpleInferer(), samples=20)
     batches = DataLoader(pictures(scores, labels), 16)
     given = {"cases": len(labels), "classes": CLASSES, "device": "cpu", **options}
     DecisionSearch(folder, made, batches, inferer, **given).run()

@@ -37,7 +37,7 @@ LABELS = {
 
 
 class ClassificationEvaluation(EvaluationReport):
-    """Handler that collects a classifier's opinions of all pictures and writes what they are worth.
+    """Handler that collects a classifier's logits of all pictures and writes what they are worth.
 
     In the folder: ``metrics.csv`` (``case, image, class, p_<class>…, predicted, correct, uncertainty, abstain,
     mask_dice``), ``summary.json`` (figures with 95 % intervals that count the pictures of a case as one, and the facts
@@ -74,12 +74,12 @@ class ClassificationEvaluation(EvaluationReport):
     def start(self, engine: Engine) -> None:
         """Makes the folder and forgets an earlier run."""
         super().start(engine)
-        self._opinions: list[NDArray[Any]] = []
+        self._logits: list[NDArray[Any]] = []
 
     def measure(self, engine: Engine) -> None:
         """Collects and draws the pictures of a batch."""
         for batch, output in decollated(engine):
-            self._opinions.append(output["pred"].detach().cpu().double().numpy())
+            self._logits.append(output["pred"].detach().cpu().double().numpy())
             name = Path(batch["picture"].meta["filename_or_obj"]).name
             row = {"case": str(batch.get("case", name)), "image": name, "class": str(batch["class"])}
             self._rows.append({**row, "mask_dice": self._mask_dice(batch)})
@@ -94,7 +94,7 @@ class ClassificationEvaluation(EvaluationReport):
         """Decides, measures and writes."""
         table = pd.DataFrame(self._rows)
         labels = table["class"].map(self.classes.index).to_numpy()
-        answers, rules = self._answers(np.stack(self._opinions), labels, table["case"])
+        answers, rules = self._answers(np.stack(self._logits), labels, table["case"])
         table = pd.concat([table[["case", "image", "class"]], answers, table["mask_dice"]], axis=1)
         engine.state.metrics.update({name: interval.value for name, interval in self.write(table, rules).items()})
 
@@ -136,15 +136,15 @@ class ClassificationEvaluation(EvaluationReport):
         return figures
 
     def _answers(
-        self, opinions: NDArray[Any], labels: NDArray[Any], cases: pd.Series
+        self, logits: NDArray[Any], labels: NDArray[Any], cases: pd.Series
     ) -> tuple[pd.DataFrame, dict[str, Any]]:
         """Returns one row per picture, and what is to be said of the rule."""
         if self.rule is not None:
-            return self._answers_by(self.rule, opinions, labels), {**self.rule, "chosen": "with the weights"}
+            return self._answers_by(self.rule, logits, labels), {**self.rule, "chosen": "with the weights"}
         parts, rules = [], []
         for tuned, judged in _parts(labels, cases):
-            rules.append(choose_rule(opinions[tuned], labels[tuned], self.classes))
-            part = self._answers_by(rules[-1], opinions[judged], labels[judged])
+            rules.append(choose_rule(logits[tuned], labels[tuned], self.classes))
+            part = self._answers_by(rules[-1], logits[judged], labels[judged])
             parts.append(part.set_index(judged))
         said = {
             name: [round(rule[name], 4) for rule in rules] for name in ("temperature", "threshold", "abstain_above")
@@ -152,8 +152,8 @@ class ClassificationEvaluation(EvaluationReport):
         chosen = f"on the other cases of this list, in {len(rules)} parts"
         return pd.concat(parts).sort_index(), {**said, "chosen": chosen}
 
-    def _answers_by(self, rule: Mapping[str, float], opinions: NDArray[Any], labels: NDArray[Any]) -> pd.DataFrame:
-        probabilities, uncertainty = class_probabilities(opinions, rule["temperature"])
+    def _answers_by(self, rule: Mapping[str, float], logits: NDArray[Any], labels: NDArray[Any]) -> pd.DataFrame:
+        probabilities, uncertainty = class_probabilities(logits, rule["temperature"])
         decided = decide(probabilities, self.classes, rule["threshold"])
         rows = pd.DataFrame(probabilities, columns=[f"p_{name}" for name in self.classes])
         rows["predicted"] = [self.classes[index] for index in decided]

@@ -167,8 +167,8 @@ def _with_masks(
 
 
 def _segmenter(bundle: Bundle, weights: Sequence[Path]) -> Segmenter:
-    opinions = "folds" if len(weights) > 1 else "none"
-    return Segmenter(weights[0], bundle=bundle, fold_weights=list(weights[1:]), opinions=opinions, **_RULE)
+    ensemble = "folds" if len(weights) > 1 else "none"
+    return Segmenter(weights[0], bundle=bundle, fold_weights=list(weights[1:]), ensemble=ensemble, **_RULE)
 
 
 def _with_true_masks(cases: CaseList, folder: Path) -> Iterator[tuple[str, Item]]:

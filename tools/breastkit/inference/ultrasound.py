@@ -108,8 +108,8 @@ class LesionClassifier:
 
     def classify(self, prepared: Mapping[str, Any]) -> tuple[dict[str, float], float]:
         """Returns the probabilities of the classes, and the uncertainty."""
-        opinions = self.bundle.run(dict(prepared))
-        probabilities, uncertainty = class_probabilities(opinions[None].numpy(), self._temperature)
+        logits = self.bundle.run(dict(prepared))
+        probabilities, uncertainty = class_probabilities(logits[None].numpy(), self._temperature)
         return dict(zip(self.classes, map(float, probabilities[0]), strict=True)), float(uncertainty[0])
 
     def label_of(self, probabilities: Mapping[str, float]) -> str:
@@ -204,19 +204,19 @@ class UltrasoundReader:
             mask, probability = self.segmenter(gray)
         else:
             probability = mask.astype(np.float32)
-        opinions = {}
+        answers = {}
         for classifier in (self.normal_classifier, self.classifier) if mask.any() else (self.normal_classifier,):
             prepared = classifier.prepare(gray, mask)
-            opinions[classifier] = (prepared, *classifier.classify(prepared))
-        probabilities = opinions[self.normal_classifier][1]
+            answers[classifier] = (prepared, *classifier.classify(prepared))
+        probabilities = answers[self.normal_classifier][1]
         if mask.any():
-            probabilities = chained(probabilities[NORMAL], opinions[self.classifier][1])
-        last = list(opinions)[-1]
+            probabilities = chained(probabilities[NORMAL], answers[self.classifier][1])
+        last = list(answers)[-1]
         ordered = np.array([[probabilities[name] for name in CLASSES]])
         label = CLASSES[int(decide(ordered, CLASSES, last.threshold)[0])]
         # That a picture is normal is what the other one says, whether there is an outline or not.
         decider = self.normal_classifier if label == NORMAL else last
-        prepared, _, uncertainty = opinions[decider]
+        prepared, _, uncertainty = answers[decider]
         return Reading(
             mask=mask,
             probability=probability,

@@ -26,19 +26,19 @@ def softmax(logits: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(shifted / shifted.sum(-1, keepdims=True))
 
 
-def class_probabilities(opinions: Any, temperature: float = 1.0) -> tuple[NDArray[Any], NDArray[Any]]:
+def class_probabilities(logits: Any, temperature: float = 1.0) -> tuple[NDArray[Any], NDArray[Any]]:
     """Returns the probabilities of every picture and how uncertain they are.
 
     Args:
-        opinions: logits ``(pictures, 1 + samples, classes)``, the first without dropout, as
-            `breastkit.inference.ClassOpinions` gives them.
+        logits: logits ``(pictures, 1 + samples, classes)``, the first without dropout, as
+            `breastkit.inference.ClassSampling` gives them.
         temperature: what logits are divided by.
 
     Returns:
-        Probabilities ``(pictures, classes)`` of the first opinion, and the entropy of the mean of the others (of the
+        Probabilities ``(pictures, classes)`` of the first, and the entropy of the mean of the others (of the
         first where there is no other) over that of equal probabilities, 0 to 1.
     """
-    probabilities = softmax(np.asarray(opinions, dtype=np.float64) / temperature)
+    probabilities = softmax(np.asarray(logits, dtype=np.float64) / temperature)
     mean = probabilities[:, 1:].mean(1) if probabilities.shape[1] > 1 else probabilities[:, 0]
     entropy = -(mean * np.log(np.clip(mean, 1e-12, None))).sum(-1)
     return probabilities[:, 0], np.clip(entropy / np.log(mean.shape[-1]), 0, 1)

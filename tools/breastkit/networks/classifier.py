@@ -19,7 +19,7 @@ _OPEN = 3.0
 class Classifier(nn.Module):
     """Features, their mean over the picture, dropout and one linear layer.
 
-    What lies before the dropout is `trunk`, so that many opinions of Monte-Carlo dropout cost one pass through the
+    What lies before the dropout is `trunk`, so that many samples of Monte-Carlo dropout cost one pass through the
     features. Grad-CAM looks at ``trunk.features``.
 
     Args:
@@ -40,7 +40,7 @@ class Classifier(nn.Module):
         logits: torch.Tensor = self.head(self.dropout(self.trunk(image)))
         return logits
 
-    def opinions(self, features: torch.Tensor, *, samples: int, seed: int = 0) -> torch.Tensor:
+    def sampled(self, features: torch.Tensor, *, samples: int, seed: int = 0) -> torch.Tensor:
         """Returns logits ``(batch, samples, classes)`` with the dropout on, the same for the same features.
 
         Args:
@@ -50,7 +50,7 @@ class Classifier(nn.Module):
         """
         keep = 1 - self.dropout.p
         generator = torch.Generator().manual_seed(seed)
-        # One set of masks for all pictures, so that a picture's opinions do not depend on its place in a batch.
+        # One set of masks for all pictures, so that a picture's samples do not depend on its place in a batch.
         kept = torch.rand(samples, features.shape[1], generator=generator).to(features) < keep
         logits: torch.Tensor = self.head(features[:, None] * (kept / keep))
         return logits

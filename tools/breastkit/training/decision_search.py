@@ -36,14 +36,14 @@ class DecisionSearch(ValidationSearch):
 
     In ``model.json``: ``temperature``, ``threshold`` and ``operating_point`` (the highest threshold on the probability
     of malignant that finds the share of the malignant ones asked for), ``abstain_above`` (the uncertainty above which
-    the most uncertain pictures lie) and figures on the validation pictures. The opinions it was chosen by are kept in
+    the most uncertain pictures lie) and figures on the validation pictures. The logits it was chosen by are kept in
     ``opinions.npz``, so that a rule can be chosen over several folds.
 
     Args:
         folder: the run's output folder.
         network: gets the run's weights.
         dataloader: gives the validation pictures as `LesionPictures` does.
-        inferer: gives opinions, see `breastkit.inference.ClassOpinions`.
+        inferer: gives logits, see `breastkit.inference.ClassSampling`.
         cases: number of validation pictures.
         classes: names of the classes in order.
         device: where to compute.
@@ -58,43 +58,43 @@ class DecisionSearch(ValidationSearch):
 
     def choose(self) -> dict[str, Any]:
         """Returns what was chosen."""
-        opinions, labels = self._opinions()
-        rule = choose_rule(opinions, labels, self.classes, recall=float(self.recall), coverage=float(self.coverage))
+        logits, labels = self._logits()
+        rule = choose_rule(logits, labels, self.classes, recall=float(self.recall), coverage=float(self.coverage))
         if is_main():
             with atomic_path(self.folder / OPINIONS) as temporary:
-                np.savez_compressed(temporary, opinions=opinions.astype(np.float32), labels=labels)
-            figures = figures_of(rule, opinions, labels, self.classes)
+                np.savez_compressed(temporary, opinions=logits.astype(np.float32), labels=labels)
+            figures = figures_of(rule, logits, labels, self.classes)
             add_facts(self.folder, **rule, figures=figures)
             text = ", ".join(f"{name} {value:.3f}" for name, value in figures.items())
             logger.info("Temperature %.2f, operating point %.3f: %s.", rule["temperature"], rule["threshold"], text)
         return rule
 
-    def _opinions(self) -> tuple[NDArray[Any], NDArray[Any]]:
-        opinions, labels = torch.zeros(0), torch.zeros(self.cases, dtype=torch.int64)
+    def _logits(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        logits, labels = torch.zeros(0), torch.zeros(self.cases, dtype=torch.int64)
         for output, batch in self.outputs("Decision search"):
             given = output.double().cpu()
-            if not len(opinions):
-                opinions = torch.zeros(self.cases, *given.shape[1:], dtype=torch.float64)
+            if not len(logits):
+                logits = torch.zeros(self.cases, *given.shape[1:], dtype=torch.float64)
             cases = torch.as_tensor(batch["case"])
-            opinions[cases], labels[cases] = given, torch.as_tensor(batch["label"])
-        return sum_over_processes(opinions).numpy(), sum_over_processes(labels).numpy()
+            logits[cases], labels[cases] = given, torch.as_tensor(batch["label"])
+        return sum_over_processes(logits).numpy(), sum_over_processes(labels).numpy()
 
 
 def choose_rule(
-    opinions: NDArray[Any], labels: NDArray[Any], classes: Sequence[str], *, recall: float = 0.95, coverage: float = 0.9
+    logits: NDArray[Any], labels: NDArray[Any], classes: Sequence[str], *, recall: float = 0.95, coverage: float = 0.9
 ) -> dict[str, Any]:
     """Returns temperature, threshold, operating point and ``abstain_above`` chosen on pictures with known classes.
 
     Args:
-        opinions: logits ``(pictures, 1 + samples, classes)``.
+        logits: logits ``(pictures, 1 + samples, classes)``.
         labels: indices of the true classes.
         classes: their names in order.
         recall: share of the malignant pictures to be found.
         coverage: share of the pictures to be answered.
     """
     # As it is stored: with another one, uncertainties that hardly differ would all lie above the limit.
-    temperature = round(fit_temperature(opinions[:, 0], labels), 5)
-    probabilities, uncertainty = class_probabilities(opinions, temperature)
+    temperature = round(fit_temperature(logits[:, 0], labels), 5)
+    probabilities, uncertainty = class_probabilities(logits, temperature)
     malignant = list(classes).index(MALIGNANT)
     point = choose_operating_point(probabilities[:, malignant], labels == malignant, recall=recall)
     return {
@@ -121,10 +121,10 @@ def rule_over(runs: Sequence[str | Path], **options: float) -> dict[str, Any]:
             raise BreastkitError(f"{run / OPINIONS} does not exist; finish the run of this fold first.")
         with np.load(run / OPINIONS) as kept:
             found.append((kept["opinions"].astype(np.float64), kept["labels"], read_model_json(run)["classes"]))
-    opinions, labels, classes = zip(*found, strict=True)
+    logits, labels, classes = zip(*found, strict=True)
     if any(one != classes[0] for one in classes):
         raise BreastkitError(f"{', '.join(map(str, runs))} tell other classes apart; name folds of one variant.")
-    return choose_rule(np.concatenate(opinions), np.concatenate(labels), classes[0], **options)
+    return choose_rule(np.concatenate(logits), np.concatenate(labels), classes[0], **options)
 
 
 def stored_rule(facts: Mapping[str, Any]) -> dict[str, float]:
@@ -143,10 +143,10 @@ def stored_rule(facts: Mapping[str, Any]) -> dict[str, float]:
 
 
 def figures_of(
-    rule: dict[str, Any], opinions: NDArray[Any], labels: NDArray[Any], classes: Sequence[str]
+    rule: dict[str, Any], logits: NDArray[Any], labels: NDArray[Any], classes: Sequence[str]
 ) -> dict[str, float]:
     """Returns what a rule reaches on pictures; on those it was chosen on it flatters itself."""
-    probabilities, uncertainty = class_probabilities(opinions, rule["temperature"])
+    probabilities, uncertainty = class_probabilities(logits, rule["temperature"])
     decided = decide(probabilities, classes, rule["threshold"])
     malignant = list(classes).index(MALIGNANT)
     answered = uncertainty <= rule["abstain_above"]

@@ -5,6 +5,7 @@ from breastkit.transforms.class_probabilities import ClassProbabilitiesd
 from breastkit.transforms.clean_mask import CleanMaskd, clean_mask
 from breastkit.transforms.crop_to_box import CropToBoxesd
 from breastkit.transforms.crop_to_lesion import CropToLesiond
+from breastkit.transforms.ensemble_mean import EnsembleMeand
 from breastkit.transforms.lesion_picture import LesionPicture
 from breastkit.transforms.lesion_view import LesionViewd
 from breastkit.transforms.letterbox_pictures import LetterboxPicturesd
@@ -13,7 +14,6 @@ from breastkit.transforms.load_picture import LoadPictured
 from breastkit.transforms.load_volume import LoadVolumed
 from breastkit.transforms.mask_errors import RandMaskErrorsd
 from breastkit.transforms.masks_of_logits import MasksOfLogits
-from breastkit.transforms.mean_of_members import MeanOfMembersd
 from breastkit.transforms.orient_breast import OrientBreastd
 from breastkit.transforms.speckle import RandSpeckled
 
@@ -23,6 +23,7 @@ __all__ = [
     "CleanMaskd",
     "CropToBoxesd",
     "CropToLesiond",
+    "EnsembleMeand",
     "LesionPicture",
     "LesionViewd",
     "LetterboxPicturesd",
@@ -30,7 +31,6 @@ __all__ = [
     "LoadPictured",
     "LoadVolumed",
     "MasksOfLogits",
-    "MeanOfMembersd",
     "OrientBreastd",
     "RandMaskErrorsd",
     "RandSpeckled",

@@ -13,12 +13,12 @@ from breastkit.metrics.classification import class_probabilities
 
 
 class ClassProbabilitiesd(MapTransform):
-    """Replaces the opinions of a classifier ``(1 + samples, classes)`` by probabilities ``(classes,)``.
+    """Replaces the logits of a classifier ``(1 + samples, classes)`` by probabilities ``(classes,)``.
 
     How uncertain they are stands under ``<key>_uncertainty``; see `class_probabilities`.
 
     Args:
-        keys: the opinions.
+        keys: the logits.
         temperature: what logits are divided by.
         allow_missing_keys: whether a key may be absent.
     """
@@ -31,8 +31,8 @@ class ClassProbabilitiesd(MapTransform):
         """Returns the data with probabilities."""
         results = dict(data)
         for key in self.key_iterator(results):
-            opinions = torch.as_tensor(results[key]).detach().cpu().float()
-            probabilities, uncertainty = class_probabilities(opinions[None].numpy(), self.temperature)
+            logits = torch.as_tensor(results[key]).detach().cpu().float()
+            probabilities, uncertainty = class_probabilities(logits[None].numpy(), self.temperature)
             results[key] = torch.from_numpy(probabilities[0])
             results[f"{key}_uncertainty"] = float(uncertainty[0])
         return results

@@ -8,7 +8,7 @@ from typing import Any
 from monai.transforms import Activationsd, AsDiscreted, Compose, CopyItemsd, Invertd
 
 from breastkit.transforms.clean_mask import CleanMaskd
-from breastkit.transforms.mean_of_members import MeanOfMembersd
+from breastkit.transforms.ensemble_mean import EnsembleMeand
 
 
 class MasksOfLogits(Compose):
@@ -33,7 +33,7 @@ class MasksOfLogits(Compose):
             [
                 Activationsd("pred", sigmoid=True),
                 Invertd("pred", undo, orig_keys="image", nearest_interp=False),
-                MeanOfMembersd("pred", threshold=threshold),
+                EnsembleMeand("pred", threshold=threshold),
                 *([CopyItemsd("pred", names="probability")] if keep_probability else []),
                 AsDiscreted("pred", threshold=threshold),
                 *([CleanMaskd("pred", **clean_up)] if clean_up is not None else []),

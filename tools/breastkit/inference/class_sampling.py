@@ -1,4 +1,4 @@
-"""What a classifier says of a picture, and of its mirror image, once without dropout and many times with it."""
+"""Test-time augmentation and Monte-Carlo dropout of a classifier: logits without dropout, and many with it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from monai.inferers import Inferer
 from breastkit.networks import Classifier
 
 
-class ClassOpinions(Inferer):
+class ClassSampling(Inferer):
     """Runs the features of a `Classifier` once and its head many times (Monte-Carlo dropout).
 
     Logits are means over a picture and its mirror images.
 
     Args:
         inferer: runs the features, for example a `Predictor`.
-        samples: opinions with dropout; 0 gives none.
+        samples: passes with dropout; 0 gives none.
         flip_axes: spatial axes to mirror along, 0 for rows and 1 for columns; none of them looks at the picture alone.
     """
 
@@ -48,4 +48,4 @@ class ClassOpinions(Inferer):
         features = features.unflatten(0, (len(turns), len(images))).mean(0)
         with torch.autocast(features.device.type, enabled=False):
             sure = network.head(features)[:, None]
-            return torch.cat([sure, network.opinions(features, samples=self.samples)], dim=1)
+            return torch.cat([sure, network.sampled(features, samples=self.samples)], dim=1)

@@ -4,8 +4,8 @@ from monai.inferers import SimpleInferer
 from torch import nn
 
 from breastkit.errors import BreastkitError
-from breastkit.inference import Members, Predictor, fold_weights_beside
-from breastkit.inference.members import dropout_on
+from breastkit.inference import Ensemble, Predictor, fold_weights_beside
+from breastkit.inference.ensemble import dropout_on
 from breastkit.training import save_weights
 
 
@@ -16,14 +16,14 @@ def network():
 
 def test_one_opinion_is_the_inferers_own():
     image, one = torch.randn(2, 1, 8, 8), network()
-    assert torch.equal(Members(SimpleInferer())(image, one), one(image))
+    assert torch.equal(Ensemble(SimpleInferer())(image, one), one(image))
 
 
 @pytest.mark.parametrize("inferer", [SimpleInferer(), Predictor(backend="auto")])
 def test_dropout_gives_other_answers_and_leaves_the_network_as_it_was(inferer):
     image, one = torch.randn(2, 1, 8, 8), network()
     before = one(image)
-    members = Members(inferer, opinions="dropout", samples=3)(image, one)
+    members = Ensemble(inferer, source="dropout", samples=3)(image, one)
     assert members.shape == (2, 3, 8, 8)
     assert not torch.equal(members[:, 0], members[:, 1])
     assert not any(module.training for module in one.modules())
@@ -42,7 +42,7 @@ def test_folds_answer_with_their_own_weights(tmp_path):
         nn.init.constant_(fold[-1].bias, number)
         save_weights(tmp_path / f"fold{number}", fold, architecture="small")
     paths = [tmp_path / f"fold{number}" for number in range(3)]
-    members = Members(SimpleInferer(), opinions="folds", fold_weights=paths)(image, folds[0])
+    members = Ensemble(SimpleInferer(), source="folds", fold_weights=paths)(image, folds[0])
     for number, fold in enumerate([folds[0], *folds]):
         assert torch.equal(members[:, number : number + 1], fold(image))
 
@@ -58,16 +58,16 @@ def test_folds_that_ship_lie_beside_the_weights(tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"opinions": "folds"}, "--fold_weights"),
-        ({"opinions": "guess"}, "choose one of none, dropout, folds"),
-        ({"opinions": "dropout", "samples": 1}, "needs 2 or more"),
+        ({"source": "folds"}, "--fold_weights"),
+        ({"source": "guess"}, "choose one of none, dropout, folds"),
+        ({"source": "dropout", "samples": 1}, "needs 2 or more"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(options, words):
     with pytest.raises(BreastkitError, match=words):
-        Members(SimpleInferer(), **options)
+        Ensemble(SimpleInferer(), **options)
 
 
 def test_a_network_without_dropout_says_so():
     with pytest.raises(BreastkitError, match="no dropout"):
-        Members(SimpleInferer(), opinions="dropout")(torch.zeros(1, 1, 4, 4), nn.Conv2d(1, 1, 1))
+        Ensemble(SimpleInferer(), source="dropout")(torch.zeros(1, 1, 4, 4), nn.Conv2d(1, 1, 1))

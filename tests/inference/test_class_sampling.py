@@ -2,7 +2,7 @@ import pytest
 import torch
 from monai.inferers import SimpleInferer
 
-from breastkit.inference import ClassOpinions, Predictor
+from breastkit.inference import ClassSampling, Predictor
 from breastkit.networks import Classifier, ConvFeatures
 
 
@@ -18,7 +18,7 @@ def pictures(count=3):
 
 def test_the_first_opinion_is_the_mean_over_mirror_images(network):
     with torch.no_grad():
-        opinions = ClassOpinions(SimpleInferer(), samples=4, flip_axes=(0, 1))(pictures(), network)
+        opinions = ClassSampling(SimpleInferer(), samples=4, flip_axes=(0, 1))(pictures(), network)
         turned = [pictures().flip(turn) for turn in ([], [2], [3], [2, 3])]
         expected = torch.stack([network(image) for image in turned]).mean(0)
     assert opinions.shape == (3, 5, 3)
@@ -26,7 +26,7 @@ def test_the_first_opinion_is_the_mean_over_mirror_images(network):
 
 
 def test_the_others_differ_and_repeat_themselves(network):
-    inferer = ClassOpinions(SimpleInferer(), samples=8)
+    inferer = ClassSampling(SimpleInferer(), samples=8)
     with torch.no_grad():
         once, again = inferer(pictures(), network), inferer(pictures(), network)
         alone = inferer(pictures()[1:2], network)
@@ -37,19 +37,19 @@ def test_the_others_differ_and_repeat_themselves(network):
 
 def test_no_samples_and_no_mirror_image_is_the_network_itself(network):
     with torch.no_grad():
-        opinions = ClassOpinions(SimpleInferer(), samples=0, flip_axes=())(pictures(), network)
+        opinions = ClassSampling(SimpleInferer(), samples=0, flip_axes=())(pictures(), network)
         torch.testing.assert_close(opinions[:, 0], network(pictures()))
     assert opinions.shape == (3, 1, 3)
 
 
 def test_the_predictor_computes_the_features(network):
     with torch.no_grad():
-        expected = ClassOpinions(SimpleInferer(), samples=3)(pictures(), network)
-        found = ClassOpinions(Predictor(), samples=3)(pictures(), network)
+        expected = ClassSampling(SimpleInferer(), samples=3)(pictures(), network)
+        found = ClassSampling(Predictor(), samples=3)(pictures(), network)
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("options", [{"samples": -1}, {"flip_axes": (2,)}])
 def test_options_that_cannot_be(options):
     with pytest.raises(ValueError, match="must be"):
-        ClassOpinions(SimpleInferer(), **options)
+        ClassSampling(SimpleInferer(), **options)

@@ -10,7 +10,7 @@ from monai.config import KeysCollection
 from monai.transforms import MapTransform
 
 
-class MeanOfMembersd(MapTransform):
+class EnsembleMeand(MapTransform):
     """Replaces probabilities ``(members, …)`` by their mean ``(1, …)``.
 
     Where there are several members, two more entries say how sure they are: under ``<key>_spread`` the standard

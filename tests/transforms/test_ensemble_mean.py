@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from breastkit.transforms import MeanOfMembersd
+from breastkit.transforms import EnsembleMeand
 
 
 def test_one_member_is_its_own_mean():
     probability = torch.rand(1, 4, 5)
-    results = MeanOfMembersd("pred")({"pred": probability})
+    results = EnsembleMeand("pred")({"pred": probability})
     assert set(results) == {"pred"}
     assert torch.equal(results["pred"], probability)
 
@@ -15,7 +15,7 @@ def test_mean_spread_and_disagreement():
     members = torch.zeros(2, 4, 4)
     members[:, :2] = 1.0
     members[0, 2] = 0.8
-    results = MeanOfMembersd("pred", threshold=0.5)({"pred": members})
+    results = EnsembleMeand("pred", threshold=0.5)({"pred": members})
     assert results["pred"].shape == (1, 4, 4)
     assert results["pred"][0, 2, 0] == pytest.approx(0.4)
     assert results["pred_spread"][0, 2, 0] == pytest.approx(0.4)
@@ -25,4 +25,4 @@ def test_mean_spread_and_disagreement():
 
 
 def test_members_that_find_nothing_agree():
-    assert MeanOfMembersd("pred")({"pred": torch.zeros(3, 4, 4)})["pred_disagreement"] == 0
+    assert EnsembleMeand("pred")({"pred": torch.zeros(3, 4, 4)})["pred_disagreement"] == 0

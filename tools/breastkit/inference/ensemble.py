@@ -1,4 +1,4 @@
-"""Several opinions on one image: a network with its dropout on, or the networks of several folds."""
+"""Ensembles: a network with its dropout on, or the networks of several folds."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from breastkit.errors import BreastkitError
 from breastkit.weights import load_weights
 
 
-class Opinions(StrEnum):
-    """Where several opinions come from."""
+class EnsembleSource(StrEnum):
+    """Where the members of an ensemble come from."""
 
     NONE = "none"
     DROPOUT = "dropout"
     FOLDS = "folds"
 
 
-class Members(Inferer):
+class Ensemble(Inferer):
     """Runs another inferer several times and gives one output channel per member.
 
     Args:
         inferer: takes images and gives logits of one channel.
-        opinions: ``none`` runs it once; ``dropout`` runs the network `samples` times with its dropout on (Monte-Carlo
+        source: ``none`` runs it once; ``dropout`` runs the network `samples` times with its dropout on (Monte-Carlo
             dropout); ``folds`` runs the network as it is and with each of the fold weights.
         samples: number of runs with dropout.
         fold_weights: weights of the same architecture, one file or folder per fold.
@@ -44,21 +44,21 @@ class Members(Inferer):
         self,
         inferer: Inferer,
         *,
-        opinions: Opinions | str | None = Opinions.NONE,
+        source: EnsembleSource | str | None = EnsembleSource.NONE,
         samples: int = 10,
         fold_weights: Sequence[str | Path] = (),
     ) -> None:
         super().__init__()
         try:
-            self.opinions = Opinions(opinions or Opinions.NONE)
+            self.source = EnsembleSource(source or EnsembleSource.NONE)
         except ValueError as error:
-            raise BreastkitError(f"uncertainty is '{opinions}'; choose one of {', '.join(Opinions)}.") from error
-        if self.opinions is Opinions.FOLDS and not fold_weights:
+            raise BreastkitError(f"uncertainty is '{source}'; choose one of {', '.join(EnsembleSource)}.") from error
+        if self.source is EnsembleSource.FOLDS and not fold_weights:
             raise BreastkitError(
                 "Uncertainty from folds needs the weights of folds; name them with --fold_weights, or choose "
                 "--uncertainty dropout."
             )
-        if self.opinions is Opinions.DROPOUT and samples < 2:
+        if self.source is EnsembleSource.DROPOUT and samples < 2:
             raise BreastkitError(f"samples is {samples}; uncertainty needs 2 or more.")
         self.inferer, self.samples, self.fold_weights = inferer, int(samples), tuple(fold_weights)
         self._folds: list[nn.Module] = []
@@ -71,9 +71,9 @@ class Members(Inferer):
         Raises:
             BreastkitError: if the network has no dropout to switch on, or fold weights do not fit it.
         """
-        if self.opinions is Opinions.NONE:
+        if self.source is EnsembleSource.NONE:
             members = [self.inferer(inputs, network, *args, **kwargs)]
-        elif self.opinions is Opinions.DROPOUT:
+        elif self.source is EnsembleSource.DROPOUT:
             with dropout_on(network):
                 members = [self.inferer(inputs, network, *args, **kwargs) for _ in range(self.samples)]
         else:
