@@ -136,6 +136,26 @@ def test_a_bundle(copy):
     assert "skipped" not in printed
 
 
+def test_an_output(copy):
+    printed, touched = carry_out(copy, "An output of `run mri` and `run us`")
+    assert touched == ["tools/breastkit/findings/lesion_count.py", "tests/findings/test_lesion_count.py"]
+    written = {path.name: path.read_text() for path in (copy / "work" / "us").iterdir()}
+    # What could not be read is always listed: here the phantom's mask.
+    assert set(written) == {"malignant (1)_count.txt", "problems.csv"}
+    assert written["malignant (1)_count.txt"] in ("0\n", "1\n")
+    assert "passed" in printed and "skipped" not in printed
+    # By the other command too, which names what it offers before it reads anything.
+    words = ["breastkit", "run", "mri", "none", "--out", "work/mri", "--formats", "no"]
+    with pytest.raises(AssertionError, match="--formats takes count, csv, "):
+        run(copy, *words)
+
+
+def test_a_security_rule(copy):
+    printed, touched = carry_out(copy, "A rule of the annotation server")
+    assert touched == ["tools/breastkit/server/security/rules.py", "tests/server/security/test_scoring_limit.py"]
+    assert printed.count("passed") == 2 and "skipped" not in printed
+
+
 def test_the_changelog_begins_with_the_version_there_is():
     version = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)[1]
     assert re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)[1] == version
