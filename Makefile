@@ -21,7 +21,7 @@ help:
 	@echo "make serve     serve the demo's studies and results on http://127.0.0.1:8000 again"
 	@echo "make test      the tests (under 20 minutes on two cores)"
 	@echo "make test-all  the tests with the slow ones, those that need an accelerator, and new random examples"
-	@echo "make lint      style, import directions, what configs may name"
+	@echo "make lint      style, types, import directions, what configs may name"
 	@echo "make docs      the documentation as a site to open in a browser: work/site/index.html"
 	@echo "make bench     benchmarks, as ratios within one run"
 	@echo "make soak      20 clients on the annotation server for five minutes: no error, no growing memory"
@@ -42,6 +42,7 @@ test-all: $(READY)
 lint: $(READY)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m mypy
 	$(PY) -m pytest -q tests/test_imports.py
 
 docs: $(READY)

@@ -293,9 +293,11 @@ def _run_configs(bundle: Bundle, *names: str, **overrides: str) -> None:
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     for module in ("scripts", "workflows"):
         logging.getLogger(f"monai.bundle.{module}").setLevel(logging.ERROR)
+    # False, which MONAI's types leave out, keeps the log as it is.
+    options: dict[str, Any] = {"logging_file": False, **overrides}
     try:
         configs = [str(bundle.folder / "configs" / name) for name in names]
-        run(config_file=configs, bundle_root=str(bundle.folder), logging_file=False, **overrides)
+        run(config_file=configs, bundle_root=str(bundle.folder), **options)
     except Exception as error:  # MONAI wraps whatever a config raises
         raise BreastkitError(f"{bundle.name} did not run: {sentence_of(error) or error}") from error
 
