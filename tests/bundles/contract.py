@@ -30,19 +30,8 @@ from breastkit.promotion import promote
 from breastkit.training import load_weights, read_model_json
 
 SCHEMA = Path(__file__).parent / "metadata_schema.json"
-# What MONAI Label reads from or overrides in the two configs (tasks/train/bundle.py and tasks/infer/bundle.py).
-LABEL_TRAIN_IDS = (
-    "bundle_root",
-    "device",
-    "network",
-    "network_def",
-    "run",
-    "train#trainer#max_epochs",
-    "train#dataset#data",
-    "train#handlers",
-    "validate#dataset#data",
-)
-LABEL_INFER_IDS = ("bundle_root", "device", "network_def", "preprocessing", "inferer", "postprocessing", "evaluator")
+# What the annotation server reads from or overrides in inference.json.
+SERVED_IDS = ("bundle_root", "device", "network_def", "preprocessing", "inferer", "postprocessing", "evaluator")
 TRAIN_IDS = (
     "dataset_dir",
     "architecture",
@@ -97,11 +86,6 @@ class BundleContract(ExportContract):
     def check_inference(self, out: Path) -> None:
         """Looks at what inference wrote."""
         raise NotImplementedError
-
-    def label_items(self, data: Path) -> list[dict[str, str]]:
-        """Returns items as MONAI Label gives them, image and label alone."""
-        items = json.loads((data / "dataset.json").read_text())["training"]
-        return [{key: str(data / item[key]) for key in ("image", "label")} for item in items]
 
     def train(self, data: Path, out: Path, *, epochs: int = 2, extra: dict | None = None, **options: Any) -> Path:
         configs = [self.config("train")]
@@ -231,11 +215,9 @@ class BundleContract(ExportContract):
     def test_ids_of_the_design(self):
         parser = ConfigParser()
         parser.read_config(self.config("train"))
-        assert [name for name in (*TRAIN_IDS, *LABEL_TRAIN_IDS) if name not in parser] == []
-        # MONAI Label puts a loader before these and looks at each one's target.
-        assert all("_target_" in handler for handler in parser["train#handlers"])
+        assert [name for name in TRAIN_IDS if name not in parser] == []
         parser.read_config(self.config("inference"))
-        assert [name for name in LABEL_INFER_IDS if name not in parser] == []
+        assert [name for name in SERVED_IDS if name not in parser] == []
 
     @pytest.mark.parametrize("name", ["train", "evaluate", "inference"])
     def test_switches_can_be_words_of_a_command_line(self, name):
@@ -245,34 +227,6 @@ class BundleContract(ExportContract):
             # The run folder reads its own switch.
             read = "breastkit.bundle.is_yes(@" if switch != "resume" else '"resume": "@'
             assert text.count(f"@{switch}") == text.count(f"{read}{switch}") > 0, switch
-
-    def test_training_as_monai_label_starts_it(self, data, trained, tmp_path):
-        """Its own items, a checkpoint to start from, and no word about the data set's folder."""
-        parser = ConfigParser()
-        parser.read_config(self.config("train"))
-        start = {"_target_": "CheckpointLoader", "load_path": str(trained / "model.pt"), "strict": False}
-        handlers = [start | {"load_dict": {"model": "$@network"}}, *parser["train#handlers"]]
-        items = self.label_items(data)
-        run(
-            run_id="run",
-            init_id=None,
-            final_id=None,
-            meta_file=self.config("metadata"),
-            config_file=self.config("train"),
-            **{
-                "bundle_root": str(self.root),
-                "train#trainer#max_epochs": 1,
-                "train#dataset#data": items[:-1],
-                "validate#dataset#data": items[-1:],
-                "device": torch.device("cpu"),
-                "train#handlers": handlers,
-                "dataset_dir": str(tmp_path / "nowhere"),
-                "output_dir": str(tmp_path / "run"),
-                **self.options,
-            },
-        )
-        rows = list(csv.DictReader((tmp_path / "run/metrics.csv").open()))
-        assert len(rows) == 1
 
     def test_loads_from_another_folder(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)

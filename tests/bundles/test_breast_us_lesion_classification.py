@@ -64,11 +64,6 @@ class TestBreastUsLesionClassification(BundleContract):
         assert page.count("<figcaption>") == 5 + 5
         assert "http" not in page.replace("http://www.w3.org", "")
 
-    def label_items(self, data):
-        items = json.loads((data / "dataset.json").read_text())["training"]
-        paths = ("image", "label", "predicted_mask")
-        return [{**{key: str(data / item[key]) for key in paths}, "class": item["class"]} for item in items]
-
     def test_the_rule_is_stored_with_the_weights(self, trained):
         facts = read_model_json(trained)
         assert facts["classes"] == ["normal", "benign", "malignant"]

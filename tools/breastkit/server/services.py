@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 from breastkit.server.models.choosing import NextImage
@@ -23,7 +24,7 @@ from breastkit.server.studies.study_store import StudyStore, open_store
 
 NAME = "breast_monailabel"
 DESCRIPTION = "Breast MRI and ultrasound. For research, not for diagnosis."
-VERSION = "0.1.0"
+VERSION = version("breastkit")
 
 
 @dataclass(frozen=True)
