@@ -92,6 +92,7 @@ def test_first_set_up_in_order(project):
         "pip show opencv-python",
         "pip uninstall --yes opencv-python",
         "install --no-deps --force-reinstall opencv-python-headless",
+        "pip install --no-deps --force-reinstall monailabel",
         "imports",
     ]
     assert "Preparing .venv with Python 3.11.9: about 10 GB, 2 to 5 minutes, once." in text

@@ -78,6 +78,10 @@ install_headless_opencv() {
     pip uninstall --quiet --yes opencv-python || return 1
     install --no-deps --force-reinstall opencv-python-headless
 }
+# The wheel keeps its commands in a folder that bears its build number, where uv does not look for them.
+install_monailabel() {
+    [ -e "$venv/bin/monailabel" ] || pip install --quiet --quiet --constraint constraints.txt --no-deps --force-reinstall monailabel
+}
 check_imports() { "$venv/bin/python" -c 'import breastkit, cv2, fire, itk, monai, nibabel, pydicom, torch'; }
 
 [ -f pyproject.toml ] && [ -f constraints.txt ] ||
@@ -115,6 +119,7 @@ step build-tools "Installing build tools" install_build_tools
 step sam2 "Building sam2, which MONAI Label needs" install_sam2
 step project "Installing breastkit and the tested versions of everything it stands on" install_project
 step opencv "Replacing OpenCV by its headless build" install_headless_opencv
+step monailabel "Adding the commands of MONAI Label" install_monailabel
 step imports "Checking that the packages load" check_imports
 rm -rf "$venv/.uv-cache"
 touch "$venv/.ready"
