@@ -77,5 +77,6 @@ def test_a_package_is_installed_for_real_with_uv_and_without(tmp_path):
             [python, str(SCRIPT), "tiny-package"], env=kept | settings, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
+        assert list(place.rglob("tiny_package*.pyc"))
         assert subprocess.run([python, "-c", "import tiny_package"], env=kept).returncode == 0
     assert (place / ".uv-cache").is_dir()

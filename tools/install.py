@@ -29,7 +29,8 @@ VARIABLES = {
     "timeout": "UV_HTTP_TIMEOUT",
 }
 # pip takes the best version of all indexes, uv that of the first one that has any.
-LIKE_PIP = ["--index-strategy", "unsafe-best-match"]
+# And it compiles what it installs: where Python may write no bytecode every start would compile MONAI and torch anew.
+LIKE_PIP = ["--index-strategy", "unsafe-best-match", "--compile-bytecode"]
 
 
 def uv_settings(pip_settings: Iterable[str]) -> tuple[list[str], dict[str, str]]:
