@@ -46,7 +46,7 @@ lint: $(READY)
 	$(PY) -m pytest -q tests/test_imports.py
 
 docs: $(READY)
-	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --config-file tools/docs/mkdocs.yml
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --config-file tools/docs/mkdocs.yml --site-dir $(abspath work/site)
 	@echo "Written: work/site/index.html"
 
 bench: $(READY)
