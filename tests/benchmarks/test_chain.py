@@ -1,4 +1,4 @@
-from benchmarks.chain import measure, open_networks, phantom_study, told
+from benchmarks.chain import line_of, measure, open_networks, phantom_study
 
 
 def test_what_is_spared_costs_no_candidate():
@@ -8,7 +8,7 @@ def test_what_is_spared_costs_no_candidate():
     assert 0 < figures["slices"] <= 1
     assert 0 < figures["breast"] < 1
     assert 0 < figures["body"] <= 1
-    assert f"shows {figures['again']} of {figures['again']} candidates again" in told(figures)
+    assert f"shows {figures['again']} of {figures['again']} candidates again" in line_of(figures)
     assert set(figures["seconds"]) == {
         "breasts", "boxes on whole slices", "boxes around the breasts", "outlines", "measuring",
     }  # fmt: skip

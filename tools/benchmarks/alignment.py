@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from benchmarks.measured import Measured
 from benchmarks.orientation import SHAPE
 from breastkit.phantoms.mri import make_mri_phantom
 from breastkit.progress import parallel_map
@@ -47,8 +48,10 @@ def _laid_right(job: tuple[int, int, tuple[int, int, int]]) -> list[bool]:
     return [set(find_alignment(scan, np.flip(mask, axes)).axes) == set(axes) for axes in FLIPS.values()]
 
 
-def main() -> str:
-    """Runs the benchmark and returns its line."""
+def main() -> Measured:
+    """Runs the benchmark."""
     cases = 40
-    shares = ", ".join(f"{flip} {share:.1%}" for flip, share in alignment_recovery(cases=cases).items())
-    return f"alignment: {cases} phantoms, flips of masks judged right: {shares}"
+    flips = alignment_recovery(cases=cases)
+    shares = ", ".join(f"{flip} {share:.1%}" for flip, share in flips.items())
+    line = f"alignment: {cases} phantoms, flips of masks judged right: {shares}"
+    return Measured({"cases": cases, "flips": flips}, (line,))

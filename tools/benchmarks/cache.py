@@ -15,6 +15,7 @@ import numpy as np
 from monai.bundle import ConfigParser
 
 from benchmarks.letterbox import synthetic_volume
+from benchmarks.measured import Measured
 from breastkit.bundle import bundle_folder
 from breastkit.cases import write_cases
 from breastkit.images import write_nifti
@@ -99,17 +100,18 @@ def _peak_gib() -> float:
     return peak / 2**30 if sys.platform == "darwin" else peak / 2**20
 
 
-def main() -> str:
-    """Runs the benchmark and returns its lines."""
+def main() -> Measured:
+    """Runs the benchmark."""
     lines = [f"cache: the tissue bundle's training slices, {SCANS} scans of {SCAN}"]
+    sizes: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         write_scans(Path(folder), SCAN, SCANS)
         for size in SIZES:
-            figures = compare(Path(folder), size)
+            figures = sizes[str(size)] = compare(Path(folder), size)
             peaks = " and ".join(f"{peak:.1f}" for peak in figures["peaks"])
             lines.append(
-                f"  {size}x{size}: peak memory {peaks} GiB (filling and using the cache, {figures['cache']:.1f} GiB), "
+                f"{size}x{size}: peak memory {peaks} GiB (filling and using the cache, {figures['cache']:.1f} GiB), "
                 f"{figures['hits']:.0%} of the scans found by the next start, open in {figures['opening']:.0f} s; an "
                 f"epoch that reads and preprocesses every scan costs {figures['ratio']:.1f} times the processor time"
             )
-    return "\n".join(lines)
+    return Measured(sizes, tuple(lines))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.measured import Measured
 from breastkit.inference.candidate import find_candidate
 from breastkit.phantoms.mri import make_mri_phantom
 from breastkit.progress import parallel_map
@@ -42,10 +43,11 @@ def _hits_a_lesion(job: tuple[int, int, tuple[int, int, int] | None]) -> bool | 
     return bool((find_candidate(phantom.phases[1], phantom.breast) & (phantom.lesions > 0)).any())
 
 
-def main() -> str:
-    """Runs the benchmark and returns its line."""
+def main() -> Measured:
+    """Runs the benchmark."""
     result = candidate_rule_recovery()
-    return (
+    line = (
         f"candidate: hits a lesion in {result['found']} of {result['with_lesions']} phantoms that have one "
         f"({result['recovery']:.0%})"
     )
+    return Measured(result, (line,))

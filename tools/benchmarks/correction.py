@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 from scipy import ndimage
 
+from benchmarks.measured import Measured
 from benchmarks.orientation import SHAPE
 from breastkit.dce.correction import registered, shading_of
 from breastkit.dce.voxel_box import Grid
@@ -73,9 +74,10 @@ def _planted_field(shape: tuple[int, ...], random: np.random.Generator) -> np.nd
     return np.exp(sum(a * x + b * x * x for a, b, x in zip(slopes, bends, axes, strict=True))).astype(np.float32)
 
 
-def main() -> str:
-    """Runs the benchmark and returns its lines."""
+def main() -> Measured:
+    """Runs the benchmark."""
     cases = 10
     figures = correction_gain(cases=cases)
-    told = "; ".join(f"{name} {interval.text()}" for name, interval in figures.items())
-    return f"correction: {cases} phantoms, mean (95 % interval): {told}"
+    means = "; ".join(f"{name} {interval.text()}" for name, interval in figures.items())
+    line = f"correction: {cases} phantoms, mean (95 % interval): {means}"
+    return Measured({"cases": cases, **{name: one._asdict() for name, one in figures.items()}}, (line,))

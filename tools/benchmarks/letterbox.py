@@ -17,6 +17,7 @@ from monai.transforms import (
     SpatialPadd,
 )
 
+from benchmarks.measured import Measured
 from breastkit.seeding import generator
 from breastkit.transforms.letterbox_slices import LetterboxSlicesd
 
@@ -87,21 +88,22 @@ def compare(shape: tuple[int, int, int], size: int, *, rounds: int = 3) -> dict[
     }
 
 
-def main() -> str:
-    """Runs the benchmark on volumes of the usual sizes and returns the table."""
+def main() -> Measured:
+    """Runs the benchmark on volumes of the usual sizes."""
     lines = ["letterbox: MONAI per slice / LetterboxSlicesd, processor time of one thread"]
+    sizes: dict[str, dict[str, float]] = {}
     threads = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     try:
         for shape, size in (((512, 512, 160), 256), ((512, 512, 160), 512), ((512, 384, 160), 256)):
-            figures = compare(shape, size)
+            figures = sizes[f"{'x'.join(map(str, shape))} to {size}"] = compare(shape, size)
             lines.append(
-                f"  {shape} to {size}: {figures['ratio']:.1f} times faster ({figures['seconds']:.2f} s), "
+                f"{shape} to {size}: {figures['ratio']:.1f} times faster ({figures['seconds']:.2f} s), "
                 f"largest difference {figures['image_difference']:.1e} standard deviations, "
                 f"masks differ in {figures['label_difference']:.4%}"
             )
     finally:
         torch.set_num_threads(threads[0])
         cv2.setNumThreads(threads[1])
-    return "\n".join(lines)
+    return Measured(sizes, tuple(lines))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from benchmarks.measured import Measured
 from breastkit.phantoms.mri import make_mri_phantom
 from breastkit.progress import parallel_map
 from breastkit.transforms.orient_breast import canonical_orientation, decide_orientation, read_preset, reorient
@@ -48,20 +49,23 @@ def _judged_right(job: tuple[int, int, Sequence[str]]) -> list[list[bool]]:
     phantom = make_mri_phantom(seed, case, shape=SHAPE, phases=2)
     scan = torch.from_numpy(phantom.phases[1].astype(np.float32))[None]
     scan = reorient(scan, canonical_orientation(phantom.affine))
-    told = [scan.flip([_AXES[axis] for axis in lie])[0] if lie else scan[0] for lie in LIES]
+    seen = [scan.flip([_AXES[axis] for axis in lie])[0] if lie else scan[0] for lie in LIES]
     return [
         [
             decide_orientation(volume, read_preset(preset)).wrong == {axis: axis in lie for axis in _AXES}
-            for volume, lie in zip(told, LIES, strict=True)
+            for volume, lie in zip(seen, LIES, strict=True)
         ]
         for preset in presets
     ]
 
 
-def main() -> str:
-    """Runs the benchmark and returns its lines."""
+def main() -> Measured:
+    """Runs the benchmark."""
     cases = 40
-    lines = [f"orientation: {cases} phantoms, flips of rows, slices, both and none judged right"]
-    for preset, shares in orientation_recovery(cases=cases).items():
-        lines.append(f"  {preset}: " + ", ".join(f"{name} {share:.1%}" for name, share in shares.items()))
-    return "\n".join(lines)
+    presets = orientation_recovery(cases=cases)
+    lines = [
+        f"{preset}: " + ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
+        for preset, shares in presets.items()
+    ]
+    title = f"orientation: {cases} phantoms, flips of rows, slices, both and none judged right"
+    return Measured({"cases": cases, "presets": presets}, (title, *lines))

@@ -9,11 +9,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.measured import Measured
 from breastkit.bundle import bundle_folder
 from breastkit.images import write_nifti
 from breastkit.inference import Predictor
@@ -28,16 +30,26 @@ CASES = (("compact", 256, 16), ("reference", 512, 4))
 WAYS = {"torch f32": ("torch", "f32"), "OpenVINO f32": ("openvino", "f32"), "OpenVINO bf16": ("openvino", "bf16")}
 
 
-def main() -> str:
-    """Returns speed-ups over torch, agreement with it, and the peak memory of inference on a scan of 512x512x160."""
+def main() -> Measured:
+    """Measures speed-ups over torch, agreement with it, and the peak memory of inference on a scan of 512x512x160."""
     lines = ["Predictor: speed-up over torch on this CPU (median of interleaved rounds), Dice of the masks against it"]
+    figures: dict[str, dict[str, Any]] = {}
     for architecture, size, slices in CASES:
-        for way, (speed_up, agreement) in compare(architecture, size, slices).items():
-            lines.append(f"  {architecture} at {size}: {way} {speed_up:.2f}x, Dice {agreement:.4f}")
-    for architecture, size, _ in CASES:
-        peak = peak_gib(architecture, size)
-        lines.append(f"Peak memory of inference on a scan of {SCAN}: {architecture} at {size} {peak:.2f} GiB")
-    return "\n".join(lines)
+        ways = compare(architecture, size, slices)
+        figures[architecture] = {
+            "size": size,
+            "ways": {way: {"speed_up": times, "dice": agreement} for way, (times, agreement) in ways.items()},
+            "peak_gib": peak_gib(architecture, size),
+        }
+        lines += [
+            f"{architecture} at {size}: {way} {speed_up:.2f}x, Dice {agreement:.4f}"
+            for way, (speed_up, agreement) in ways.items()
+        ]
+    lines += [
+        f"peak memory of inference on a scan of {SCAN}: {architecture} at {one['size']} {one['peak_gib']:.2f} GiB"
+        for architecture, one in figures.items()
+    ]
+    return Measured(figures, tuple(lines))
 
 
 def compare(architecture: str, size: int, slices: int, *, rounds: int = 3) -> dict[str, tuple[float, float]]:
@@ -100,7 +112,3 @@ def _infer(folder: str, architecture: str, size: int) -> float:
 def _network(architecture: str) -> nn.Module:
     torch.manual_seed(0)
     return from_file(Path(bundle_folder(BUNDLE)) / "configs" / "networks.json", architecture).eval()
-
-
-if __name__ == "__main__":
-    sys.stdout.write(main() + "\n")

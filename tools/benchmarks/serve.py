@@ -17,6 +17,7 @@ from statistics import median
 import numpy as np
 import requests
 
+from benchmarks.measured import Measured
 from breastkit.dicom.write_mr import MrStudy, write_mr_series
 from breastkit.dicom.write_us import write_us_dicom
 from breastkit.errors import BreastkitError
@@ -31,14 +32,15 @@ OF_STUDY = ("breast_mri_tissue_segmentation", "breast_mri_lesion_detection", "br
 _TIMES = 3
 
 
-def main() -> str:
-    """Runs the benchmark and returns its lines."""
+def main() -> Measured:
+    """Runs the benchmark."""
     cores = len(os.sched_getaffinity(0))
     lines = [
         f"serve: a DICOM picture of {PICTURE[0]}x{PICTURE[1]} and two DICOM phases of {'x'.join(map(str, SCAN))}, "
         f"{cores} cores, load {os.getloadavg()[0]:.1f} at the start; seconds from request to answer, the first time "
         f"(the model is loaded), then the median of {_TIMES}, and of that the server's seconds of CPU"
     ]
+    figures: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory(prefix="breastkit-bench-") as folder:
         write_studies(Path(folder, "studies"))
         with started(Path(folder, "studies"), models=Path(folder, "models")) as (address, pid):
@@ -47,8 +49,9 @@ def main() -> str:
                 for model in models:
                     first, *later = (seconds_for(address, model, image, pid=pid) for _ in range(1 + _TIMES))
                     then, cpu = (median(values) for values in zip(*later, strict=True))
-                    lines.append(f"  {model}: {first[0]:.2f} first, {then:.2f} then, {cpu:.2f} of CPU")
-    return "\n".join(lines)
+                    figures[model] = {"first_s": first[0], "then_s": then, "cpu_s": cpu}
+                    lines.append(f"{model}: {first[0]:.2f} first, {then:.2f} then, {cpu:.2f} of CPU")
+    return Measured(figures, tuple(lines))
 
 
 def write_studies(place: Path, *, picture: tuple[int, int] = PICTURE, scan: tuple[int, int, int] = SCAN) -> None:
@@ -136,7 +139,3 @@ def seconds_for(address: str, model: str, image: str, *, pid: int) -> tuple[floa
 def _cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(") ")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-if __name__ == "__main__":
-    sys.stdout.write(main() + "\n")

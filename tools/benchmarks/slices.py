@@ -18,6 +18,7 @@ from monai.transforms import (
 )
 
 from benchmarks.letterbox import synthetic_volume
+from benchmarks.measured import Measured
 from breastkit.datasets.slices import SlicesOfVolumes
 from breastkit.images import write_nifti
 from breastkit.transforms import LetterboxSlicesd, LoadVolumed
@@ -44,9 +45,10 @@ def usual_augmentation() -> Compose:
     )
 
 
-def main() -> str:
-    """Runs the benchmark and returns its lines."""
+def main() -> Measured:
+    """Runs the benchmark."""
     lines = ["slices: SlicesOfVolumes on one thread, loaded in this process"]
+    figures: dict[str, float] = {}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -67,7 +69,8 @@ def main() -> str:
                         for index in range(len(data)):
                             data[index]
                     rate = 3 * len(data) / (time.process_time() - start)
-                    lines.append(f"  {size}x{size} {title}: {rate:.0f} slices a second of processor time")
+                    figures[f"{size} {title}"] = rate
+                    lines.append(f"{size}x{size} {title}: {rate:.0f} slices a second of processor time")
     finally:
         torch.set_num_threads(threads)
-    return "\n".join(lines)
+    return Measured({"slices_a_second": figures}, tuple(lines))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from statistics import median
@@ -10,6 +9,7 @@ from statistics import median
 import numpy as np
 import torch
 
+from benchmarks.measured import Measured
 from breastkit.bundle import Bundle
 from breastkit.inference.ultrasound import UltrasoundReader
 from breastkit.phantoms.us.pictures import make_us_phantom
@@ -19,26 +19,32 @@ SIZE = (448, 560)
 PICTURES = 6
 
 
-def main() -> str:
-    """Runs the benchmark and returns its lines."""
+def main() -> Measured:
+    """Runs the benchmark."""
     pictures = phantom_pictures(PICTURES)
     lines = [
         f"us: phantoms of {SIZE[0]}x{SIZE[1]}, read with the weights in use, {torch.get_num_threads()} threads; "
         "seconds a picture, median and longest"
     ]
-    plain = {}
+    figures: dict[str, dict[str, float]] = {}
     for backend in ("openvino", "torch"):
         reader = UltrasoundReader.of_bundle(Bundle(ULTRASOUND), backend=backend)
         reader.warm_up()
         found, seconds = measure(reader, pictures, explain=False)
-        plain[backend] = median(seconds)
         _, explained = measure(reader, pictures, explain=True)
+        figures[backend] = {
+            "plain_median_s": median(seconds),
+            "plain_longest_s": max(seconds),
+            "explained_median_s": median(explained),
+            "explained_longest_s": max(explained),
+        }
         lines.append(
-            f"  {backend}: {median(seconds):.3f} and {max(seconds):.3f} without explanation, "
+            f"{backend}: {median(seconds):.3f} and {max(seconds):.3f} without explanation, "
             f"{median(explained):.3f} and {max(explained):.3f} with it; a lesion in {found} of {len(pictures)} pictures"
         )
-    lines.append(f"  without explanation torch takes {plain['torch'] / plain['openvino']:.1f} times as long")
-    return "\n".join(lines)
+    ratio = figures["torch"]["plain_median_s"] / figures["openvino"]["plain_median_s"]
+    lines.append(f"without explanation torch takes {ratio:.1f} times as long")
+    return Measured({"pictures": len(pictures), **figures, "torch_to_openvino": ratio}, tuple(lines))
 
 
 def phantom_pictures(count: int, size: tuple[int, int] = SIZE) -> list[np.ndarray]:
@@ -54,7 +60,3 @@ def measure(reader: UltrasoundReader, pictures: Sequence[np.ndarray], *, explain
         found += reader.read(gray, explain=explain).found
         seconds.append(time.perf_counter() - start)
     return found, seconds
-
-
-if __name__ == "__main__":
-    sys.stdout.write(main() + "\n")

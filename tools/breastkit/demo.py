@@ -99,13 +99,13 @@ def check_pages(folder: str | Path) -> None:
     options = _server_options(Path(folder))
     words = [f"--{name}={value}" for name, value in options.items()]
     command = [sys.executable, "-m", "breastkit.cli", "serve", f"--port={port}", *words]
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True)
+    with tempfile.TemporaryFile("w+") as messages:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=messages, text=True)
         answers = cast(IO[str], process.stdout)
         try:
             if not any(line.startswith("Ready: ") for line in answers):
-                said.seek(0)
-                last = (said.read().strip() or "it said nothing").splitlines()[-1]
+                messages.seek(0)
+                last = (messages.read().strip() or "it said nothing").splitlines()[-1]
                 raise BreastkitError(f"The annotation server did not start: {last}")
             for page in _PAGES:
                 _open_page(f"http://127.0.0.1:{port}{page}")

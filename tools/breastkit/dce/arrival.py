@@ -49,9 +49,9 @@ def find_arrival(volumes: Sequence[Series], *, early_s: float = EARLY_S) -> Arri
     """
     samples = [_sample(read_series(one).array) for one in volumes]
     pre = last_before_rise(np.stack(samples))
-    told = [seconds_between(volumes[0], one) for one in volumes]
-    known = [begin for begin in told if begin is not None]
-    begins = known if len(known) == len(told) else np.linspace(0.0, 360.0, len(volumes)).tolist()
+    starts = [seconds_between(volumes[0], one) for one in volumes]
+    known = [begin for begin in starts if begin is not None]
+    begins = known if len(known) == len(starts) else np.linspace(0.0, 360.0, len(volumes)).tolist()
     after = range(pre + 1, len(volumes))
     early = min(after, key=lambda number: abs(begins[number] - begins[pre] - early_s))
     later = np.unique(np.linspace(early, len(volumes) - 1, _LATER + 1).round().astype(int))

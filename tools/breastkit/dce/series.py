@@ -184,7 +184,7 @@ def _in_times(series: Sequence[Series]) -> tuple[list[Series], list[tuple[Path, 
     """Returns the series with those taken apart that hold several volumes, those left aside and what was left out."""
     parts: list[Series] = []
     aside: list[tuple[Path, str]] = []
-    said: list[str] = []
+    remarks: list[str] = []
     for one in series:
         try:
             # Pictures made from the phases lie where they please; nothing is read of them.
@@ -193,21 +193,21 @@ def _in_times(series: Sequence[Series]) -> tuple[list[Series], list[tuple[Path, 
             aside.append((one.files[0].parent, str(error).rstrip(".")))
             continue
         parts += found
-        said += words
-    return parts, aside, said
+        remarks += words
+    return parts, aside, remarks
 
 
 def _by_signal(
     study: Path, volumes: Sequence[Series], skipped: Sequence[tuple[Path, str]], short: Sequence[str]
 ) -> StudyPhases:
     arrival = find_arrival(volumes)
-    said = (
+    remark = (
         f"{volumes[0].files[0].parent.name} holds {len(volumes)} volumes in one series: by their signal contrast "
         f"arrives after volume {arrival.pre + 1}, and volume {arrival.posts[0] + 1}, {arrival.early_s:.0f} seconds "
         "later, is taken as the first phase after it; check it."
     )
     posts = tuple(volumes[number] for number in arrival.posts)
-    return StudyPhases(study.name, volumes[arrival.pre], posts, tuple(skipped), (*short, said))
+    return StudyPhases(study.name, volumes[arrival.pre], posts, tuple(skipped), (*short, remark))
 
 
 def _dynamic(series: Sequence[Series]) -> tuple[list[Series], list[Series]]:
@@ -224,11 +224,11 @@ def _dynamic(series: Sequence[Series]) -> tuple[list[Series], list[Series]]:
 
 
 def _before(phases: Sequence[Series]) -> tuple[Series, list[str]]:
-    said = [one for one in phases if _PRE.search(one.description) and not _POST.search(one.description)]
-    if len(said) == 1:
-        return said[0], []
-    why = "several series are called so" if said else "no description says which it is"
-    first = (said or list(phases))[0]
+    named = [one for one in phases if _PRE.search(one.description) and not _POST.search(one.description)]
+    if len(named) == 1:
+        return named[0], []
+    why = "several series are called so" if named else "no description says which it is"
+    first = (named or list(phases))[0]
     return first, [f"{first} is taken as the phase before contrast because it is the earliest; {why}, check it."]
 
 

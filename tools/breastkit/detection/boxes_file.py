@@ -45,7 +45,7 @@ def write_boxes(path: str | Path, study: str | Path, shape: Sequence[int], lesio
         shape: of its grid.
         lesions: see `breastkit.detection.detect_lesions`.
     """
-    told = [
+    entries = [
         {
             "score": lesion.score,
             **lesion.box.bounds,
@@ -53,7 +53,7 @@ def write_boxes(path: str | Path, study: str | Path, shape: Sequence[int], lesio
         }
         for lesion in lesions
     ]
-    return write_json(path, {"file": str(study), "shape": [int(size) for size in shape], "lesions": told})
+    return write_json(path, {"file": str(study), "shape": [int(size) for size in shape], "lesions": entries})
 
 
 def read_boxes(path: str | Path, grid: Grid) -> list[Detection]:
@@ -83,13 +83,13 @@ def read_boxes(path: str | Path, grid: Grid) -> list[Detection]:
     return sorted(lesions, key=lambda lesion: -lesion.score)
 
 
-def _lesion(told: Mapping[str, Any], grid: Grid) -> Detection:
-    parts = tuple(_part(part, told["score"], grid) for part in told.get("boxes") or [])
-    return Detection(float(told["score"]), VoxelBox.of_bounds(told, grid), parts)
+def _lesion(entry: Mapping[str, Any], grid: Grid) -> Detection:
+    parts = tuple(_part(part, entry["score"], grid) for part in entry.get("boxes") or [])
+    return Detection(float(entry["score"]), VoxelBox.of_bounds(entry, grid), parts)
 
 
-def _part(told: Mapping[str, Any], score: float, grid: Grid) -> Detection:
+def _part(entry: Mapping[str, Any], score: float, grid: Grid) -> Detection:
     # Of a box in a single slice a file may tell the number of the slice alone.
-    number = told.get("slice")
-    bounds = {"slice_min": number, "slice_max": number, **told}
-    return Detection(float(told.get("score", score)), VoxelBox.of_bounds(bounds, grid))
+    number = entry.get("slice")
+    bounds = {"slice_min": number, "slice_max": number, **entry}
+    return Detection(float(entry.get("score", score)), VoxelBox.of_bounds(bounds, grid))

@@ -161,8 +161,8 @@ def _order(level: Level, members: list[Instance]) -> tuple[str | float, ...]:
 def _told(level: Level, instance: Instance) -> dict[str, Any]:
     tags = (tag_of(name) for name in level.attributes)
     # Text goes out as UTF-8, whatever the file holds.
-    told = {tag_of("SpecificCharacterSet"): {"vr": "CS", "Value": ["ISO_IR 192"]}}
-    return {**told, **{tag: instance.attributes[tag] for tag in tags if tag in instance.attributes}}
+    encoding = {tag_of("SpecificCharacterSet"): {"vr": "CS", "Value": ["ISO_IR 192"]}}
+    return {**encoding, **{tag: instance.attributes[tag] for tag in tags if tag in instance.attributes}}
 
 
 class _Sizes:

@@ -48,21 +48,21 @@ def forwarding(
         body = await request.body()
         answer = await run_in_threadpool(_ask, asking, address, request, path, body)
         if after_storing is not None and request.method == "POST" and answer.status_code == 200:
-            said = await run_in_threadpool(_told_of_stored, request, body, after_storing)
-            if said:
-                answer.headers["Warning"] = f'299 breastkit "{said}"'
+            remark = await run_in_threadpool(_after_each, request, body, after_storing)
+            if remark:
+                answer.headers["Warning"] = f'299 breastkit "{remark}"'
         return answer
 
     return router
 
 
-def _told_of_stored(request: Request, body: bytes, after_storing: AfterStoring) -> str:
+def _after_each(request: Request, body: bytes, after_storing: AfterStoring) -> str:
     try:
         objects = dicom_objects_in(request.headers.get("content-type", ""), body) or []
     except BreastkitError:
         # The other server took it all the same.
         return ""
-    return next((said for said in [after_storing(data, request) for data in objects] if said), "")
+    return next((remark for remark in [after_storing(data, request) for data in objects] if remark), "")
 
 
 def _ask(session: requests.Session, address: str, request: Request, path: str, body: bytes) -> Response:

@@ -391,20 +391,20 @@ def _store(
     status = 200 if not failures else 202 if len(failures) < len(outcomes) else 409
     if status == 409 and all(one.reason == NOT_UNDERSTOOD for one in failures):
         status = 400
-    said = [one.sentence for one in failures[:1]]
+    remarks = [one.sentence for one in failures[:1]]
     if after is not None:
         taken = [after(data, request) for data, one in zip(objects, outcomes, strict=True) if one.stored]
-        said += [sentence for sentence in taken if sentence]
-    warning = {"Warning": f'299 breastkit "{said[0]}"'} if said else None
+        remarks += [sentence for sentence in taken if sentence]
+    warning = {"Warning": f'299 breastkit "{remarks[0]}"'} if remarks else None
     return JSONResponse(_told(request, outcomes, study), status, headers=warning, media_type=_JSON)
 
 
 def _told(request: Request, outcomes: list[Outcome], study: str | None) -> dict[str, Any]:
     """Returns what became of the objects as the attributes of PS3.18, table I.2-1."""
     studies = {one.stored.study for one in outcomes if one.stored} or ({study} if study else set())
-    told: dict[str, Any] = {}
+    answer: dict[str, Any] = {}
     if len(studies) == 1:
-        told["00081190"] = {"vr": "UR", "Value": [_address(request, tuple(studies))]}
+        answer["00081190"] = {"vr": "UR", "Value": [_address(request, tuple(studies))]}
     failed, stored = [], []
     for one in outcomes:
         item: dict[str, Any] = {"00081150": {"vr": "UI"}, "00081155": {"vr": "UI"}}
@@ -416,7 +416,7 @@ def _told(request: Request, outcomes: list[Outcome], study: str | None) -> dict[
             key = (one.stored.study, one.stored.series, one.stored.uid)
             stored.append({**item, "00081190": {"vr": "UR", "Value": [_address(request, key)]}})
     if failed:
-        told["00081198"] = {"vr": "SQ", "Value": failed}
+        answer["00081198"] = {"vr": "SQ", "Value": failed}
     if stored:
-        told["00081199"] = {"vr": "SQ", "Value": stored}
-    return told
+        answer["00081199"] = {"vr": "SQ", "Value": stored}
+    return answer

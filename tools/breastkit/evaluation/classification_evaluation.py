@@ -15,7 +15,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from breastkit.atomic import write_text
 from breastkit.evaluation import classification_plots as plots
-from breastkit.evaluation.evaluation_report import EvaluationReport, decollated, range_text, told, value_text
+from breastkit.evaluation.evaluation_report import EvaluationReport, decollated, fact_text, range_text, value_text
 from breastkit.images import stem, write_png
 from breastkit.metrics import Interval, class_probabilities, decide, grouped_interval
 from breastkit.metrics.class_figures import class_figures
@@ -146,11 +146,11 @@ class ClassificationEvaluation(EvaluationReport):
             rules.append(choose_rule(logits[tuned], labels[tuned], self.classes))
             part = self._answers_by(rules[-1], logits[judged], labels[judged])
             parts.append(part.set_index(judged))
-        said = {
+        chosen_rule = {
             name: [round(rule[name], 4) for rule in rules] for name in ("temperature", "threshold", "abstain_above")
         }
         chosen = f"on the other cases of this list, in {len(rules)} parts"
-        return pd.concat(parts).sort_index(), {**said, "chosen": chosen}
+        return pd.concat(parts).sort_index(), {**chosen_rule, "chosen": chosen}
 
     def _answers_by(self, rule: Mapping[str, float], logits: NDArray[Any], labels: NDArray[Any]) -> pd.DataFrame:
         probabilities, uncertainty = class_probabilities(logits, rule["temperature"])
@@ -174,7 +174,7 @@ class ClassificationEvaluation(EvaluationReport):
             "classification.html",
             self.folder / "index.html",
             title=" ".join(str(self.facts[key]) for key in ("bundle", "architecture") if key in self.facts) or "Images",
-            facts=[(key.replace("_", " "), told(value)) for key, value in self.facts.items() if value is not None],
+            facts=[(key.replace("_", " "), fact_text(value)) for key, value in self.facts.items() if value is not None],
             rules=[(key.replace("_", " "), _range_of(value)) for key, value in rules.items()],
             upper_bound=self.facts.get("masks") == "truth",
             images=len(table),
@@ -253,7 +253,7 @@ def _malignant_first(figures: Mapping[str, Interval]) -> dict[str, Interval]:
 
 
 def _range_of(value: Any) -> str:
-    return f"{min(value):.3f} to {max(value):.3f}" if isinstance(value, list) else told(value)
+    return f"{min(value):.3f} to {max(value):.3f}" if isinstance(value, list) else fact_text(value)
 
 
 def _drawn(gray: NDArray[Any], batch: Mapping[str, Any]) -> NDArray[Any]:

@@ -13,7 +13,7 @@ import pandas as pd
 from ignite.engine import Engine, Events
 from numpy.typing import NDArray
 
-from breastkit.atomic import make_folder, write_json, write_text
+from breastkit.atomic import make_folder, write_figures, write_text
 from breastkit.images import write_png
 from breastkit.inference.axial_view import AxialView
 from breastkit.metrics import Interval, bootstrap_interval, segmentation_metrics, slice_metrics
@@ -97,7 +97,7 @@ class EvaluationReport:
         self._write_page(table.sort_values("dice", kind="stable"), means, name="case", columns=self.labels)
 
     def _write_summary(self, figures: Mapping[str, Any]) -> None:
-        write_json(self.folder / "summary.json", {**self.facts, **_plain(figures)})
+        write_figures(self.folder / "summary.json", {**self.facts, **figures})
 
     def _write_page(
         self,
@@ -115,7 +115,7 @@ class EvaluationReport:
             title=" ".join(str(self.facts[key]) for key in ("bundle", "architecture") if key in self.facts) or "Cases",
             unit=self.unit,
             looking=self.looking,
-            facts=[(key.replace("_", " "), told(value)) for key, value in self.facts.items() if value is not None],
+            facts=[(key.replace("_", " "), fact_text(value)) for key, value in self.facts.items() if value is not None],
             means=[
                 {"name": label, "value": value_text(interval.value), "interval": range_text(interval)}
                 for label, interval in means.items()
@@ -140,17 +140,6 @@ class EvaluationReport:
         return self.folder / "pictures" / f"{name}.png"
 
 
-def _plain(value: Any) -> Any:
-    """Returns figures as JSON holds them: intervals as lists, what is no number as null."""
-    if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(entry) for entry in value]
-    if isinstance(value, float):
-        return round(value, 5) if math.isfinite(value) else None
-    return value
-
-
 def value_text(value: Any) -> str:
     """Returns a figure with three digits behind the point, or one where it is 1 or more."""
     if isinstance(value, float) and math.isfinite(value):
@@ -158,11 +147,13 @@ def value_text(value: Any) -> str:
     return str(value) if isinstance(value, str) else "–"
 
 
-def told(fact: Any) -> str:
+def fact_text(fact: Any) -> str:
     """Returns a fact in words."""
     if isinstance(fact, Mapping):
-        return ", ".join(f"{key.replace('_', ' ')} {told(value)}" for key, value in fact.items() if value is not None)
-    return ", ".join(map(told, fact)) if isinstance(fact, list | tuple) else str(fact)
+        return ", ".join(
+            f"{key.replace('_', ' ')} {fact_text(value)}" for key, value in fact.items() if value is not None
+        )
+    return ", ".join(map(fact_text, fact)) if isinstance(fact, list | tuple) else str(fact)
 
 
 def range_text(interval: Interval) -> str:

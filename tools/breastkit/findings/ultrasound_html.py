@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from breastkit.findings.study_findings import Model, PictureFindings
 from breastkit.findings.ultrasound_csv import table_row
-from breastkit.findings.ultrasound_json import told
+from breastkit.findings.ultrasound_json import model_facts
 from breastkit.findings.ultrasound_png import drawn
 from breastkit.findings.writers import Writer
 from breastkit.inference.ultrasound import CLASSES
@@ -78,6 +78,6 @@ def _context(shown: Sequence[Mapping[str, Any]], models: Sequence[Model], proble
         "counts": [(name, counts[name]) for name in CLASSES],
         "abstained": sum(row["abstain"] for row in rows),
         "shown": shown[:_PICTURED],
-        "facts": told(models),
+        "facts": model_facts(models),
         "problems": list(problems),
     }

@@ -24,7 +24,7 @@ class PictureFacts(Writer[PictureFindings]):
             **described(findings),
             "seconds": round(findings.seconds, 3),
             "files": dict(files),
-            "models": told(findings.models),
+            "models": model_facts(findings.models),
         }
         write_json(self.folder / f"{findings.name}.json", facts)
 
@@ -50,7 +50,7 @@ def described(findings: PictureFindings) -> dict[str, Any]:
     }
 
 
-def told(models: Sequence[Model]) -> dict[str, dict[str, Any]]:
+def model_facts(models: Sequence[Model]) -> dict[str, dict[str, Any]]:
     """Returns which weights read, and by which limits, by their roles."""
     return {
         model.role: {"architecture": model.architecture, "sha256": model.sha256[:12], **model.limits}

@@ -89,16 +89,16 @@ class TimmFeatures(nn.Module):
         Args:
             state: weights under timm's names.
         """
-        own, state, said = self.model.state_dict(), dict(state), self.name
+        own, state, origin = self.model.state_dict(), dict(state), self.name
         gates = [name.removesuffix(".se.conv_expand.bias") for name in own if name.endswith(".se.conv_expand.bias")]
         if self.name.endswith("efficientnet_b0") and not any(".se." in name for name in state):
-            said = "EfficientNet-Lite0, whose convolutions an EfficientNet-B0 with open gates takes over"
+            origin = "EfficientNet-Lite0, whose convolutions an EfficientNet-B0 with open gates takes over"
             for block in gates:
                 _open_gate(block, own, state)
         stem = next(iter(own))
         if stem in state and state[stem].shape[1:2] == (3,):
             state[stem] = adapt_input_conv(self.in_channels, state[stem])
-        return state, said
+        return state, origin
 
 
 class ConvFeatures(nn.Module):

@@ -74,8 +74,8 @@ def explain_cases(
             f"{classifier.bundle.weights} holds the variant {classifier.architecture}; choose --variant "
             f"{classifier.architecture}, or other weights with --weights."
         )
-    facts = classifier.bundle.facts
-    fold = facts.get("fold") if fold is None else fold
+    trained = classifier.bundle.facts
+    fold = trained.get("fold") if fold is None else fold
     read = read_cases(cases)
     items = read.fold_lists(fold)[1] if split == "validation" else read.split(split)
     items = [item for item in items if item.get("class", "") in classifier.classes]
@@ -85,10 +85,10 @@ def explain_cases(
     explained = Explained(classifier, folder)
     for item in track(items, "Explaining", unit="picture"):
         explained.add(item)
-    unseen = set(facts.get("unseen") or ())
-    told = {
+    unseen = set(trained.get("unseen") or ())
+    facts = {
         "variant": variant,
-        "weights_sha256": facts["sha256"],
+        "weights_sha256": trained["sha256"],
         "split": split,
         "fold": fold,
         "pictures": len(items),
@@ -96,7 +96,7 @@ def explain_cases(
         "layer": explained.explainer.layer,
     }
     stages = explained.sanity_check(sanity_pictures)
-    return explained.finish(told, stages)
+    return explained.finish(facts, stages)
 
 
 class Explained:
@@ -170,7 +170,7 @@ class Explained:
             ]
         return pd.DataFrame(rows)
 
-    def finish(self, told: Mapping[str, Any], stages: pd.DataFrame) -> Path:
+    def finish(self, facts: Mapping[str, Any], stages: pd.DataFrame) -> Path:
         """Writes tables, summary and page, and returns the page."""
         table = pd.DataFrame(self._rows, columns=COLUMNS)
         write_text(self.folder / "shares.csv", table.round(5).to_csv(index=False))
@@ -185,7 +185,7 @@ class Explained:
             for share, rows in stages.groupby("random_share")
         ]
         summary = {
-            **told,
+            **facts,
             "pictures_with_lesion": len(lesions),
             **{f"mean_{name}": list(interval) for name, interval in shares.items()},
             "correlation_with_random_weights": [
@@ -196,7 +196,7 @@ class Explained:
         write_json(self.folder / "summary.json", _plain(summary))
         drawing = _curve_drawing(curve)
         drawing.savefig(self.folder / "sanity.png", dpi=150)
-        return self._write_page(told, table, shares, curve, drawing)
+        return self._write_page(facts, table, shares, curve, drawing)
 
     def figure_of(self, name: str) -> Path:
         """Returns where the figure of a picture lies."""
@@ -214,7 +214,7 @@ class Explained:
 
     def _write_page(
         self,
-        told: Mapping[str, Any],
+        facts: Mapping[str, Any],
         table: pd.DataFrame,
         shares: Mapping[str, Interval],
         curve: Sequence[Mapping[str, Any]],
@@ -227,7 +227,7 @@ class Explained:
         return render_page(
             "explanation.html",
             self.folder / "index.html",
-            told=told,
+            facts=facts,
             lesions=int(table["share_in_lesion"].notna().sum()),
             shares=shares,
             curve=curve,

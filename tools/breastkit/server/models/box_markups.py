@@ -43,7 +43,7 @@ def placed(box: VoxelBox) -> PlacedBox:
     return PlacedBox(_rounded(_LPS @ box.centre_mm), _rounded(box.size_mm), axes)
 
 
-def boxes_told(lesions: Sequence[Detection], *, label: str, number: int) -> dict[str, Any]:
+def box_answer(lesions: Sequence[Detection], *, label: str, number: int) -> dict[str, Any]:
     """Returns boxes as MONAI's detection models answer with them: center and size in LPS millimetres, label and score.
 
     Args:

@@ -17,7 +17,7 @@ from breastkit.inference.mri_detection import LesionDetector
 from breastkit.opened_bundle import OpenedBundle
 from breastkit.pipelines.mri import NAME
 from breastkit.pipelines.mri_outlines import open_breasts, outline_breasts, outline_lesions
-from breastkit.server.models.box_markups import boxes_told
+from breastkit.server.models.box_markups import box_answer
 from breastkit.server.models.served_models import FileOf, Prediction, ServedModel, name_of
 from breastkit.server.studies.study_images import StudyImage
 from breastkit.server.studies.study_phases import PhasesOf, phases_beside
@@ -52,8 +52,8 @@ class StudyModel(ServedModel):
 
     def boxed(self, lesions: list[Detection], phases: DcePhases, labels: NDArray[Any] | None) -> Prediction:
         """Returns lesions as boxes, and their label map where there is one."""
-        told = boxes_told(lesions, label=next(iter(self.labels)), number=self.number)
-        return Prediction(labels, phases.affine, told, tuple(lesions))
+        answer = box_answer(lesions, label=next(iter(self.labels)), number=self.number)
+        return Prediction(labels, phases.affine, answer, tuple(lesions))
 
 
 class LesionChain(StudyModel):
