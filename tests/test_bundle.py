@@ -1,4 +1,5 @@
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -116,6 +117,16 @@ def test_bundles_of_ones_own_are_found_beside_those_of_the_checkout(tmp_path, mo
     copy = write_bundle(tmp_path, LESION, before[0])
     assert [bundle.folder for bundle in find_bundles() if bundle.name == before[0]] == [copy]
     assert [bundle.name for bundle in find_bundles(tmp_path)] == sorted([own.name, before[0]])
+
+
+def test_a_bundle_that_does_not_say_what_it_is_for_stops_no_other(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(logging.getLogger("breastkit"), "propagate", True)
+    own = write_bundle(tmp_path, LESION)
+    write_bundle(tmp_path, None, "undeclared")
+    monkeypatch.setenv("BREASTKIT_BUNDLES", str(tmp_path))
+    assert [bundle.folder for bundle in find_bundles(tmp_path)] == [own]
+    assert bundle_for(Role.DETECTION).name == "breast_mri_lesion_detection"
+    assert "undeclared is left out: " in caplog.text
 
 
 def test_what_a_bundle_uses_lies_beside_it_or_among_the_others(tmp_path):

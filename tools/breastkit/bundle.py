@@ -45,11 +45,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from breastkit.errors import BreastkitError
+from breastkit.logs import get_logger
 from breastkit.weights import FILE_NAME, fold_weights_beside, read_model_json
 
 if TYPE_CHECKING:
     from breastkit.opened_bundle import OpenedBundle
 
+_log = get_logger(__name__)
 # Value, scheme and meaning.
 Code = tuple[str, str, str]
 CURRENT, PROMOTION = "current.json", "promotion.json"
@@ -322,13 +324,16 @@ def bundle_folder(name: str) -> str:
 def find_bundles(place: str | Path | None = None, *, models: str | Path | None = None) -> list[Bundle]:
     """Returns all bundles by name: those of a folder, or one's own and those of this checkout.
 
+    One that does not say what it is for is named in the log and left out: it stops no other.
+
     Args:
         place: a folder with bundles directly in it.
         models: where promoted versions are kept.
     """
     places = [Path(place)] if place is not None else _places()
     found = {path.parents[1].name: path.parents[1] for each in reversed(places) for path in each.glob(f"*/{_METADATA}")}
-    return [Bundle(found[name], models=models) for name in sorted(found)]
+    bundles = [Bundle(found[name], models=models) for name in sorted(found)]
+    return [bundle for bundle in bundles if _is_declared(bundle)]
 
 
 def bundle_for(role: Role) -> Bundle:
@@ -361,6 +366,14 @@ def promoted_folder() -> Path:
 def is_yes(value: bool | str) -> bool:
     """Reads a switch of a command line, where ``--resume false`` arrives as text."""
     return str(value).strip().lower() not in ("false", "no", "0", "none", "")
+
+
+def _is_declared(bundle: Bundle) -> bool:
+    try:
+        return bool(bundle.purpose.labels)
+    except BreastkitError as error:
+        _log.warning("%s is left out: %s", bundle.name, error)
+        return False
 
 
 def _places() -> list[Path]:
