@@ -13,8 +13,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 IMPORTED = (
     "matplotlib.figure",
@@ -80,10 +81,8 @@ def kill_at_rename(name: str, number: int | None) -> None:
     sys.addaudithook(watch)
 
 
-def serve() -> None:
-    """Forks a run for every line on stdin."""
-    for name in IMPORTED:
-        importlib.import_module(name)
+def serve(act: Callable[[dict[str, Any]], None]) -> None:
+    """Forks a process for every line on stdin, which does what the line asks for and may be killed at it."""
     for line in sys.stdin:
         call = json.loads(line)
         child = os.fork()
@@ -94,13 +93,20 @@ def serve() -> None:
                 os.dup2(log, stream)
             if call["killed_at"]:
                 kill_at_rename(*call["killed_at"])
-            sys.argv = ["monai.bundle", "run", *call["words"]]
-            runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
+            act(call)
             return
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         sys.stdout.write(f"{code}\n")
         sys.stdout.flush()
 
 
+def run_bundle(call: dict[str, Any]) -> None:
+    """Runs a bundle as `python -m monai.bundle run` does."""
+    sys.argv = ["monai.bundle", "run", *call["words"]]
+    runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
+
+
 if __name__ == "__main__":
-    serve()
+    for module in IMPORTED:
+        importlib.import_module(module)
+    serve(run_bundle)

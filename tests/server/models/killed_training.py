@@ -4,7 +4,6 @@ Run as a program it reads one call a line and forks: what is called, with which 
 """
 
 import json
-import os
 import subprocess
 import sys
 
@@ -37,9 +36,9 @@ class KilledCalls:
         self.program.communicate()
 
 
-def serve():
+def main():
     """Forks a process for every line on stdin."""
-    from tests.training.preloaded_runs import kill_at_rename
+    from tests.training.preloaded_runs import serve
 
     import breastkit.datasets.slices
     import breastkit.transforms  # noqa: F401
@@ -53,22 +52,8 @@ def serve():
             Bundle(bundle, models=models), candidate, figures={"training": "x"}
         ),
     }
-    for line in sys.stdin:
-        call = json.loads(line)
-        child = os.fork()
-        if child == 0:
-            os.setsid()
-            log = os.open(call["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-            for stream in (1, 2):
-                os.dup2(log, stream)
-            if call["killed_at"]:
-                kill_at_rename(*call["killed_at"])
-            calls[call["name"]](*call["words"])
-            os._exit(0)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        sys.stdout.write(f"{code}\n")
-        sys.stdout.flush()
+    serve(lambda call: calls[call["name"]](*call["words"]))
 
 
 if __name__ == "__main__":
-    serve()
+    main()
