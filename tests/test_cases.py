@@ -128,3 +128,32 @@ def test_an_empty_list_or_an_unknown_name_is_a_sentence(tmp_path):
             cases.split(name)
     with pytest.raises(BreastkitError, match="breastkit data prepare"):
         read_cases(tmp_path / "nowhere")
+
+
+def _two_sites(folder):
+    """Two patients of site a, two of site b, one seen at both; c and d are of validation and test."""
+    of = {"a0": "a", "a1": "a", "b0": "b", "both_a": "a", "both_b": "b", "a2": "a", "b2": "b", "a3": "a", "b3": "b"}
+    items = {
+        name: _pair(folder, name, shape=(6, 8 + place)) | {"site": site, "case": name.partition("_")[0]}
+        for place, (name, site) in enumerate(of.items())
+    }
+    folds = [items[name] | {"fold": fold % 2} for fold, name in enumerate(("a0", "a1", "b0"))]
+    folds += [items[name] | {"fold": 0} for name in ("both_a", "both_b")]
+    lists = {"training": folds, "validation": [items["a2"], items["b2"]], "test": [items["a3"], items["b3"]]}
+    return write_cases(folder, lists)
+
+
+def test_a_site_left_out_is_what_is_measured_and_nothing_else_knows_it(tmp_path):
+    cases = _two_sites(tmp_path)
+    left = cases.leaving_out("site=b")
+    names = {which: [item["case"] for item in left.split(which)] for which in ("training", "validation", "test")}
+    # A patient seen at both sites is not learnt from.
+    assert names == {"training": ["a0", "a1"], "validation": ["a2"], "test": ["b0", "both", "b2", "b3"]}
+    assert find_problems(left) == [] and left.hash != cases.hash
+    assert cases.leaving_out(None) is cases
+
+
+@pytest.mark.parametrize(("rule", "sentence"), [("site=c", "has a, b for 'site'"), ("site", "a, b"), ("x=1", "no 'x'")])
+def test_what_cannot_be_left_out_is_said_with_what_can(tmp_path, rule, sentence):
+    with pytest.raises(BreastkitError, match=sentence):
+        _two_sites(tmp_path).leaving_out(rule)

@@ -1,4 +1,5 @@
 import csv
+import json
 from pathlib import Path
 
 from monai.bundle import ConfigParser, run
@@ -44,3 +45,22 @@ class TestBreastUsLesionSegmentation(PictureBundleContract):
         assert (trained / "clean_up.csv").is_file()
         assert read_model_json(trained) == before
         assert load_weights(trained).keys() == weights.keys()
+
+    def test_a_site_is_left_out_by_one_option(self, data, tmp_path):
+        lists = json.loads((data / "dataset.json").read_text())
+        for name in ("training", "validation", "test"):
+            for place, item in enumerate(lists[name]):
+                item["site"] = "here" if place % 2 else "there"
+                item["image"], item["label"] = (str(data / item[key]) for key in ("image", "label"))
+        (tmp_path / "dataset.json").write_text(json.dumps(lists))
+        parser = ConfigParser()
+        parser.read_config([self.config("train"), self.config("wide_augmentation")])
+        parser.update({"dataset_dir": str(tmp_path), "leave_out": "site=there", **self.options})
+        learnt, chosen_by = (parser.get_parsed_content(f"{part}#dataset").data for part in ("train", "validate"))
+        assert learnt and {item["site"] for item in [*learnt, *chosen_by]} == {"here"}
+        first = parser.get_parsed_content("train#dataset")[0]
+        assert first["image"].shape == first["label"].shape and set(first["label"].unique().tolist()) <= {0.0, 1.0}
+        parser = ConfigParser()
+        parser.read_config([self.config("train"), self.config("evaluate")])
+        parser.update({"dataset_dir": str(tmp_path), "leave_out": "site=there", "weights": {"image_size": 32}})
+        assert {item["site"] for item in parser.get_parsed_content("dataset").data} == {"there"}

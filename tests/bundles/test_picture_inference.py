@@ -282,7 +282,7 @@ def test_evaluation_names_masks_that_are_missing_or_of_another_size(evaluated):
 def test_evaluation_measures_every_image(evaluated):
     folder, _, _ = evaluated
     table = {row["image"]: row for row in rows(folder / "metrics.csv")}
-    columns = ["case", "image", "class", "lesion", "found", "dice", "iou", "hd95_px"]
+    columns = ["case", "image", "class", "site", "device", "lesion", "found", "dice", "iou", "hd95_px"]
     assert list(table["well.png"]) == columns
     figures = {name: float(row["dice"]) for name, row in table.items()}
     assert figures["well.png"] > 0.93

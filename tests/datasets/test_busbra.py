@@ -54,7 +54,7 @@ def test_its_own_folds_are_honoured(source, tmp_path):
     assert cases.facts["problems"] == []
     first = next(item for item in cases.training if item["image"].endswith("bus_0001-l.png"))
     assert first["class"] == "benign" and first["birads"] == "3" and first["histology"] == "Cyst"
-    assert first["side"] == "left" and first["device"] == "GE"
+    assert first["side"] == "left" and first["device"] == "GE" and first["site"] == "busbra"
 
 
 @pytest.mark.parametrize("options", [{"own_folds": False}, {"folds": 3}, {"test_only": True}])

@@ -1,5 +1,5 @@
 from breastkit.cases import write_cases
-from breastkit.datasets.lesions import validated_without_lesion, with_lesion
+from breastkit.datasets.lesions import balanced, validated_without_lesion, with_lesion
 
 ITEMS = [{"image": "a", "lesion_px": 3}, {"image": "b", "lesion_px": 0}, {"image": "c"}]
 
@@ -27,3 +27,15 @@ def test_items_from_elsewhere_have_no_rest(tmp_path):
     assert validated_without_lesion(tmp_path, ITEMS) == []
     write_cases(tmp_path, {"training": ITEMS, "validation": [{"image": str(tmp_path / "d.png")}]})
     assert validated_without_lesion(tmp_path, [{"image": "/elsewhere/x.png"}]) == []
+
+
+def test_every_site_is_learnt_from_as_often():
+    items = [{"image": f"{site}{n}", "site": site} for site, count in (("a", 7), ("b", 3)) for n in range(count)]
+    repeated = [item["image"] for item in balanced(items)]
+    assert len([name for name in repeated if name[0] == "a"]) == len([name for name in repeated if name[0] == "b"]) == 7
+    assert set(repeated) == {item["image"] for item in items}
+    assert max(map(repeated.count, repeated)) == 3
+    assert balanced(items) == balanced(items)
+    assert balanced(items, by=[]) == items and balanced([]) == []
+    # A set that does not say where it is from is one site.
+    assert balanced(ITEMS) == ITEMS

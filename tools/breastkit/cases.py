@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +79,36 @@ class CaseList:
             folds = sorted({item["fold"] for item in self.training if "fold" in item})
             raise BreastkitError(f"{self.path} cannot be validated on fold {fold}; its folds are {folds}.")
         return others + self.validation, held_out
+
+    def leaving_out(self, rule: str | None) -> CaseList:
+        """Returns the list without a site, a device or the like, which becomes its test list: leave one site out.
+
+        The other test items are left aside: what is measured is the site left out alone. A case that is partly of it is
+        left out of training and validation whole.
+
+        Args:
+            rule: a fact and its value, as in ``site=busbra``; None returns the list as it is.
+
+        Raises:
+            BreastkitError: if the rule is none, or no item or every item is of that value.
+        """
+        if rule is None:
+            return self
+        fact, sign, value = str(rule).partition("=")
+        everything = [item for name in LISTS for item in getattr(self, name)]
+        values = sorted({str(item[fact]) for item in everything if fact in item})
+        if not sign or value not in values or len(values) < 2:
+            there = f"has {', '.join(values)} for '{fact}'" if values else f"has no '{fact}'"
+            raise BreastkitError(f"{self.path} {there}; leave out one of several, as in --leave_out site=busbra.")
+        test = [item for item in everything if str(item.get(fact)) == value]
+        gone = {str(item["case"]) for item in test if "case" in item}
+        training, validation = (
+            [item for item in items if str(item.get(fact)) != value and str(item.get("case")) not in gone]
+            for items in (self.training, self.validation)
+        )
+        plain = [{key: entry for key, entry in item.items() if key != "fold"} for item in test]
+        facts = self.facts | {"left_out": rule}
+        return replace(self, training=training, validation=validation, test=plain, facts=facts)
 
     def judged(self, split: str, *, fold: int | None = None) -> list[Item]:
         """Returns the items that weights are judged by: a list by name, of ``validation`` that of `fold_lists`.

@@ -58,6 +58,11 @@ COMMANDS = Group(
                         for name, found in data_sets().items()
                     },
                 ),
+                "join": Verb(
+                    "breastkit.datasets.join:join_case_lists",
+                    "make one case list of several, to learn from several hospitals",
+                    "breastkit data join work/busi work/busbra --out work/us",
+                ),
                 "crossfit": Verb(
                     "breastkit.inference.crossfit:crossfit",
                     "add lesion masks by segmenters that have not seen the picture, for the classifier",

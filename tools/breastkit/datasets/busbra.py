@@ -92,7 +92,7 @@ def find_busbra(source: str | Path, *, own_folds: bool = True) -> Found:
             missing = "image" if image is None else "mask" if mask is None else "fold"
             problems.append(f"bus_data.csv names '{name}', but its {missing} is missing; download the set again.")
             continue
-        facts: dict[str, Any] = {"class": row["Pathology"].strip().lower()}
+        facts: dict[str, Any] = {"class": row["Pathology"].strip().lower(), "site": "busbra"}
         facts |= {key: row[column].strip() for column, key in _FACTS.items() if row.get(column, "").strip()}
         if own_folds:
             facts["fold"] = folds[name] - first_fold

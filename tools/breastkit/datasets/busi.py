@@ -29,6 +29,8 @@ DATA_SET = DataSet(
 
 CLASSES = ("benign", "malignant", "normal")
 _MASK_FOLDERS = {"mask", "masks", "label", "labels", "gt"}
+# One hospital, one type of scanner, as the paper says; the images do not.
+_ORIGIN = {"site": "busi", "device": "GE LOGIQ E9"}
 
 
 def prepare_busi(
@@ -101,7 +103,7 @@ def find_busi(source: str | Path) -> Found:
             problems.append(f"{path} has no mask beside it; add '{name}_mask.png' or remove the image.")
             continue
         name = name if name.lower().startswith(label) else f"{label} {name}"
-        pictures.append(Picture(name, path, own_masks, facts={"class": label}))
+        pictures.append(Picture(name, path, own_masks, facts={"class": label} | _ORIGIN))
     return Found("BUSI", source, pictures, problems)
 
 

@@ -20,6 +20,8 @@ from breastkit.metrics import Interval, bootstrap_interval, segmentation_metrics
 from breastkit.pictures import PREDICTION, TRUTH, grid
 from breastkit.report.page import picture, render_page
 
+# Facts of a picture that say where it is from; figures are told for each value.
+ORIGINS = ("site", "device")
 _PICTURED = 20
 
 
@@ -28,6 +30,17 @@ def decollated(engine: Engine) -> Iterator[tuple[Mapping[str, Any], Mapping[str,
     # ignite's types take batch and output for numbers.
     state: Any = engine.state
     yield from zip(state.batch, state.output, strict=True)
+
+
+def origin_of(item: Mapping[str, Any]) -> dict[str, str]:
+    """Returns site and device of a picture, empty where the case list does not say."""
+    return {fact: str(item.get(fact, "")) for fact in ORIGINS}
+
+
+def by_origin(table: pd.DataFrame) -> dict[str, dict[str, pd.DataFrame]]:
+    """Returns the rows of every site and of every device; of one alone there is nothing to tell apart."""
+    groups = {fact: {str(name): rows for name, rows in table.groupby(fact) if name} for fact in ORIGINS}
+    return {fact: rows for fact, rows in groups.items() if len(rows) > 1}
 
 
 class EvaluationReport:

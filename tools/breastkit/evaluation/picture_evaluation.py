@@ -12,7 +12,7 @@ from ignite.engine import Engine
 from numpy.typing import NDArray
 
 from breastkit.atomic import write_text
-from breastkit.evaluation.evaluation_report import EvaluationReport, decollated
+from breastkit.evaluation.evaluation_report import ORIGINS, EvaluationReport, by_origin, decollated, origin_of
 from breastkit.images import stem, write_png
 from breastkit.metrics import Interval, dice, grouped_interval, hd95, iou, share_interval
 from breastkit.pictures import PREDICTION, TRUTH, grid, outline
@@ -21,12 +21,13 @@ from breastkit.pictures import PREDICTION, TRUTH, grid, outline
 class PictureEvaluation(EvaluationReport):
     """Handler that measures every picture on its own grid and writes what came out.
 
-    In the folder: ``metrics.csv`` (``case, image, class, lesion, found, dice, iou, hd95_px``; `lesion` and `found` say
-    whether the true and the predicted mask hold anything), ``summary.json``, ``index.html`` with the worst pictures
-    first, and each of them in ``pictures``. Means are given for the pictures with a lesion, for all, and for every
-    class; with 95 % intervals that count the pictures of a case as one. A picture without lesion has Dice 1 where
-    nothing was found and 0 otherwise; the share of the latter is told by itself. The batch must hold ``case`` and the
-    ``picture`` as it was read, the output the mask ``pred`` and the ``label`` on the picture's grid.
+    In the folder: ``metrics.csv`` (``case, image, class, site, device, lesion, found, dice, iou, hd95_px``; `lesion`
+    and `found` say whether the true and the predicted mask hold anything), ``summary.json``, ``index.html`` with the
+    worst pictures first, and each of them in ``pictures``. Means are given for the pictures with a lesion, for all, for
+    every class, and for every site and device where there are several; with 95 % intervals that count the pictures of a
+    case as one. A picture without lesion has Dice 1 where nothing was found and 0 otherwise; the share of the latter is
+    told by itself. The batch must hold ``case`` and the ``picture`` as it was read, the output the mask ``pred`` and the
+    ``label`` on the picture's grid.
 
     Args:
         folder: the folder to write to.
@@ -36,7 +37,7 @@ class PictureEvaluation(EvaluationReport):
     labels: ClassVar[dict[str, str]] = {"dice": "Dice", "iou": "IoU", "hd95_px": "HD95 in pixels"}
     unit = "image"
     looking = ""
-    _columns = ("case", "image", "class", "lesion", "found")
+    _columns = ("case", "image", "class", *ORIGINS, "lesion", "found")
 
     def start(self, engine: Engine) -> None:
         """Makes the folder and forgets the names of an earlier run."""
@@ -50,7 +51,12 @@ class PictureEvaluation(EvaluationReport):
             truth = output["label"][0].cpu().numpy() > 0
             name = self._name(batch)
             lesion, found = bool(truth.any()), bool(prediction.any())
-            facts = {"case": str(batch.get("case", name)), "image": name, "class": str(batch.get("class", ""))}
+            facts = {
+                "case": str(batch.get("case", name)),
+                "image": name,
+                "class": str(batch.get("class", "")),
+                **origin_of(batch),
+            }
             overlaps = {
                 "dice": dice(prediction, truth),
                 "iou": iou(prediction, truth),
@@ -64,37 +70,47 @@ class PictureEvaluation(EvaluationReport):
         """Writes table, summary and page, and tells the engine the means."""
         table = pd.DataFrame(self._rows, columns=[*self._columns, *self.labels])
         write_text(self.folder / "metrics.csv", table.round(5).to_csv(index=False))
-        with_lesion = self._means(table[table["lesion"]])
-        everything = self._means(table)
+        everything, with_lesion = self._means(table), self._means(table[table["lesion"]])
         empty = table[~table["lesion"]]
-        false_masks = share_interval(int(empty["found"].sum()), len(empty))
-        missed = int((table["lesion"] & ~table["found"]).sum())
         of_class = {str(name): rows for name, rows in table.groupby("class") if name}
         class_means = {name: self._means(rows) for name, rows in of_class.items()}
         classes = {name: {"images": len(rows), **class_means[name]} for name, rows in of_class.items()}
-        self._write_summary(
-            {
-                "cases": int(table["case"].nunique()),
-                "images": len(table),
-                "lesion_images": {"images": int(table["lesion"].sum()), "without_mask": missed, **with_lesion},
-                "all_images": {"images": len(table), **everything},
-                "images_without_lesion": {"images": len(empty), "share_with_false_mask": false_masks},
-                "classes": classes,
-            }
-        )
+        origins = {
+            f"{fact}s": {name: self._told(rows) for name, rows in groups.items()}
+            for fact, groups in by_origin(table).items()
+        }
+        self._write_summary({**self._told(table), "classes": classes, **origins})
         engine.state.metrics.update({f"mean_{metric}": interval.value for metric, interval in everything.items()})
         engine.state.metrics.update({f"lesion_{metric}": interval.value for metric, interval in with_lesion.items()})
         means = self._labelled(with_lesion, f"{len(table) - len(empty)} lesion images")
         headline = list(means)
         if len(empty):
             means |= self._labelled(everything, f"all {len(table)} images")
-            means[f"Share of the {len(empty)} images without lesion that got a mask"] = false_masks
+            means[f"Share of the {len(empty)} images without lesion that got a mask"] = _false_masks(empty)
             headline = [label for label in means if "Dice" in label or "Share" in label]
         for name, figures in class_means.items():
             means[f"Dice, {len(of_class[name])} {name}"] = figures["dice"]
+        for groups in by_origin(table[table["lesion"]]).values():
+            for name, rows in groups.items():
+                means[f"Dice, {len(rows)} lesion images of {name}"] = grouped_interval(rows["dice"], rows["case"])
         worst_first = table.sort_values(["dice", "hd95_px"], ascending=[True, False], kind="stable")
         columns = {"class": "class", **self.labels} if classes else self.labels
         self._write_page(worst_first, means, name="image", columns=columns, headline=headline)
+
+    def _told(self, rows: pd.DataFrame) -> dict[str, Any]:
+        """Returns what the summary says of images: all of them, or those of one site."""
+        lesions, empty = rows[rows["lesion"]], rows[~rows["lesion"]]
+        return {
+            "cases": int(rows["case"].nunique()),
+            "images": len(rows),
+            "lesion_images": {
+                "images": len(lesions),
+                "without_mask": int((~lesions["found"]).sum()),
+                **self._means(lesions),
+            },
+            "all_images": {"images": len(rows), **self._means(rows)},
+            "images_without_lesion": {"images": len(empty), "share_with_false_mask": _false_masks(empty)},
+        }
 
     def _means(self, rows: pd.DataFrame) -> dict[str, Interval]:
         return {metric: grouped_interval(rows[metric], rows["case"]) for metric in self.labels}
@@ -112,6 +128,10 @@ class PictureEvaluation(EvaluationReport):
     def picture_of(self, case: str) -> Path:
         """Returns where the picture of an image lies."""
         return super().picture_of(str(Path(case).with_name(stem(case))))
+
+
+def _false_masks(without_lesion: pd.DataFrame) -> Interval:
+    return share_interval(int(without_lesion["found"].sum()), len(without_lesion))
 
 
 def _drawn(gray: NDArray[Any], truth: NDArray[Any], prediction: NDArray[Any]) -> NDArray[Any]:
