@@ -26,8 +26,8 @@ class PictureEvaluation(EvaluationReport):
     worst pictures first, and each of them in ``pictures``. Means are given for the pictures with a lesion, for all, for
     every class, and for every site and device where there are several; with 95 % intervals that count the pictures of a
     case as one. A picture without lesion has Dice 1 where nothing was found and 0 otherwise; the share of the latter is
-    told by itself. The batch must hold ``case`` and the ``picture`` as it was read, the output the mask ``pred`` and the
-    ``label`` on the picture's grid.
+    told by itself. The batch must hold ``case`` and the ``picture`` as it was read, the output the mask ``pred`` and
+    the ``label`` on the picture's grid.
 
     Args:
         folder: the folder to write to.
