@@ -10,12 +10,13 @@ from monai.data import MetaTensor
 from breastkit.evaluation import ClassificationEvaluation, compare_runs
 
 CLASSES = ("benign", "malignant")
-RULE = {"temperature": 1.0, "threshold": 0.5, "abstain_above": 0.9}
+RULE = {"temperature": 1.0, "threshold": 0.3, "abstain_above": 0.9}
 
 
 def picture(number, kind, score, *, mask=True):
     gray = MetaTensor(torch.full((1, 20, 30), 100.0), meta={"filename_or_obj": f"folder/{kind} ({number}).png"})
     batch = {"picture": gray, "case": f"case {number // 2}", "class": kind, "predicted_dice": 0.8}
+    batch["site"] = "here" if number // 2 % 3 else "there"
     if mask:
         batch["mask_picture"] = torch.ones(1, 20, 30)
     opinion = torch.tensor([0.0, float(score)])
@@ -52,12 +53,18 @@ def evaluated(folder, *, seed=0, better=1.5, count=60, **options):
 def test_figures_are_those_of_the_table(tmp_path):
     engine, rows = evaluated(tmp_path)
     assert list(rows[0]) == [
-        *("case", "image", "class", "p_benign", "p_malignant", "predicted", "correct", "uncertainty", "abstain"),
-        "mask_dice",
+        *("case", "image", "class", "site", "device", "p_benign", "p_malignant", "predicted", "correct"),
+        *("suspicious", "uncertainty", "abstain", "mask_dice"),
     ]
     summary = json.loads((tmp_path / "evaluation/summary.json").read_text())
     called = [row["predicted"] == "malignant" for row in rows]
     assert called == [float(row["p_malignant"]) >= 0.5 for row in rows]
+    flagged = [row["suspicious"] == "True" for row in rows]
+    assert flagged == [float(row["p_malignant"]) >= 0.3 for row in rows] != called
+    recall = np.mean([one for one, row in zip(flagged, rows, strict=True) if row["class"] == "malignant"])
+    assert summary["figures"]["suspicious_recall"][0] == pytest.approx(recall, abs=1e-4)
+    passed = [not one for one, row in zip(flagged, rows, strict=True) if row["class"] == "benign"]
+    assert summary["figures"]["suspicious_specificity"][0] == pytest.approx(np.mean(passed), abs=1e-4)
     correct = np.array([row["predicted"] == row["class"] for row in rows])
     value, low, high = summary["figures"]["accuracy"]
     assert value == pytest.approx(correct.mean(), abs=1e-4)
@@ -68,6 +75,9 @@ def test_figures_are_those_of_the_table(tmp_path):
     answered = [row["correct"] == "1" for row in rows if row["abstain"] == "False"]
     assert summary["figures"]["accuracy_answered"][0] == pytest.approx(np.mean(answered), abs=1e-4)
     assert summary["figures"]["mask_dice"][0] == 0.8
+    there = [row["correct"] == "1" for row in rows if row["site"] == "there"]
+    assert summary["sites"]["there"]["figures"]["accuracy"][0] == pytest.approx(np.mean(there), abs=1e-4)
+    assert summary["sites"]["there"]["images"] == len(there) and "devices" not in summary
     assert len(list((tmp_path / "evaluation/pictures").iterdir())) == 60
 
 
@@ -95,7 +105,7 @@ def test_without_a_rule_what_is_chosen_is_judged_by_other_cases(tmp_path):
     assert len(summary["rule"]["threshold"]) == 5
     # Each part has its own rule, so no single threshold explains all answers unless they happen to be alike.
     assert len(set(summary["rule"]["threshold"])) > 1
-    recall = summary["figures"]["recall_malignant"][0]
+    recall = summary["figures"]["suspicious_recall"][0]
     assert 0.85 <= recall <= 1
     assert 0.7 < summary["figures"]["share_answered"][0] < 1
     assert len(rows) == 200

@@ -13,7 +13,7 @@ from breastkit.inference.ultrasound_inputs import UltrasoundPicture
 
 # Sagittal: columns run to the back, rows to the feet, slices from right to left.
 GRID = Grid((10, 12, 8), np.array([[0, 0, -3.0, 30], [-2, 0, 0, 40], [0, -2, 0, 50], [0, 0, 0, 1]]))
-CLASSIFIERS, LIMITS = ("classifier", "normal_classifier"), {"malignant_from": 0.5, "abstain_above": 0.9}
+CLASSIFIERS, LIMITS = ("classifier", "normal_classifier"), {"suspicious_from": 0.5, "abstain_above": 0.9}
 BOXES = (((2, 3, 1), (5, 7, 2)), ((6, 1, 4), (7, 2, 6)))
 
 
@@ -59,6 +59,7 @@ def picture_findings(*, found: bool = True) -> PictureFindings:
         measures={"area_px": 15 * found, **box, "confidence": 0.9 * found},
         probabilities={"normal": 0.25, "benign": 0.15, "malignant": 0.6},
         label="malignant",
+        suspicious=True,
         uncertainty=0.123456,
         abstain=False,
         decided_by="a_variant",

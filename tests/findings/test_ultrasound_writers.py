@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 from tests.findings.made_up import CLASSIFIERS, LIMITS, picture_findings
@@ -45,7 +46,7 @@ def test_the_table_grows_and_names_no_file_that_is_not_written(tmp_path):
     lines = (tmp_path / "results.csv").read_text().splitlines()
     assert lines[0] == ",".join(COLUMNS)
     row = "clip.dcm#frame2,malignant,0.25,0.15,0.6,0.1235,0,15,"
-    assert lines[1:] == [f"{row}m.png", row]
+    assert lines[1:] == [f"{row}m.png,1", f"{row},1"]
 
 
 def test_pages_of_a_folder_and_of_one_picture_show_the_same(tmp_path):
@@ -53,6 +54,16 @@ def test_pages_of_a_folder_and_of_one_picture_show_the_same(tmp_path):
     page.write(picture_findings(), {})
     page.finish([])
     assert (tmp_path / "index.html").read_text() == single_page(picture_findings())
+
+
+def test_the_page_says_what_the_operating_point_flags_beside_the_class():
+    findings = picture_findings()
+    reached = {**LIMITS, "recall": 0.951, "specificity": 0.567}
+    models = tuple(replace(model, limits=reached) if model.role == "classifier" else model for model in findings.models)
+    reading = replace(findings.reading, label="benign")
+    page = single_page(replace(findings, reading=reading, models=models))
+    assert "clip.dcm#frame2: benign, suspicious" in page
+    assert "95 of 100 malignant lesions were flagged, and 43 of 100 benign ones too" in page
 
 
 def test_rounded_probabilities_sum_to_one():

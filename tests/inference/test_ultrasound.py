@@ -66,7 +66,7 @@ def test_normal_is_the_one_variants_say_and_the_rest_is_shared_out_by_the_other(
     assert reading.probabilities == pytest.approx(expected, abs=1e-6)
     assert sum(reading.probabilities.values()) == pytest.approx(1)
     # 0.6 reaches the operating point 0.55 of the variant that decides.
-    assert (reading.label, reading.decided_by) == ("malignant", "fusion")
+    assert (reading.label, reading.suspicious, reading.decided_by) == ("malignant", True, "fusion")
     entropy = -(0.2 * np.log(0.2) + 0.8 * np.log(0.8)) / np.log(2)
     assert reading.uncertainty == pytest.approx(entropy, abs=1e-6)
     assert not reading.abstain
@@ -76,7 +76,7 @@ def test_without_an_outline_the_variant_that_knows_normal_decides_by_its_own_rul
     reading = UltrasoundReader(nothing, fusion, mask_aware).read(picture()[0])
     assert not reading.found
     assert reading.probabilities == pytest.approx({"normal": 0.25, "benign": 0.45, "malignant": 0.3}, abs=1e-6)
-    assert (reading.label, reading.decided_by) == ("benign", "mask_aware")
+    assert (reading.label, reading.suspicious, reading.decided_by) == ("benign", False, "mask_aware")
     assert reading.relevance_in_lesion is None
     # Its entropy is above the limit stored with it.
     assert reading.abstain
@@ -89,13 +89,14 @@ def test_normal_in_spite_of_an_outline_is_told_by_the_variant_that_knows_normal(
     assert reading.uncertainty < 0.15
 
 
-def test_the_operating_point_decides_and_not_the_most_probable(bright, folder, mask_aware):
+def test_a_picture_is_suspicious_by_the_operating_point_and_its_class_the_most_probable(bright, folder, mask_aware):
     weights = classifier_weights(folder / "low", (0.9, 0.1), variant="fusion", threshold=0.07)
     reading = UltrasoundReader(bright, LesionClassifier(weights, backend="torch"), mask_aware).read(
         picture()[0], explain=False
     )
     assert reading.probabilities["malignant"] == pytest.approx(0.075, abs=1e-6)
-    assert reading.label == "malignant"
+    assert reading.suspicious
+    assert reading.label == "benign"
 
 
 def test_a_variant_of_three_classes_shares_out_what_it_leaves_to_lesions():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from breastkit.metrics import auc, choose_operating_point, class_probabilities, decide, softmax
+from breastkit.metrics import auc, choose_operating_point, class_probabilities, most_probable, softmax, suspicious
 
 THREE = ("normal", "benign", "malignant")
 
@@ -27,11 +27,13 @@ def test_a_higher_temperature_says_less():
     assert cold.max() > softmax(opinions[0, 0]).max() > hot.max()
 
 
-def test_malignant_is_what_reaches_the_threshold_and_the_rest_is_the_most_probable_of_the_others():
+def test_suspicious_is_what_reaches_the_operating_point_whatever_is_more_probable():
     probabilities = np.array([[0.6, 0.15, 0.25], [0.6, 0.25, 0.15], [0.1, 0.7, 0.2], [0.1, 0.1, 0.8]])
-    assert decide(probabilities, THREE, 0.2).tolist() == [2, 0, 2, 2]
-    assert decide(probabilities, THREE, 0.9).tolist() == [0, 0, 1, 0]
-    assert decide(probabilities[:, 1:], ("benign", "malignant"), 0.2).tolist() == [1, 0, 1, 1]
+    assert suspicious(probabilities, THREE, 0.2).tolist() == [True, False, True, True]
+    assert suspicious(probabilities, THREE, 0.9).tolist() == [False] * 4
+    assert suspicious(probabilities[:, 1:], ("benign", "malignant"), 0.2).tolist() == [True, False, True, True]
+    called = [most_probable(dict(zip(THREE, row, strict=True))) for row in probabilities.tolist()]
+    assert called == ["normal", "normal", "benign", "malignant"]
 
 
 def test_auc():

@@ -20,7 +20,7 @@ from breastkit.pipelines.ultrasound import run_ultrasound
 from breastkit.promotion import promote
 from breastkit.weights import read_model_json
 
-COLUMNS = "file,class,p_normal,p_benign,p_malignant,uncertainty,abstain,lesion_area_px,mask"
+COLUMNS = "file,class,p_normal,p_benign,p_malignant,uncertainty,abstain,lesion_area_px,mask,suspicious"
 GRAY = np.random.default_rng(0).integers(0, 256, (24, 40), dtype=np.uint8)
 
 
@@ -98,7 +98,7 @@ def test_every_picture_has_its_files(ran):
         assert told["probabilities"]["malignant"] == pytest.approx(0.6, abs=1e-3)
         assert told["lesion"]["area_px"] == 24 * 40
         assert told["lesion"]["x_max"] == 39
-        assert told["models"]["classifier"]["malignant_from"] == 0.55
+        assert told["models"]["classifier"]["suspicious_from"] == 0.55
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
 
 
@@ -116,6 +116,8 @@ def test_without_a_lesion_the_report_says_who_decided(nothing, tmp_path):
     run_ultrasound(str(tmp_path / "x.png"), out=str(tmp_path / "out"), explanation=False, **nothing)
     (row,) = rows(tmp_path / "out")
     assert (row["class"], row["lesion_area_px"], row["abstain"]) == ("benign", "0", "1")
+    # 0.3 does not reach the operating point 0.35 of the variant that decides.
+    assert row["suspicious"] == "0"
     assert [float(row[f"p_{name}"]) for name in ("normal", "benign", "malignant")] == [0.25, 0.45, 0.3]
     assert not cv2.imread(str(tmp_path / "out" / row["mask"]), cv2.IMREAD_UNCHANGED).any()
     said = "No lesion was outlined, so the class is that of mask_aware, the variant that can say normal."

@@ -139,9 +139,9 @@ def test_files_of_pictures(us, tmp_path):
 def test_table_of_pictures(us):
     uncertainty = json.loads((us[0] / "a.json").read_text())["uncertainty"]
     assert (us[0] / "results.csv").read_text() == (
-        "file,class,p_normal,p_benign,p_malignant,uncertainty,abstain,lesion_area_px,mask\n"
-        f"a.png,malignant,0.25,0.15,0.6,{uncertainty},0,960,a_mask.png\n"
-        f"b (1).png,malignant,0.25,0.15,0.6,{uncertainty},0,960,b (1)_mask.png\n"
+        "file,class,p_normal,p_benign,p_malignant,uncertainty,abstain,lesion_area_px,mask,suspicious\n"
+        f"a.png,malignant,0.25,0.15,0.6,{uncertainty},0,960,a_mask.png,1\n"
+        f"b (1).png,malignant,0.25,0.15,0.6,{uncertainty},0,960,b (1)_mask.png,1\n"
     )
 
 
@@ -155,6 +155,7 @@ def test_facts_of_a_picture(us, weights):
     expected = {
         "file": "b (1).png",
         "class": "malignant",
+        "suspicious": True,
         "probabilities": {"normal": 0.25, "benign": 0.15, "malignant": 0.6},
         "uncertainty": told["uncertainty"],
         "abstain": False,
@@ -177,13 +178,13 @@ def test_facts_of_a_picture(us, weights):
             "classifier": {
                 "architecture": "fusion",
                 "sha256": sha256["classifier"],
-                "malignant_from": 0.55,
+                "suspicious_from": 0.55,
                 "abstain_above": 0.95,
             },
             "normal_classifier": {
                 "architecture": "mask_aware",
                 "sha256": sha256["normal_classifier"],
-                "malignant_from": 0.5,
+                "suspicious_from": 0.5,
                 "abstain_above": 0.95,
             },
         },

@@ -15,6 +15,7 @@ from breastkit.bundle import Bundle
 from breastkit.cases import CaseList, Item, read_cases
 from breastkit.errors import BreastkitError
 from breastkit.evaluation.classification_evaluation import ClassificationEvaluation
+from breastkit.evaluation.evaluation_report import origin_of
 from breastkit.images import read_gray, read_mask, stem, write_png
 from breastkit.inference.ultrasound import CLASSES, LesionClassifier, Reading, UltrasoundReader
 from breastkit.pictures import PREDICTION, grid, outline
@@ -140,9 +141,11 @@ def _row(item: Item, reading: Reading) -> dict[str, Any]:
         "case": str(item.get("case", name)),
         "image": name,
         "class": item["class"],
+        **origin_of(item),
         **{f"p_{kind}": reading.probabilities[kind] for kind in CLASSES},
         "predicted": reading.label,
         "correct": int(reading.label == item["class"]),
+        "suspicious": reading.suspicious,
         "uncertainty": reading.uncertainty,
         "abstain": reading.abstain,
         "mask_dice": float(item.get("predicted_dice", np.nan)),

@@ -15,11 +15,20 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from breastkit.atomic import write_text
 from breastkit.evaluation import classification_plots as plots
-from breastkit.evaluation.evaluation_report import EvaluationReport, decollated, fact_text, range_text, value_text
+from breastkit.evaluation.evaluation_report import (
+    ORIGINS,
+    EvaluationReport,
+    by_origin,
+    decollated,
+    fact_text,
+    origin_of,
+    range_text,
+    value_text,
+)
 from breastkit.images import stem, write_png
-from breastkit.metrics import Interval, class_probabilities, decide, grouped_interval
+from breastkit.metrics import Interval, class_probabilities, grouped_interval
 from breastkit.metrics.class_figures import class_figures
-from breastkit.metrics.classification import MALIGNANT
+from breastkit.metrics.classification import MALIGNANT, suspicious
 from breastkit.pictures import PREDICTION, grid, outline
 from breastkit.report.page import picture, render_page
 from breastkit.training.decision_search import choose_rule
@@ -33,16 +42,19 @@ LABELS = {
     "auc": "AUC",
     "calibration_error": "calibration error (ECE)",
     "macro_f1": "macro F1",
+    "suspicious_recall": "recall of malignant at the operating point (suspicious)",
+    "suspicious_specificity": "specificity at the operating point",
+    "suspicious_accuracy": "accuracy at the operating point, malignant or not",
 }
 
 
 class ClassificationEvaluation(EvaluationReport):
     """Handler that collects a classifier's logits of all pictures and writes what they are worth.
 
-    In the folder: ``metrics.csv`` (``case, image, class, p_<class>…, predicted, correct, uncertainty, abstain,
-    mask_dice``), ``summary.json`` (figures with 95 % intervals that count the pictures of a case as one, and the facts
-    given), ``index.html`` with plots and the pictures it was most wrong about, and every picture in ``pictures``. The
-    figures are also the engine's metrics.
+    In the folder: ``metrics.csv`` (``case, image, class, site, device, p_<class>…, predicted, correct, suspicious,
+    uncertainty, abstain, mask_dice``), ``summary.json`` (figures with 95 % intervals that count the pictures of a case
+    as one, for every site and device too where there are several, and the facts given), ``index.html`` with plots and
+    the pictures it was most wrong about, and every picture in ``pictures``. The figures are also the engine's metrics.
 
     Where no rule is given, temperature, operating point and abstention are chosen on four fifths of the cases and used
     on the fifth left out, in turn: what was chosen on pictures is never judged by them.
@@ -81,7 +93,12 @@ class ClassificationEvaluation(EvaluationReport):
         for batch, output in decollated(engine):
             self._logits.append(output["pred"].detach().cpu().double().numpy())
             name = Path(batch["picture"].meta["filename_or_obj"]).name
-            row = {"case": str(batch.get("case", name)), "image": name, "class": str(batch["class"])}
+            row = {
+                "case": str(batch.get("case", name)),
+                "image": name,
+                "class": str(batch["class"]),
+                **origin_of(batch),
+            }
             self._rows.append({**row, "mask_dice": self._mask_dice(batch)})
             gray = batch["picture"][0].cpu().numpy().round().astype(np.uint8)
             write_png(self.picture_of(name), _drawn(gray, batch))
@@ -95,7 +112,7 @@ class ClassificationEvaluation(EvaluationReport):
         table = pd.DataFrame(self._rows)
         labels = table["class"].map(self.classes.index).to_numpy()
         answers, rules = self._answers(np.stack(self._logits), labels, table["case"])
-        table = pd.concat([table[["case", "image", "class"]], answers, table["mask_dice"]], axis=1)
+        table = pd.concat([table[["case", "image", "class", *ORIGINS]], answers, table["mask_dice"]], axis=1)
         engine.state.metrics.update({name: interval.value for name, interval in self.write(table, rules).items()})
 
     def write(self, table: pd.DataFrame, rules: Mapping[str, Any]) -> dict[str, Interval]:
@@ -105,17 +122,13 @@ class ClassificationEvaluation(EvaluationReport):
             table: the columns of ``metrics.csv``; the picture of every image is there already.
             rules: by what was decided.
         """
-        labels = table["class"].map(self.classes.index).to_numpy()
         write_text(self.folder / "metrics.csv", table.round(5).to_csv(index=False))
-        probabilities = table[[f"p_{name}" for name in self.classes]].to_numpy()
-        decided = table["predicted"].map(self.classes.index).to_numpy()
-        figures = class_figures(probabilities, decided, labels, self.classes, table["case"])
-        answered = table[~table["abstain"]]
-        others = {
-            "share_answered": grouped_interval(~table["abstain"], table["case"]),
-            "accuracy_answered": grouped_interval(answered["correct"], answered["case"]),
-            "mask_dice": grouped_interval(table["mask_dice"], table["case"]),
+        figures = self._figures(table)
+        origins = {
+            f"{fact}s": {name: {"images": len(rows), "figures": self._figures(rows)} for name, rows in groups.items()}
+            for fact, groups in by_origin(table).items()
         }
+        labels, decided = (table[column].map(self.classes.index).to_numpy() for column in ("class", "predicted"))
         confusion = np.zeros((len(self.classes),) * 2, dtype=int)
         np.add.at(confusion, (labels, decided), 1)
         self._write_summary(
@@ -124,16 +137,33 @@ class ClassificationEvaluation(EvaluationReport):
                 "images": len(table),
                 "classes": table["class"].value_counts().to_dict(),
                 "rule": rules,
-                "figures": {**figures, **others},
+                "figures": figures,
                 "confusion": {
                     name: dict(zip(self.classes, map(int, row), strict=True))
                     for name, row in zip(self.classes, confusion, strict=True)
                 },
                 "prevalence_of_decision_curve": self.prevalence,
+                **origins,
             }
         )
-        self._write_classification_page(table, {**figures, **others}, confusion, rules)
+        self._write_classification_page(table, figures, confusion, rules)
         return figures
+
+    def _figures(self, table: pd.DataFrame) -> dict[str, Interval]:
+        """Returns the figures of the classes, of what was flagged, and of what was abstained from."""
+        labels, decided = (table[column].map(self.classes.index).to_numpy() for column in ("class", "predicted"))
+        probabilities = table[[f"p_{name}" for name in self.classes]].to_numpy()
+        malignant, flagged = table["class"] == MALIGNANT, table["suspicious"].astype(bool)
+        answered = table[~table["abstain"]]
+        return {
+            **class_figures(probabilities, decided, labels, self.classes, table["case"]),
+            "suspicious_recall": grouped_interval(flagged[malignant], table["case"][malignant]),
+            "suspicious_specificity": grouped_interval(~flagged[~malignant], table["case"][~malignant]),
+            "suspicious_accuracy": grouped_interval(flagged == malignant, table["case"]),
+            "share_answered": grouped_interval(~table["abstain"], table["case"]),
+            "accuracy_answered": grouped_interval(answered["correct"], answered["case"]),
+            "mask_dice": grouped_interval(table["mask_dice"], table["case"]),
+        }
 
     def _answers(
         self, logits: NDArray[Any], labels: NDArray[Any], cases: pd.Series
@@ -154,10 +184,11 @@ class ClassificationEvaluation(EvaluationReport):
 
     def _answers_by(self, rule: Mapping[str, float], logits: NDArray[Any], labels: NDArray[Any]) -> pd.DataFrame:
         probabilities, uncertainty = class_probabilities(logits, rule["temperature"])
-        decided = decide(probabilities, self.classes, rule["threshold"])
+        decided = probabilities.argmax(1)
         rows = pd.DataFrame(probabilities, columns=[f"p_{name}" for name in self.classes])
         rows["predicted"] = [self.classes[index] for index in decided]
         rows["correct"] = (decided == labels).astype(int)
+        rows["suspicious"] = suspicious(probabilities, self.classes, rule["threshold"])
         rows["uncertainty"] = uncertainty
         rows["abstain"] = uncertainty > rule["abstain_above"]
         return rows
@@ -167,7 +198,7 @@ class ClassificationEvaluation(EvaluationReport):
     ) -> None:
         names = {**LABELS, "share_answered": "share answered", "accuracy_answered": "accuracy where answered"}
         names["mask_dice"] = "Dice of the masks"
-        headline = ("accuracy", f"recall_{MALIGNANT}", "specificity", "auc", "macro_f1", "accuracy_answered")
+        headline = ("accuracy", "suspicious_recall", "suspicious_specificity", "auc", "macro_f1", "accuracy_answered")
         is_true = table.apply(lambda row: row[f"p_{row['class']}"], axis=1)
         worst = table.assign(surprise=1 - is_true).sort_values("surprise", ascending=False, kind="stable")
         render_page(
@@ -225,7 +256,9 @@ class ClassificationEvaluation(EvaluationReport):
     def _caption(self, row: Mapping[str, Any]) -> str:
         numbers = ", ".join(f"{name} {row[f'p_{name}']:.2f}" for name in self.classes)
         numbers += f"; uncertainty {row['uncertainty']:.2f}{', abstained' if row['abstain'] else ''}"
-        return f"is {row['class']}, called {row['predicted']} ({numbers})"
+        return (
+            f"is {row['class']}, called {row['predicted']}{' and suspicious' if row['suspicious'] else ''} ({numbers})"
+        )
 
     def _picture(self, name: str) -> str:
         return picture(cv2.imread(str(self.picture_of(name)), cv2.IMREAD_COLOR_RGB))

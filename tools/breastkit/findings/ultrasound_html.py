@@ -76,6 +76,7 @@ def _context(shown: Sequence[Mapping[str, Any]], models: Sequence[Model], proble
         "title": rows[0]["file"] if len(rows) == 1 else "Breast ultrasound",
         "rows": rows,
         "counts": [(name, counts[name]) for name in CLASSES],
+        "suspicious": sum(row["suspicious"] for row in rows),
         "abstained": sum(row["abstain"] for row in rows),
         "shown": shown[:_PICTURED],
         "facts": model_facts(models),

@@ -39,6 +39,7 @@ def described(findings: PictureFindings) -> dict[str, Any]:
     }
     return {
         "class": reading.label,
+        "suspicious": reading.suspicious,
         "probabilities": rounded(reading.probabilities),
         "uncertainty": round(reading.uncertainty, 4),
         "abstain": reading.abstain,

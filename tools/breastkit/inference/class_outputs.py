@@ -18,16 +18,26 @@ from breastkit.inference.inputs import Inputs
 from breastkit.inference.readable_cases import ReadableCases
 from breastkit.inference.results import Results, refuse_folder_of_pictures, write_table
 from breastkit.inference.ultrasound import CLASSES, LesionClassifier
-from breastkit.metrics.classification import decide
+from breastkit.metrics.classification import MALIGNANT, most_probable
 
 # Of all variants, so that the table has one shape: a variant leaves the classes it does not know empty.
-COLUMNS = ("file", "class", *(f"p_{name}" for name in CLASSES), "uncertainty", "abstain", "mask", "decided_by")
+COLUMNS = (
+    "file",
+    "class",
+    *(f"p_{name}" for name in CLASSES),
+    "uncertainty",
+    "abstain",
+    "mask",
+    "decided_by",
+    "suspicious",
+)
 
 
 class ClassOutputs(Results):
     """Handler that writes ``predictions.csv`` and for a picture ``x.png`` the mask that was looked at, ``x_mask.png``.
 
-    The table has the columns ``file, class, p_normal, p_benign, p_malignant, uncertainty, abstain, mask, decided_by``.
+    The table has the columns ``file, class, p_normal, p_benign, p_malignant, uncertainty, abstain, mask, decided_by,
+    suspicious``: the class is the most probable one, suspicious what reaches the operating point.
     A picture without a lesion is decided by a variant that knows normal pictures, where its weights are there;
     otherwise it is said that the answer means little. What could not be used is in ``problems.csv``.
 
@@ -103,9 +113,9 @@ class ClassOutputs(Results):
     def _answer(
         self, probabilities: Mapping[str, float], uncertainty: float, rule: Mapping[str, float], by: str
     ) -> dict[str, Any]:
-        classes = list(probabilities)
-        index = int(decide(np.array([list(probabilities.values())]), classes, rule["threshold"])[0])
-        answer = {"class": classes[index], "uncertainty": round(float(uncertainty), 4), "decided_by": by}
+        label = most_probable(probabilities)
+        answer: dict[str, Any] = {"class": label, "uncertainty": round(float(uncertainty), 4), "decided_by": by}
+        answer["suspicious"] = int(probabilities[MALIGNANT] >= rule["threshold"])
         answer["abstain"] = int(float(uncertainty) > rule["abstain_above"])
         return answer | {f"p_{name}": round(float(value), 4) for name, value in probabilities.items()}
 

@@ -15,7 +15,7 @@ from breastkit.bundle import Bundle, Role, bundle_for
 from breastkit.errors import BreastkitError
 from breastkit.explain import GradCamPlusPlus, share_inside
 from breastkit.inference.picture_outputs import measure_mask
-from breastkit.metrics.classification import class_probabilities, decide
+from breastkit.metrics.classification import MALIGNANT, class_probabilities, most_probable
 from breastkit.weights import read_model_json
 
 NORMAL = "normal"
@@ -31,7 +31,8 @@ class Reading:
         probability: of every pixel to belong to it.
         measures: area, box and confidence of the mask.
         probabilities: of the classes normal, benign and malignant; their sum is 1.
-        label: the class, by the operating point stored with the weights.
+        label: the class, the most probable one.
+        suspicious: whether the probability of malignant reaches the operating point stored with the weights.
         uncertainty: of the classifier that decided, 0 to 1.
         abstain: whether it is above what was stored as the limit.
         decided_by: architecture of that classifier.
@@ -43,6 +44,7 @@ class Reading:
     measures: dict[str, float | int | None]
     probabilities: dict[str, float]
     label: str
+    suspicious: bool
     uncertainty: float
     abstain: bool
     decided_by: str
@@ -98,6 +100,8 @@ class LesionClassifier:
         self.architecture: str = self.bundle.facts["architecture"]
         rule = self.bundle.part("rule")
         self.threshold, self.abstain_above = float(rule["threshold"]), float(rule["abstain_above"])
+        # What the threshold reached where it was chosen; weights whose threshold was set by hand do not say.
+        self.operating_point: Mapping[str, Any] = self.bundle.facts.get("operating_point", {})
         self._temperature = float(rule["temperature"])
         self._explainer: GradCamPlusPlus | None = None
 
@@ -111,10 +115,6 @@ class LesionClassifier:
         logits = self.bundle.run(dict(prepared))
         probabilities, uncertainty = class_probabilities(logits[None].numpy(), self._temperature)
         return dict(zip(self.classes, map(float, probabilities[0]), strict=True)), float(uncertainty[0])
-
-    def label_of(self, probabilities: Mapping[str, float]) -> str:
-        """Returns the class by the operating point stored with the weights."""
-        return self.classes[int(decide(np.array([list(probabilities.values())]), self.classes, self.threshold)[0])]
 
     def explain(self, prepared: Mapping[str, Any], label: str) -> NDArray[Any]:
         """Returns what spoke for a class, 0 to 1, on the grid of the picture."""
@@ -212,8 +212,7 @@ class UltrasoundReader:
         if mask.any():
             probabilities = chained(probabilities[NORMAL], answers[self.classifier][1])
         last = list(answers)[-1]
-        ordered = np.array([[probabilities[name] for name in CLASSES]])
-        label = CLASSES[int(decide(ordered, CLASSES, last.threshold)[0])]
+        label = most_probable(probabilities)
         # That a picture is normal is what the other one says, whether there is an outline or not.
         decider = self.normal_classifier if label == NORMAL else last
         prepared, _, uncertainty = answers[decider]
@@ -223,6 +222,7 @@ class UltrasoundReader:
             measures=measure_mask(mask, probability),
             probabilities=probabilities,
             label=label,
+            suspicious=probabilities[MALIGNANT] >= last.threshold,
             uncertainty=uncertainty,
             abstain=uncertainty > decider.abstain_above,
             decided_by=decider.architecture,

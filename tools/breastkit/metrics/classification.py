@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ MALIGNANT = "malignant"
 
 
 class OperatingPoint(NamedTuple):
-    """The probability of malignant from which on the answer is malignant, and what it reached where it was chosen."""
+    """The probability of malignant from which on a picture is suspicious, and what it reached where it was chosen."""
 
     threshold: float
     recall: float
@@ -44,22 +44,20 @@ def class_probabilities(logits: Any, temperature: float = 1.0) -> tuple[NDArray[
     return probabilities[:, 0], np.clip(entropy / np.log(mean.shape[-1]), 0, 1)
 
 
-def decide(probabilities: NDArray[Any], classes: Sequence[str], threshold: float) -> NDArray[Any]:
-    """Returns the index of the class of every picture.
+def most_probable(probabilities: Mapping[str, float]) -> str:
+    """Returns the class of a picture: the most probable one, whatever the operating point."""
+    return max(probabilities, key=probabilities.__getitem__)
 
-    Malignant is what reaches the threshold, whatever else is more probable; the rest is the most probable of the other
-    classes.
+
+def suspicious(probabilities: NDArray[Any], classes: Sequence[str], threshold: float) -> NDArray[Any]:
+    """Returns which pictures the operating point flags, although another class may be more probable.
 
     Args:
         probabilities: ``(pictures, classes)``.
         classes: their names in order, ``malignant`` among them.
-        threshold: of the operating point.
+        threshold: of the operating point, on the probability of malignant.
     """
-    probabilities = np.asarray(probabilities)
-    malignant = list(classes).index(MALIGNANT)
-    others = probabilities.copy()
-    others[:, malignant] = -1
-    return np.where(probabilities[:, malignant] >= threshold, malignant, others.argmax(1))
+    return np.asarray(np.asarray(probabilities)[:, list(classes).index(MALIGNANT)] >= threshold)
 
 
 def auc(probabilities: NDArray[Any], labels: NDArray[Any]) -> float:

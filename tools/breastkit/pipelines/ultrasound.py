@@ -16,6 +16,7 @@ from breastkit.inference.ultrasound_inputs import UltrasoundPicture, find_ultras
 from breastkit.pipelines import ULTRASOUND
 
 NO_LESION = "No lesion was outlined, so the class is that of {variant}, the variant that can say normal."
+_REACHED = ("recall", "specificity")
 _ENDS = tuple(f"_{kind}" for kind in KINDS)
 
 
@@ -137,5 +138,6 @@ def models_of(reader: UltrasoundReader) -> tuple[Model, ...]:
 
 
 def _classifier(role: str, classifier: LesionClassifier) -> Model:
-    limits = {"malignant_from": classifier.threshold, "abstain_above": classifier.abstain_above}
+    limits = {"suspicious_from": classifier.threshold, "abstain_above": classifier.abstain_above}
+    limits |= {name: classifier.operating_point[name] for name in _REACHED if name in classifier.operating_point}
     return Model(role, classifier.architecture, classifier.bundle.facts["sha256"], limits)

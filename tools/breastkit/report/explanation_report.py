@@ -18,7 +18,7 @@ from breastkit.errors import BreastkitError
 from breastkit.explain import GradCamPlusPlus, map_correlation, randomise_from_the_top, share_inside
 from breastkit.images import read_gray, read_mask, stem, write_png
 from breastkit.inference.ultrasound import LesionClassifier
-from breastkit.metrics import Interval, bootstrap_interval, grouped_interval
+from breastkit.metrics import Interval, bootstrap_interval, grouped_interval, most_probable
 from breastkit.metrics.segmentation import bounding_box
 from breastkit.pictures import PREDICTION, TRUTH, grid, heat, outline
 from breastkit.progress import track
@@ -125,7 +125,7 @@ class Explained:
         mask = self._mask(item, truth)
         prepared = self.classifier.prepare(gray, mask)
         probabilities, _ = self.classifier.classify(prepared)
-        label = self.classifier.label_of(probabilities)
+        label = most_probable(probabilities)
         relevance = self.classifier.explain(prepared, label)
         name = stem(item["image"])
         write_png(self.figure_of(name), _drawn(gray, truth, mask, relevance))

@@ -20,7 +20,6 @@ from breastkit.metrics.classification import (
     auc,
     choose_operating_point,
     class_probabilities,
-    decide,
 )
 from breastkit.training.distributed import is_main, sum_over_processes
 from breastkit.training.validation_search import ValidationSearch
@@ -147,7 +146,7 @@ def figures_of(
 ) -> dict[str, float]:
     """Returns what a rule reaches on pictures; on those it was chosen on it flatters itself."""
     probabilities, uncertainty = class_probabilities(logits, rule["temperature"])
-    decided = decide(probabilities, classes, rule["threshold"])
+    decided = probabilities.argmax(1)
     malignant = list(classes).index(MALIGNANT)
     answered = uncertainty <= rule["abstain_above"]
     return {

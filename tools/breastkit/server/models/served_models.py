@@ -222,6 +222,7 @@ class UltrasoundDiagnosis(ServedModel):
         worst = max(readings, key=lambda one: one.probabilities["malignant"])
         says = {
             "prediction": worst.label,
+            "suspicious": worst.suspicious,
             "probabilities": worst.probabilities,
             "uncertainty": worst.uncertainty,
             "abstain": worst.abstain,

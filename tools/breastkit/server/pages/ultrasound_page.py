@@ -22,6 +22,7 @@ from breastkit.bundle import Bundle
 from breastkit.errors import BreastkitError
 from breastkit.findings.ultrasound_csv import table_row
 from breastkit.findings.ultrasound_html import single_page
+from breastkit.findings.ultrasound_json import model_facts
 from breastkit.findings.ultrasound_png import drawn
 from breastkit.images import stem
 from breastkit.inference.ultrasound import (
@@ -345,7 +346,7 @@ def reading_html(reader: UltrasoundReader, file: str, shown: UltrasoundPicture, 
         row=table_row(findings),
         note=" ".join(findings.doubts),
         probabilities=list(reading.probabilities.items()),
-        malignant_from=(reader.classifier if reading.found else reader.normal_classifier).threshold,
+        limits=model_facts(findings.models)["classifier" if reading.found else "normal_classifier"],
         abstain_above=decider.abstain_above,
         share=reading.relevance_in_lesion,
         picture=picture(shown.gray),
