@@ -72,6 +72,7 @@ def picture_findings(*, found: bool = True) -> PictureFindings:
         frame=1,
         picture=picture,
         reading=reading,
+        quality=("too_small", "lesion_cut"),
         lesions=(lesion,) if found else (),
         doubts=() if found else ("No lesion.",),
         models=(

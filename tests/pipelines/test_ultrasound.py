@@ -15,12 +15,13 @@ from breastkit.bundle import Bundle
 from breastkit.dicom.write_us import write_us_dicom
 from breastkit.errors import BreastkitError
 from breastkit.images import write_png
+from breastkit.inference.picture_quality import REMARKS
 from breastkit.pipelines import ULTRASOUND
 from breastkit.pipelines.ultrasound import run_ultrasound
 from breastkit.promotion import promote
 from breastkit.weights import read_model_json
 
-COLUMNS = "file,class,p_normal,p_benign,p_malignant,uncertainty,abstain,lesion_area_px,mask,suspicious"
+COLUMNS = "file,class,p_normal,p_benign,p_malignant,uncertainty,abstain,lesion_area_px,mask,suspicious,quality"
 GRAY = np.random.default_rng(0).integers(0, 256, (24, 40), dtype=np.uint8)
 
 
@@ -121,7 +122,10 @@ def test_without_a_lesion_the_report_says_who_decided(nothing, tmp_path):
     assert [float(row[f"p_{name}"]) for name in ("normal", "benign", "malignant")] == [0.25, 0.45, 0.3]
     assert not cv2.imread(str(tmp_path / "out" / row["mask"]), cv2.IMREAD_UNCHANGED).any()
     said = "No lesion was outlined, so the class is that of mask_aware, the variant that can say normal."
-    assert json.loads((tmp_path / "out" / "x.json").read_text())["note"] == said
+    assert (
+        json.loads((tmp_path / "out" / "x.json").read_text())["note"]
+        == f"{said} {REMARKS['too_small']} {REMARKS['overlays']}"
+    )
     assert said in (tmp_path / "out" / "index.html").read_text()
     assert not (tmp_path / "out" / "x_explanation.png").exists()
 
@@ -133,6 +137,7 @@ def test_without_a_lesion_the_report_says_who_decided(nothing, tmp_path):
         ("empty", "out", "holds nothing to run on"),
         ("in", "in", "holds the pictures themselves"),
         ("twins", "out", "outputs of the same name"),
+        ("blank", "out", "of one gray value throughout"),
         ("bad", "out", "is damaged or not a picture"),
     ],
 )
@@ -141,6 +146,7 @@ def test_what_cannot_be_is_one_sentence_and_nothing_is_written(weights, tmp_path
     write_png(tmp_path / "in" / "x.png", GRAY)
     for name in ("x.png", "x.bmp"):
         write_png(tmp_path / "twins" / name, GRAY)
+    write_png(tmp_path / "blank" / "x.png", np.zeros_like(GRAY))
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "x.png").write_bytes(b"no picture")
     before = sorted(tmp_path.rglob("*"))

@@ -16,6 +16,7 @@ from breastkit.dce.features import around_breasts, kinetic_features, place_featu
 from breastkit.dce.phases import read_phases
 from breastkit.images import write_nifti, write_png
 from breastkit.inference.axial_view import AxialView
+from breastkit.inference.picture_quality import REMARKS
 from breastkit.pictures import LESION, PREDICTION, grid, overlay
 from breastkit.pipelines.mri import run_mri
 from breastkit.pipelines.ultrasound import run_ultrasound
@@ -139,9 +140,9 @@ def test_files_of_pictures(us, tmp_path):
 def test_table_of_pictures(us):
     uncertainty = json.loads((us[0] / "a.json").read_text())["uncertainty"]
     assert (us[0] / "results.csv").read_text() == (
-        "file,class,p_normal,p_benign,p_malignant,uncertainty,abstain,lesion_area_px,mask,suspicious\n"
-        f"a.png,malignant,0.25,0.15,0.6,{uncertainty},0,960,a_mask.png,1\n"
-        f"b (1).png,malignant,0.25,0.15,0.6,{uncertainty},0,960,b (1)_mask.png,1\n"
+        "file,class,p_normal,p_benign,p_malignant,uncertainty,abstain,lesion_area_px,mask,suspicious,quality\n"
+        f"a.png,malignant,0.25,0.15,0.6,{uncertainty},0,960,a_mask.png,1,too_small;overlays;lesion_cut\n"
+        f"b (1).png,malignant,0.25,0.15,0.6,{uncertainty},0,960,b (1)_mask.png,1,too_small;overlays;lesion_cut\n"
     )
 
 
@@ -160,7 +161,8 @@ def test_facts_of_a_picture(us, weights):
         "uncertainty": told["uncertainty"],
         "abstain": False,
         "decided_by": "fusion",
-        "note": "",
+        "quality": ["too_small", "overlays", "lesion_cut"],
+        "note": " ".join(REMARKS[code] for code in ("too_small", "overlays", "lesion_cut")),
         "lesion": {
             "area_px": 960,
             "x_min": 0,

@@ -33,6 +33,9 @@ _FETCH_AGAIN = "copy or export it again"
 _ISAL_ERROR: type[Exception] = isal_zlib.error  # type: ignore[assignment]
 # Decoded pictures of more pixels than this are refused: they are damaged headers or whole-slide scans, not ultrasound.
 _MOST_PIXELS = 100_000_000
+# Red, green and blue that differ by more than compression makes them; and modes that have no colour.
+_COLOURED = 30
+_GRAY_MODES = ("1", "L", "LA", "I", "F")
 
 
 @dataclass(frozen=True)
@@ -198,6 +201,24 @@ def read_gray(path: str | Path) -> NDArray[np.uint8]:
         low, high = float(values.min()), float(values.max())
         return ((values - low) * (255.0 / max(high - low, 1e-6))).round().astype(np.uint8)
     return np.asarray(_without_transparency(picture).convert("L"))
+
+
+def colour_share(pixels: NDArray[Any]) -> float:
+    """Returns the share of pixels, red, green and blue in the last axis, that are clearly not gray."""
+    rgb = pixels[..., :3].astype(np.int16)
+    return float((rgb.max(-1) - rgb.min(-1) > _COLOURED).mean())
+
+
+def read_colour_share(path: str | Path) -> float:
+    """Returns the share of a picture's pixels that are clearly not gray.
+
+    Raises:
+        BreastkitError: as `read_gray`.
+    """
+    picture = _open_picture(path)
+    if picture.mode.startswith(_GRAY_MODES):
+        return 0.0
+    return colour_share(np.asarray(_without_transparency(picture).convert("RGB")))
 
 
 def read_mask(path: str | Path) -> NDArray[np.uint8]:

@@ -10,7 +10,13 @@ from breastkit.dicom.read_series import (
     read_series,
     sort_files,
 )
-from breastkit.dicom.read_us import count_us_frames, read_us_frame, us_tissue_window, why_no_ultrasound
+from breastkit.dicom.read_us import (
+    count_us_frames,
+    read_us_colour_share,
+    read_us_frame,
+    us_tissue_window,
+    why_no_ultrasound,
+)
 from breastkit.dicom.split_times import seconds_between, split_times
 
 __all__ = [
@@ -22,6 +28,7 @@ __all__ = [
     "list_series",
     "read_folder",
     "read_series",
+    "read_us_colour_share",
     "read_us_frame",
     "seconds_between",
     "sort_files",

@@ -15,6 +15,7 @@ from pydicom.uid import UltrasoundImageStorage, UltrasoundMultiFrameImageStorage
 
 from breastkit.dicom.read_series import is_dicom
 from breastkit.errors import BreastkitError
+from breastkit.images import colour_share
 
 _RETIRED = ("1.2.840.10008.5.1.4.1.1.6", "1.2.840.10008.5.1.4.1.1.3")
 _ULTRASOUND = (UltrasoundImageStorage, UltrasoundMultiFrameImageStorage, *_RETIRED)
@@ -66,22 +67,27 @@ def read_us_frame(path: str | Path, frame: int = 0) -> NDArray[Any]:
     Raises:
         BreastkitError: if the file is damaged, no ultrasound, compressed in an unknown way or has no such frame.
     """
-    path = Path(path)
-    frames = count_us_frames(path)
-    if not 0 <= frame < frames:
-        raise BreastkitError(f"{path} has {frames} frames and no frame {frame + 1}; choose one of these.")
-    header = _header(path, all_tags=True)
-    try:
-        pixels = pixel_array(path, index=frame)
-    except _READ_ERRORS as error:
-        syntax = header.file_meta.get("TransferSyntaxUID")
-        if syntax is not None and syntax.is_compressed:
-            raise BreastkitError(
-                f"{path} cannot be decoded ({syntax.name}): it is damaged or no installed decoder reads it; "
-                "export it uncompressed (dcmdjpeg or gdcmconv do that)."
-            ) from error
-        raise BreastkitError(f"{path} is truncated or damaged; export it again.") from error
+    pixels, header = _frame(Path(path), frame)
     return _gray8(pixels, header)
+
+
+def read_us_colour_share(path: str | Path, frame: int = 0) -> float:
+    """Returns the share of the pixels of a frame that are clearly not gray; a gray object is not decoded for it.
+
+    Args:
+        path: the file.
+        frame: which one, from 0.
+
+    Raises:
+        BreastkitError: as `read_us_frame`.
+    """
+    header = _header(Path(path), all_tags=True)
+    if header.get("SamplesPerPixel", 1) == 1 and header.get("PhotometricInterpretation") != "PALETTE COLOR":
+        return 0.0
+    pixels, header = _frame(Path(path), frame)
+    if header.get("PhotometricInterpretation") == "PALETTE COLOR":
+        pixels = pydicom.pixels.apply_color_lut(pixels, header)
+    return colour_share(pixels)
 
 
 def us_tissue_window(path: str | Path) -> tuple[slice, slice]:
@@ -108,6 +114,25 @@ def us_tissue_window(path: str | Path) -> tuple[slice, slice]:
         return slice(None), slice(None)
     fits = 0 <= left < right < int(header.Columns) and 0 <= top < bottom < int(header.Rows)
     return (slice(top, bottom + 1), slice(left, right + 1)) if fits else (slice(None), slice(None))
+
+
+def _frame(path: Path, frame: int) -> tuple[NDArray[Any], Dataset]:
+    """Decodes one frame alone and returns it with the header."""
+    frames = count_us_frames(path)
+    if not 0 <= frame < frames:
+        raise BreastkitError(f"{path} has {frames} frames and no frame {frame + 1}; choose one of these.")
+    header = _header(path, all_tags=True)
+    try:
+        pixels = pixel_array(path, index=frame)
+    except _READ_ERRORS as error:
+        syntax = header.file_meta.get("TransferSyntaxUID")
+        if syntax is not None and syntax.is_compressed:
+            raise BreastkitError(
+                f"{path} cannot be decoded ({syntax.name}): it is damaged or no installed decoder reads it; "
+                "export it uncompressed (dcmdjpeg or gdcmconv do that)."
+            ) from error
+        raise BreastkitError(f"{path} is truncated or damaged; export it again.") from error
+    return pixels, header
 
 
 def _gray8(pixels: NDArray[Any], header: Dataset) -> NDArray[Any]:

@@ -130,6 +130,7 @@ class PictureFindings(StudyFindings):
         file: what tables call it.
         picture: the image, and which part of it shows tissue.
         reading: of the tissue: class, calibrated probabilities, uncertainty, and what spoke for the class.
+        quality: codes of what may be wrong with the picture, see `breastkit.inference.picture_quality`.
         frame: of a clip, from 0.
         seconds: what the reading took.
     """
@@ -137,6 +138,7 @@ class PictureFindings(StudyFindings):
     file: str
     picture: UltrasoundPicture
     reading: Reading
+    quality: tuple[str, ...] = ()
     frame: int | None = None
     seconds: float = 0.0
 

@@ -14,7 +14,7 @@ from breastkit.inference.results import write_table
 
 COLUMNS = (
     "file", "class", "p_normal", "p_benign", "p_malignant", "uncertainty", "abstain", "lesion_area_px", "mask",
-    "suspicious",
+    "suspicious", "quality",
 )  # fmt: skip
 
 
@@ -52,6 +52,7 @@ def table_row(findings: PictureFindings, *, mask: str = "") -> dict[str, Any]:
         "lesion_area_px": int(np.count_nonzero(reading.mask)),
         "mask": mask,
         "suspicious": int(reading.suspicious),
+        "quality": ";".join(findings.quality),
     }
 
 

@@ -44,6 +44,7 @@ def described(findings: PictureFindings) -> dict[str, Any]:
         "uncertainty": round(reading.uncertainty, 4),
         "abstain": reading.abstain,
         "decided_by": reading.decided_by,
+        "quality": list(findings.quality),
         "note": " ".join(findings.doubts),
         "lesion": measures,
         "relevance_in_lesion": None if share is None else round(share, 4),

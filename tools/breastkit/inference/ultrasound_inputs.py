@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from breastkit.dicom import count_us_frames, is_dicom, read_us_frame, us_tissue_window
+from breastkit.dicom import count_us_frames, is_dicom, read_us_colour_share, read_us_frame, us_tissue_window
 from breastkit.errors import BreastkitError
-from breastkit.images import DICOM_SUFFIXES, PICTURE_SUFFIXES, read_gray
+from breastkit.images import DICOM_SUFFIXES, PICTURE_SUFFIXES, read_colour_share, read_gray
 from breastkit.inference.inputs import Inputs, find_inputs
+
+# Less between the darkest and the brightest pixel is nothing to look at.
+_CONTRAST = 8
 
 
 @dataclass(frozen=True)
@@ -24,10 +27,12 @@ class UltrasoundPicture:
     Attributes:
         gray: the whole picture, 8-bit gray.
         window: rows and columns that show tissue; a DICOM image may say so, otherwise it is all of it.
+        colour: share of its pixels that are not gray.
     """
 
     gray: NDArray[Any]
     window: tuple[slice, slice]
+    colour: float = 0.0
 
     @property
     def tissue(self) -> NDArray[Any]:
@@ -69,13 +74,17 @@ def read_ultrasound(item: Mapping[str, Any]) -> UltrasoundPicture:
     """Reads what an item of `find_ultrasound` names.
 
     Raises:
-        BreastkitError: if it cannot be read.
+        BreastkitError: if it cannot be read, or shows nothing at all.
     """
-    path = Path(item["image"])
-    if not _is_dicom(path):
-        gray = read_gray(path)
-        return UltrasoundPicture(gray, (slice(None), slice(None)))
-    return UltrasoundPicture(read_us_frame(path, item.get("frame", 0)), us_tissue_window(path))
+    path, frame = Path(item["image"]), item.get("frame", 0)
+    if _is_dicom(path):
+        colour = read_us_colour_share(path, frame)
+        picture = UltrasoundPicture(read_us_frame(path, frame), us_tissue_window(path), colour)
+    else:
+        picture = UltrasoundPicture(read_gray(path), (slice(None), slice(None)), read_colour_share(path))
+    if int(picture.tissue.max()) - int(picture.tissue.min()) < _CONTRAST:
+        raise BreastkitError(f"{path} is of one gray value throughout, so nothing can be said of it; export it again.")
+    return picture
 
 
 def _frames(item: dict[str, str]) -> list[dict[str, Any]]:

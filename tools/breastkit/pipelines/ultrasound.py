@@ -9,6 +9,7 @@ from breastkit.bundle import Bundle
 from breastkit.findings.study_findings import Lesion, Measurement, Model, PictureFindings
 from breastkit.findings.ultrasound_png import KINDS
 from breastkit.findings.writers import Outputs, chosen_writers
+from breastkit.inference.picture_quality import REMARKS, remarks_on, remarks_on_outline
 from breastkit.inference.readable_cases import ReadableCases
 from breastkit.inference.results import refuse_folder_of_pictures, say_left_aside, write_problems
 from breastkit.inference.ultrasound import LesionClassifier, Reading, UltrasoundReader
@@ -103,6 +104,7 @@ def examine(
     """
     start = time.perf_counter()
     reading = reader.read(picture.tissue, explain=explain)
+    quality = remarks_on(picture) + remarks_on_outline(reading.mask)
     return PictureFindings(
         name=name,
         sources=(source,),
@@ -111,7 +113,11 @@ def examine(
         picture=picture,
         reading=reading,
         lesions=_lesions(picture, reading),
-        doubts=() if reading.found else (NO_LESION.format(variant=reading.decided_by),),
+        quality=quality,
+        doubts=(
+            *(() if reading.found else (NO_LESION.format(variant=reading.decided_by),)),
+            *(REMARKS[code] for code in quality),
+        ),
         models=models_of(reader),
         seconds=time.perf_counter() - start,
     )
