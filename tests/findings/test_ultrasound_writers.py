@@ -64,7 +64,7 @@ def test_the_page_says_what_the_operating_point_flags_beside_the_class():
     reading = replace(findings.reading, label="benign")
     page = single_page(replace(findings, reading=reading, models=models))
     assert "clip.dcm#frame2: benign, suspicious" in page
-    assert "95 of 100 malignant lesions were flagged, and 43 of 100 benign ones too" in page
+    assert "95 of 100 malignant lesions were flagged, and 43 of 100 others too" in page
 
 
 def test_rounded_probabilities_sum_to_one():

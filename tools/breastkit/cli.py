@@ -135,6 +135,16 @@ COMMANDS = Group(
             "show what a classifier of ultrasound looked at, with a sanity check",
             "breastkit explain work/busi_masks --variant fusion --out work/explained",
         ),
+        "calibrate": Group(
+            "fit what a pipeline says to cases of one's own.",
+            {
+                "us": Verb(
+                    "breastkit.evaluation.chain_calibration:calibrate_chain",
+                    "temperature, operating point and abstention of 'run us', from labelled pictures of your own",
+                    "breastkit calibrate us work/us --out work/calibration.json",
+                ),
+            },
+        ),
         "evaluate": Group(
             "measure whole pipelines on a case list; single networks are measured by their bundles' evaluate.json.",
             {

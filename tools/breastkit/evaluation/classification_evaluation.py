@@ -123,9 +123,12 @@ class ClassificationEvaluation(EvaluationReport):
             rules: by what was decided.
         """
         write_text(self.folder / "metrics.csv", table.round(5).to_csv(index=False))
-        figures = self._figures(table)
+        figures = figures_of_answers(table, self.classes)
         origins = {
-            f"{fact}s": {name: {"images": len(rows), "figures": self._figures(rows)} for name, rows in groups.items()}
+            f"{fact}s": {
+                name: {"images": len(rows), "figures": figures_of_answers(rows, self.classes)}
+                for name, rows in groups.items()
+            }
             for fact, groups in by_origin(table).items()
         }
         labels, decided = (table[column].map(self.classes.index).to_numpy() for column in ("class", "predicted"))
@@ -149,22 +152,6 @@ class ClassificationEvaluation(EvaluationReport):
         self._write_classification_page(table, figures, confusion, rules)
         return figures
 
-    def _figures(self, table: pd.DataFrame) -> dict[str, Interval]:
-        """Returns the figures of the classes, of what was flagged, and of what was abstained from."""
-        labels, decided = (table[column].map(self.classes.index).to_numpy() for column in ("class", "predicted"))
-        probabilities = table[[f"p_{name}" for name in self.classes]].to_numpy()
-        malignant, flagged = table["class"] == MALIGNANT, table["suspicious"].astype(bool)
-        answered = table[~table["abstain"]]
-        return {
-            **class_figures(probabilities, decided, labels, self.classes, table["case"]),
-            "suspicious_recall": grouped_interval(flagged[malignant], table["case"][malignant]),
-            "suspicious_specificity": grouped_interval(~flagged[~malignant], table["case"][~malignant]),
-            "suspicious_accuracy": grouped_interval(flagged == malignant, table["case"]),
-            "share_answered": grouped_interval(~table["abstain"], table["case"]),
-            "accuracy_answered": grouped_interval(answered["correct"], answered["case"]),
-            "mask_dice": grouped_interval(table["mask_dice"], table["case"]),
-        }
-
     def _answers(
         self, logits: NDArray[Any], labels: NDArray[Any], cases: pd.Series
     ) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -172,7 +159,7 @@ class ClassificationEvaluation(EvaluationReport):
         if self.rule is not None:
             return self._answers_by(self.rule, logits, labels), {**self.rule, "chosen": "with the weights"}
         parts, rules = [], []
-        for tuned, judged in _parts(labels, cases):
+        for tuned, judged in parts_of(labels, cases):
             rules.append(choose_rule(logits[tuned], labels[tuned], self.classes))
             part = self._answers_by(rules[-1], logits[judged], labels[judged])
             parts.append(part.set_index(judged))
@@ -268,7 +255,29 @@ class ClassificationEvaluation(EvaluationReport):
         return super().picture_of(stem(case))
 
 
-def _parts(labels: NDArray[Any], cases: pd.Series) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+def figures_of_answers(table: pd.DataFrame, classes: Sequence[str]) -> dict[str, Interval]:
+    """Returns the figures of the classes, of what was flagged, and of what was abstained from.
+
+    Args:
+        table: answers, with the columns of ``metrics.csv``.
+        classes: their names in order.
+    """
+    labels, decided = (table[column].map(list(classes).index).to_numpy() for column in ("class", "predicted"))
+    probabilities = table[[f"p_{name}" for name in classes]].to_numpy()
+    malignant, flagged = table["class"] == MALIGNANT, table["suspicious"].astype(bool)
+    answered = table[~table["abstain"]]
+    return {
+        **class_figures(probabilities, decided, labels, classes, table["case"]),
+        "suspicious_recall": grouped_interval(flagged[malignant], table["case"][malignant]),
+        "suspicious_specificity": grouped_interval(~flagged[~malignant], table["case"][~malignant]),
+        "suspicious_accuracy": grouped_interval(flagged == malignant, table["case"]),
+        "share_answered": grouped_interval(~table["abstain"], table["case"]),
+        "accuracy_answered": grouped_interval(answered["correct"], answered["case"]),
+        "mask_dice": grouped_interval(table["mask_dice"], table["case"]),
+    }
+
+
+def parts_of(labels: NDArray[Any], cases: pd.Series) -> list[tuple[NDArray[Any], NDArray[Any]]]:
     """Returns indices to choose on and to judge, by case and class; one part where there are too few cases."""
     groups = pd.factorize(cases)[0]
     fewest = min(len(set(groups[labels == label])) for label in set(labels))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from breastkit.bundle import Bundle, Role, bundle_for
 from breastkit.errors import BreastkitError
 from breastkit.explain import GradCamPlusPlus, share_inside
+from breastkit.inference.calibration import Calibration
 from breastkit.inference.picture_outputs import measure_mask
 from breastkit.metrics.classification import MALIGNANT, class_probabilities, most_probable
 from breastkit.weights import read_model_json
@@ -135,12 +136,34 @@ class UltrasoundReader:
         segmenter: outlines; None where `read` is always given a mask.
         classifier: tells benign from malignant.
         normal_classifier: tells normal as well.
+        calibration: what probabilities and limits become; without one they are those stored with the weights.
+
+    Raises:
+        BreastkitError: if the calibration was fitted for other weights.
     """
 
     def __init__(
-        self, segmenter: Segmenter | None, classifier: LesionClassifier, normal_classifier: LesionClassifier
+        self,
+        segmenter: Segmenter | None,
+        classifier: LesionClassifier,
+        normal_classifier: LesionClassifier,
+        *,
+        calibration: Calibration | None = None,
     ) -> None:
         self.segmenter, self.classifier, self.normal_classifier = segmenter, classifier, normal_classifier
+        self.calibration = calibration
+        if calibration is not None:
+            calibration.refuse_other_weights(self.weights)
+
+    @property
+    def weights(self) -> dict[str, str]:
+        """The sha256 of the weights by their roles."""
+        parts = {
+            "segmenter": self.segmenter,
+            "classifier": self.classifier,
+            "normal_classifier": self.normal_classifier,
+        }
+        return {role: str(part.bundle.facts["sha256"]) for role, part in parts.items() if part is not None}
 
     @classmethod
     def of_bundle(
@@ -150,6 +173,7 @@ class UltrasoundReader:
         segmenter: str | Path | None = None,
         classifier: str | Path | None = None,
         normal_classifier: str | Path | None = None,
+        calibration: Calibration | None = None,
         **overrides: Any,
     ) -> UltrasoundReader:
         """Opens a classification bundle and the segmentation bundle it uses.
@@ -159,15 +183,17 @@ class UltrasoundReader:
             segmenter: weights; those in use by default.
             classifier: weights of a variant; those in use by default.
             normal_classifier: weights of a variant with the class normal; those the bundle ships by default.
+            calibration: see the class.
             overrides: ids of the bundles' inference configs, for example ``backend="torch"``.
 
         Raises:
-            BreastkitError: if weights are missing or damaged.
+            BreastkitError: if weights are missing or damaged, or the calibration is of others.
         """
         return cls(
             Segmenter(segmenter, bundle=bundle.used("segmenter"), **overrides),
             LesionClassifier(classifier, bundle=bundle, **overrides),
             LesionClassifier(normal_classifier or weights_that_say_normal(bundle), bundle=bundle, **overrides),
+            calibration=calibration,
         )
 
     def warm_up(self, *, explain: bool = True) -> None:
@@ -212,19 +238,24 @@ class UltrasoundReader:
         if mask.any():
             probabilities = chained(probabilities[NORMAL], answers[self.classifier][1])
         last = list(answers)[-1]
+        if self.calibration is not None:
+            probabilities = self.calibration.applied(probabilities)
         label = most_probable(probabilities)
         # That a picture is normal is what the other one says, whether there is an outline or not.
         decider = self.normal_classifier if label == NORMAL else last
         prepared, _, uncertainty = answers[decider]
+        suspicious_from, abstain_above = last.threshold, decider.abstain_above
+        if self.calibration is not None:
+            suspicious_from, abstain_above = self.calibration.suspicious_from, self.calibration.abstain_above
         return Reading(
             mask=mask,
             probability=probability,
             measures=measure_mask(mask, probability),
             probabilities=probabilities,
             label=label,
-            suspicious=probabilities[MALIGNANT] >= last.threshold,
+            suspicious=probabilities[MALIGNANT] >= suspicious_from,
             uncertainty=uncertainty,
-            abstain=uncertainty > decider.abstain_above,
+            abstain=uncertainty > abstain_above,
             decided_by=decider.architecture,
             relevance=decider.explain(prepared, label) if explain else None,
         )

@@ -9,6 +9,7 @@ from breastkit.bundle import Bundle
 from breastkit.findings.study_findings import Lesion, Measurement, Model, PictureFindings
 from breastkit.findings.ultrasound_png import KINDS
 from breastkit.findings.writers import Outputs, chosen_writers
+from breastkit.inference.calibration import Calibration, read_calibration
 from breastkit.inference.picture_quality import REMARKS, remarks_on, remarks_on_outline
 from breastkit.inference.readable_cases import ReadableCases
 from breastkit.inference.results import refuse_folder_of_pictures, say_left_aside, write_problems
@@ -17,7 +18,7 @@ from breastkit.inference.ultrasound_inputs import UltrasoundPicture, find_ultras
 from breastkit.pipelines import ULTRASOUND
 
 NO_LESION = "No lesion was outlined, so the class is that of {variant}, the variant that can say normal."
-_REACHED = ("recall", "specificity")
+_LIMITS, _REACHED = ("suspicious_from", "abstain_above"), ("recall", "specificity")
 _ENDS = tuple(f"_{kind}" for kind in KINDS)
 
 
@@ -29,6 +30,7 @@ def run_ultrasound(
     segmenter: str | None = None,
     classifier: str | None = None,
     normal_classifier: str | None = None,
+    calibration: str | None = None,
     backend: str = "auto",
     precision: str = "f32",
     formats: str | None = None,
@@ -45,6 +47,7 @@ def run_ultrasound(
         segmenter: weights for the outline; those in use by default, here and below.
         classifier: weights that tell benign from malignant.
         normal_classifier: weights that can say normal; those the bundle ships by default.
+        calibration: what 'breastkit calibrate us' fitted to pictures of your own, with these weights.
         backend: torch, openvino or auto.
         precision: f32, bf16 or auto.
         formats: write these outputs alone, separated by commas, for example csv,json; all by default.
@@ -64,6 +67,7 @@ def run_ultrasound(
         segmenter=segmenter,
         classifier=classifier,
         normal_classifier=normal_classifier,
+        calibration=read_calibration(calibration) if calibration else None,
         backend=backend,
         precision=precision,
     )
@@ -140,10 +144,17 @@ def models_of(reader: UltrasoundReader) -> tuple[Model, ...]:
     if reader.segmenter is not None:
         facts = reader.segmenter.bundle.facts
         models.insert(0, Model("segmenter", facts["architecture"], facts["sha256"]))
+    if reader.calibration is not None:
+        models.append(_calibration(reader.calibration))
     return tuple(models)
 
 
+def _calibration(calibration: Calibration) -> Model:
+    limits = {name: getattr(calibration, name) for name in ("temperature", *_LIMITS, *_REACHED)}
+    return Model("calibration", "temperature", calibration.sha256, limits)
+
+
 def _classifier(role: str, classifier: LesionClassifier) -> Model:
-    limits = {"suspicious_from": classifier.threshold, "abstain_above": classifier.abstain_above}
+    limits = dict(zip(_LIMITS, (classifier.threshold, classifier.abstain_above), strict=True))
     limits |= {name: classifier.operating_point[name] for name in _REACHED if name in classifier.operating_point}
     return Model(role, classifier.architecture, classifier.bundle.facts["sha256"], limits)

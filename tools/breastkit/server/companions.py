@@ -101,6 +101,11 @@ def mlflow_interface(store: str | Path) -> Companion:
     return Companion(f"MLflow's interface over {store}", "mlflow", [*words, "--workers", "1"], page="health")
 
 
-def ultrasound_page() -> Companion:
-    """Returns the page that reads ultrasound pictures, ``breastkit page``."""
-    return Companion("The ultrasound page", "breastkit.cli", ["page", "--port", "{port}"])
+def ultrasound_page(calibration: str | None = None) -> Companion:
+    """Returns the page that reads ultrasound pictures, ``breastkit page``.
+
+    Args:
+        calibration: the file of a calibration of the ultrasound chain.
+    """
+    calibrated = ["--calibration", calibration] if calibration else []
+    return Companion("The ultrasound page", "breastkit.cli", ["page", "--port", "{port}", *calibrated])

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from breastkit.errors import BreastkitError
+from breastkit.inference.calibration import read_calibration
 from breastkit.logs import get_logger
 from breastkit.server.companions import Companion, mlflow_interface, ultrasound_page
 from breastkit.server.monailabel_fixes import prepare
@@ -43,6 +44,7 @@ def serve_studies(
     pages: str | None = None,
     mlflow: str | None = None,
     ultrasound: bool = False,
+    calibration: str | None = None,
 ) -> None:
     """Serves studies to OHIF, 3D Slicer and scripts, with the bundles behind, until Ctrl-C.
 
@@ -61,6 +63,7 @@ def serve_studies(
         pages: a folder of pages to show too, under /results/.
         mlflow: SQLite file of tracked runs, such as runs/mlruns.db; MLflow's interface is started beside.
         ultrasound: start the page that reads ultrasound pictures beside, as 'breastkit page' does.
+        calibration: what 'breastkit calibrate us' fitted to ultrasound pictures of your own, for the weights in use.
 
     Raises:
         BreastkitError: if there are no studies, the port is taken, or others could reach a server without users.
@@ -74,9 +77,15 @@ def serve_studies(
     refuse_taken_port(host, port)
     # Asked before MONAI Label is loaded, which takes a while.
     refuse_missing_studies(studies)
+    if calibration:
+        read_calibration(calibration)
     conf = {"labels": labels, "models": models, "users": users, "origins": origins, "pages": pages}
     conf |= {"user_header": user_header, "trusted_proxy": trusted_proxy, "root_path": root_path}
-    asked = {"mlflow": mlflow_interface(mlflow) if mlflow else None, "page": ultrasound_page() if ultrasound else None}
+    conf |= {"calibration": calibration}
+    asked = {
+        "mlflow": mlflow_interface(mlflow) if mlflow else None,
+        "page": ultrasound_page(calibration) if ultrasound else None,
+    }
     with ExitStack() as stack:
         beside = {name: stack.enter_context(one) for name, one in asked.items() if one is not None}
         conf |= {name: companion.address for name, companion in beside.items()}

@@ -87,12 +87,13 @@ def open_services(studies: str, conf: Mapping[str, str]) -> Services:
         studies: a folder of NIfTI, pictures or DICOM, or a DICOMweb address.
         conf: options as MONAI Label's command gives them, all of them texts: ``labels`` and ``models`` (folders for
             labels and for promoted weights), ``users`` (a file), ``origins`` (with commas between), ``user_header`` and
-            ``trusted_proxy``, ``root_path``, ``pages`` (a folder), and the addresses ``page`` and ``mlflow``.
+            ``trusted_proxy``, ``root_path``, ``pages`` (a folder), ``calibration`` (a file), and the addresses ``page``
+            and ``mlflow``.
 
     Raises:
         BreastkitError: if there are no studies, or an option is wrong.
     """
-    models = find_models(models=conf.get("models"))
+    models = find_models(models=conf.get("models"), calibration=conf.get("calibration"))
     kinds = {label: kind for model in models.values() for label, kind in model.kinds.items()}
     store = open_store(studies, labels=conf.get("labels"), kinds=kinds)
     trainable, queue = _trainable(models), InferenceQueue()

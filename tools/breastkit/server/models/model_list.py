@@ -15,18 +15,21 @@ _log = get_logger(__name__)
 _OF_ARCHITECTURE = {Role.SEGMENTATION: SegmentationModel, Role.REGION_SEGMENTATION: RegionSegmentation}
 
 
-def find_models(bundles: str | Path | None = None, *, models: str | Path | None = None) -> dict[str, ServedModel]:
+def find_models(
+    bundles: str | Path | None = None, *, models: str | Path | None = None, calibration: str | Path | None = None
+) -> dict[str, ServedModel]:
     """Returns the models of all bundles that have weights.
 
     Args:
         bundles: the folder with the bundles; see `breastkit.bundle.find_bundles` for the default.
         models: where promoted versions of weights are kept.
+        calibration: the file of a calibration of the ultrasound chain.
     """
     there = {bundle.name: bundle for bundle in find_bundles(bundles, models=models)}
     found: list[ServedModel] = []
     for bundle in there.values():
         try:
-            found += _models_of(bundle)
+            found += _models_of(bundle, calibration)
         except (BreastkitError, KeyError) as error:
             _log.warning("%s is not served: %s", bundle.name, error)
     if {model.bundle.name for model in found} >= {BREASTS, LESIONS}:
@@ -53,13 +56,13 @@ def why_not_served(name: str, bundles: str | Path | None = None) -> str:
     return "There is no such model; /info/ lists them."
 
 
-def _models_of(bundle: Bundle) -> list[ServedModel]:
+def _models_of(bundle: Bundle, calibration: str | Path | None) -> list[ServedModel]:
     """Returns the models of a bundle; one without default weights has none."""
     if not bundle.shipped_weights.is_file():
         return []
     match bundle.purpose.role:
         case Role.CLASSIFICATION:
-            return [UltrasoundDiagnosis(bundle)]
+            return [UltrasoundDiagnosis(bundle, calibration=calibration)]
         case Role.DETECTION:
             return [LesionDetection(bundle)]
         case role:

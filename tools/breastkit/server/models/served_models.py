@@ -17,6 +17,7 @@ from breastkit.detection.boxes_file import Detection
 from breastkit.dicom.segment_kinds import SegmentCodes
 from breastkit.errors import BreastkitError
 from breastkit.images import read_header
+from breastkit.inference.calibration import read_calibration
 from breastkit.inference.ultrasound import NORMAL, UltrasoundReader, weights_that_say_normal
 from breastkit.opened_bundle import OpenedBundle
 from breastkit.server.studies.study_images import PICTURE_AFFINE, StudyImage, frames_of
@@ -194,7 +195,16 @@ class SegmentationModel(ServedModel):
 
 
 class UltrasoundDiagnosis(ServedModel):
-    """A classification bundle with the segmentation bundle it uses: the lesion's outline, called by its class."""
+    """A classification bundle with the segmentation bundle it uses: the lesion's outline, called by its class.
+
+    Args:
+        bundle: the classification bundle.
+        calibration: the file of a calibration; the weights it was fitted for are then the only ones it runs with.
+    """
+
+    def __init__(self, bundle: Bundle, *, calibration: str | Path | None = None) -> None:
+        super().__init__(bundle)
+        self.calibration = read_calibration(calibration) if calibration else None
 
     def weights(self) -> list[Path]:
         """Returns the weights it runs with."""
@@ -205,7 +215,11 @@ class UltrasoundDiagnosis(ServedModel):
         """Loads the networks."""
         segmenter, classifier, normal = self.weights()
         return UltrasoundReader.of_bundle(
-            self.bundle, segmenter=segmenter, classifier=classifier, normal_classifier=normal
+            self.bundle,
+            segmenter=segmenter,
+            classifier=classifier,
+            normal_classifier=normal,
+            calibration=self.calibration,
         )
 
     def predict(self, image: StudyImage, file_of: FileOf, phases_of: PhasesOf = phases_beside) -> Prediction:
@@ -226,6 +240,7 @@ class UltrasoundDiagnosis(ServedModel):
             "probabilities": worst.probabilities,
             "uncertainty": worst.uncertainty,
             "abstain": worst.abstain,
+            "calibration": self.calibration.sha256[:12] if self.calibration else None,
         }
         return Prediction(np.stack(masks, axis=-1), PICTURE_AFFINE, says)
 

@@ -25,6 +25,7 @@ from breastkit.findings.ultrasound_html import single_page
 from breastkit.findings.ultrasound_json import model_facts
 from breastkit.findings.ultrasound_png import drawn
 from breastkit.images import stem
+from breastkit.inference.calibration import read_calibration
 from breastkit.inference.ultrasound import (
     NORMAL,
     LesionClassifier,
@@ -69,6 +70,7 @@ class Models:
         segmenter: folder or file of weights to offer beside those the bundle ships.
         classifier: likewise, of a variant that tells benign from malignant.
         normal_classifier: weights that can say normal; the bundle's own by default.
+        calibration: the file of a calibration; other weights than its own are refused.
         backend: torch, openvino or auto.
 
     Raises:
@@ -81,8 +83,10 @@ class Models:
         segmenter: str | Path | None = None,
         classifier: str | Path | None = None,
         normal_classifier: str | Path | None = None,
+        calibration: str | Path | None = None,
         backend: str = "auto",
     ) -> None:
+        self._calibration = read_calibration(calibration) if calibration else None
         classifies = Bundle(ULTRASOUND)
         outlines = classifies.used("segmenter")
         self.segmenters = weights_of(outlines, segmenter)
@@ -98,7 +102,8 @@ class Models:
 
     def reader(self, segmenter: str, classifier: str) -> UltrasoundReader:
         """Returns the chain of two models."""
-        return UltrasoundReader(self._segmenter(segmenter), self._classifier(classifier), self._normal)
+        networks = (self._segmenter(segmenter), self._classifier(classifier), self._normal)
+        return UltrasoundReader(*networks, calibration=self._calibration)
 
 
 def weights_of(bundle: Bundle, own: str | Path | None = None) -> dict[str, Path]:
@@ -135,6 +140,7 @@ def serve_ultrasound_page(
     segmenter: str | None = None,
     classifier: str | None = None,
     normal_classifier: str | None = None,
+    calibration: str | None = None,
     backend: str = "auto",
 ) -> None:
     """Serves a page that reads breast ultrasound pictures, to this machine's browsers, until Ctrl-C.
@@ -147,13 +153,20 @@ def serve_ultrasound_page(
         segmenter: weights for the outline, to be the default; those in use without, here and below.
         classifier: weights that tell benign from malignant.
         normal_classifier: weights that can say normal.
+        calibration: what 'breastkit calibrate us' fitted to pictures of your own, with these weights.
         backend: torch, openvino or auto.
 
     Raises:
         BreastkitError: if weights are missing or the port is taken.
     """
     refuse_taken_port(host, port)
-    models = Models(segmenter=segmenter, classifier=classifier, normal_classifier=normal_classifier, backend=backend)
+    models = Models(
+        segmenter=segmenter,
+        classifier=classifier,
+        normal_classifier=normal_classifier,
+        calibration=calibration,
+        backend=backend,
+    )
     _log.info("Loading the networks.")
     models.reader(next(iter(models.segmenters)), next(iter(models.classifiers))).warm_up()
     # A service manager ends it like a user does, so that uploads are removed then too: from before the page answers.
@@ -337,6 +350,8 @@ def reading_html(reader: UltrasoundReader, file: str, shown: UltrasoundPicture, 
     findings = examine(shown, reader, name=stem(file), file=file, source=Path(file))
     reading, mask = findings.reading, findings.mask
     decider = reader.classifier if reading.found and reading.label != NORMAL else reader.normal_classifier
+    facts = model_facts(findings.models)
+    limits = facts.get("calibration", facts["classifier" if reading.found else "normal_classifier"])
     line = max(1, round(max(mask.shape) / 400))
     return render(
         "reading.html",
@@ -346,8 +361,9 @@ def reading_html(reader: UltrasoundReader, file: str, shown: UltrasoundPicture, 
         row=table_row(findings),
         note=" ".join(findings.doubts),
         probabilities=list(reading.probabilities.items()),
-        limits=model_facts(findings.models)["classifier" if reading.found else "normal_classifier"],
-        abstain_above=decider.abstain_above,
+        limits=limits,
+        abstain_above=limits["abstain_above"] if reader.calibration else decider.abstain_above,
+        calibration=reader.calibration.sha256[:12] if reader.calibration else None,
         share=reading.relevance_in_lesion,
         picture=picture(shown.gray),
         outlined=picture(outline(shown.gray, mask, PREDICTION, width=line)),
