@@ -128,7 +128,7 @@ def test_training_is_started_watched_and_stopped(client, place, tmp_path):
         client.save_label(image, str(saved), "final", {"label_info": [{"name": "lesion", "idx": 1}]})
     assert not client.train_status(True)
     # As the extension sends it: the options of every trainer under its name.
-    assert client.train_start(MODEL, {MODEL: {"max_epochs": 1000, "batch_size": 1}})["status"] == "RUNNING"
+    assert client.train_start(MODEL, {MODEL: {"max_epochs": 200, "batch_size": 1}})["status"] == "RUNNING"
     assert client.train_status(True)
     assert client.train_status()["status"] == "RUNNING"
     assert client.train_stop()["status"] == "STOPPED"

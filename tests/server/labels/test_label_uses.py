@@ -18,6 +18,7 @@ from breastkit.server.studies.study_store import open_store
 from breastkit.weights import load_weights, read_model_json
 
 TISSUE, CLASSIFIER = "breast_mri_tissue_segmentation", "breast_us_lesion_classification"
+PICTURES = "breast_us_lesion_segmentation"
 DETECTOR, REGIONS = "breast_mri_lesion_detection", "breast_mri_lesion_segmentation"
 # So little that what comes out is what went in, nearly.
 OPTIONS = TrainingOptions(max_epochs=1, batch_size=4, learning_rate=1e-9)
@@ -79,6 +80,16 @@ def test_breasts_are_what_is_called_breast(store, tmp_path):
     assert set(found) == {f"{kind}{n}" for n in range(3) for kind in ("case", "breast")}
     np.testing.assert_array_equal(read_volume(found["breast1"]["label"], mask=True).array, breast_scan(1)[1])
     assert np.count_nonzero(read_volume(found["case1"]["label"], mask=True).array) == 1
+
+
+def test_what_is_called_normal_is_no_lesion(store, tmp_path):
+    other = open_store(str(store.images.folder), labels=tmp_path / "labels")
+    for number in range(2):
+        labels = np.zeros(other.images.grid_of(other.image(f"us{number}")).shape, np.uint8)
+        labels[:20], labels[30:35, :10] = 1, 2
+        save(other, f"us{number}", labels, {"Normal": 1, "lesion": 2}, flat=True)
+    _, cases = collected(other, PICTURES, tmp_path / "cases")
+    assert [np.count_nonzero(read_mask(item["label"])) for item in (*cases.training, *cases.validation)] == [50, 50]
 
 
 def test_lesions_of_a_phase_become_slices_of_its_study_with_boxes(store, tmp_path):
@@ -164,18 +175,18 @@ def test_studies_that_cannot_be_prepared_are_left_out_until_too_few_are_left(sto
         pytest.param(REGIONS, "Dice", marks=pytest.mark.slow),
     ],
 )
-def test_a_candidate_is_trained_compared_and_promoted(store, tmp_path, bundle, measure):
+def test_a_candidate_is_trained_and_compared(store, tmp_path, bundle, measure):
     place = Bundle(bundle, models=tmp_path / "models")
     collect_labels(store, use_of(place), tmp_path / "cases")
     says = train_candidate(place, tmp_path, OPTIONS)
     compared = json.loads((tmp_path / "comparison.json").read_text())
     assert compared["measure"].startswith(measure)
     assert all(np.isfinite(reached) for reached in compared["reached"].values())
-    promoted = compared["reached"]["candidate"] >= compared["reached"]["current"]
-    assert says.startswith("Promoted as version 1" if promoted else "Not promoted")
-    used = place.weights_in_use
-    assert used.is_relative_to(tmp_path / "models") == promoted
-    load_weights(used)
+    # A tie on so few cases was enough once, at Dice 0 too.
+    assert says.startswith("Not promoted")
+    assert f"there are {compared['filled_cases']} of {compared['patients']}" in says
+    assert place.weights_in_use == place.shipped_weights
+    load_weights(tmp_path / "run")
     if bundle == CLASSIFIER:
         shipped, own = (read_model_json(path) for path in (place.shipped_weights, tmp_path / "run"))
         assert [own[name] for name in use_of(place).kept] == [shipped[name] for name in use_of(place).kept]

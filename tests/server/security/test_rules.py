@@ -126,9 +126,8 @@ def test_who_only_looks_is_told_that_nothing_is_there(server, headers):
 
 
 def test_a_viewer_changes_nothing_that_lasts():
-    may_change = {rule.path for rule in RULES if rule.writes and rule.role in (None, Role.VIEWER)}
-    # A model's own label is no annotator's: it trains nothing and is never the current one.
-    assert may_change == {"/session/", "/session/{session_id}", "/infer/{model}"}
+    may_change = {rule.path for rule in RULES if rule.writes and (rule.writes_from or rule.role) in (None, Role.VIEWER)}
+    assert may_change == {"/session/", "/session/{session_id}"}
     assert not [rule for rule in RULES if rule.method == "GET" and rule.writes]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from fastapi import APIRouter
@@ -35,7 +36,7 @@ def information_endpoints(services: Services) -> APIRouter:
 
 def information_of(services: Services) -> dict[str, Any]:
     """Returns what there is; models only as long as their weights are there."""
-    models = [model for model in services.models.values() if all(path.is_file() for path in model.weights())]
+    models = [model for model in _of_next_first(services) if all(path.is_file() for path in model.weights())]
     by_number = [label for model in models for label in sorted(model.labels, key=lambda one: model.labels[one])]
     return {
         "name": NAME,
@@ -46,9 +47,39 @@ def information_of(services: Services) -> dict[str, Any]:
         "trainers": {name: _of_trainer(name) for name in services.trainable},
         "strategies": {name: {"description": text} for name, text in services.next_image.strategies().items()},
         "scoring": _of_scoring(services),
-        "train_stats": {name: {} for name in services.trainable},
+        "train_stats": _train_stats(services),
         "datastore": services.store.status(),
     }
+
+
+def _of_next_first(services: Services) -> list[ServedModel]:
+    """Returns the models, those first that read what is annotated next: 3D Slicer runs the first one unasked.
+
+    Pictures come next while some wait, as `breastkit.server.models.choosing` has it.
+    """
+    store = services.store
+    there = store.images.all()
+    waiting = [there[name] for name in store.unlabelled() if name in there] or list(there.values())
+    counts = Counter((image.form.is_flat, image.modality) for image in waiting)
+    pictures_wait = any(image.form.is_flat for image in waiting)
+
+    def place(model: ServedModel) -> tuple[bool, int]:
+        return model.flat != pictures_wait, -counts[model.flat, model.modality]
+
+    return sorted(services.models.values(), key=place)
+
+
+def _train_stats(services: Services) -> dict[str, dict[str, Any]]:
+    """Returns how far every trainer is, the one that was started last first: viewers show that of the first."""
+    state = services.training.state()
+    names = sorted(services.trainable, key=lambda name: name != state["model"])
+    # With a total time viewers show that nothing runs; without any of these they show that all is done.
+    stats: dict[str, dict[str, Any]] = {
+        name: {"epoch": 0, "total_epochs": 1, "total_time": "0:00:00", "best_metric": 0.0} for name in names
+    }
+    if state["status"] == "RUNNING" and state["model"] in stats:
+        stats[state["model"]] = {name: state[name] for name in ("epoch", "total_epochs")} | {"best_metric": 0.0}
+    return stats
 
 
 def _of_model(model: ServedModel) -> dict[str, Any]:
@@ -64,7 +95,7 @@ def _of_model(model: ServedModel) -> dict[str, Any]:
 
 
 def _of_trainer(name: str) -> dict[str, Any]:
-    description = f"Trains {name} on the saved labels; used only if it is not worse"
+    description = f"Trains {name} on the saved labels; used only if it is better, or as good and useful"
     return {"description": description, "config": TrainingOptions().model_dump()}
 
 

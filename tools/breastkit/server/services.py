@@ -87,8 +87,8 @@ def open_services(studies: str, conf: Mapping[str, str]) -> Services:
         studies: a folder of NIfTI, pictures or DICOM, or a DICOMweb address.
         conf: options as MONAI Label's command gives them, all of them texts: ``labels`` and ``models`` (folders for
             labels and for promoted weights), ``users`` (a file), ``origins`` (with commas between), ``user_header`` and
-            ``trusted_proxy``, ``root_path``, ``pages`` (a folder), ``calibration`` (a file), and the addresses ``page``
-            and ``mlflow``.
+            ``trusted_proxy``, ``root_path``, ``pages`` (a folder), ``calibration`` (a file), ``confirm_promotions`` (any
+            value: an administrator confirms what training has made), and the addresses ``page`` and ``mlflow``.
 
     Raises:
         BreastkitError: if there are no studies, or an option is wrong.
@@ -103,7 +103,7 @@ def open_services(studies: str, conf: Mapping[str, str]) -> Services:
         models=models,
         trainable=trainable,
         queue=queue,
-        training=LabelTraining(store),
+        training=LabelTraining(store, needs_confirmation="confirm_promotions" in conf),
         scores=scores,
         scoring=Scoring(store, scores, store.folder / ".cache" / "measured.json") if scores else None,
         next_image=NextImage(store, scores),

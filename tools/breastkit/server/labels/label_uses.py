@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,11 +23,17 @@ from breastkit.detection.boxes import compared
 from breastkit.dicom import Series
 from breastkit.images import read_gray, read_mask, read_volume, write_nifti, write_png
 from breastkit.inference.mri_detection import LesionDetector
-from breastkit.inference.ultrasound import LesionClassifier, Segmenter
+from breastkit.inference.ultrasound import NORMAL, LesionClassifier, Segmenter
 from breastkit.logs import get_logger
 from breastkit.metrics.classification import auc
 from breastkit.metrics.froc import sensitivity_at
 from breastkit.metrics.segmentation import dice
+from breastkit.server.labels.label_phantoms import (
+    breast_phantoms,
+    head_phantoms,
+    study_phantoms,
+    ultrasound_phantoms,
+)
 from breastkit.server.labels.saved_labels import CLASSES, SavedLabel
 from breastkit.server.models.served_models import SegmentationModel
 from breastkit.server.studies.sessions import image_of_file
@@ -45,6 +52,21 @@ _NEGATIVES = 0.25
 _CHOOSES_FROM = 40
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What weights answer to one validation case.
+
+    Attributes:
+        patient: whose it is.
+        value: how good it is, in the form that the use makes its figure of.
+        is_empty: whether the truth shows nothing.
+    """
+
+    patient: str
+    value: Any
+    is_empty: bool = False
+
+
 class LabelUse(ABC):
     """How one bundle uses labels.
 
@@ -56,12 +78,16 @@ class LabelUse(ABC):
         unit: what the validation list holds.
         needs: what too few labels are answered with.
         kept: facts of weights that a handful of validation cases do not change.
+        useful_from: the figure from which on weights are of use at all.
+        chance: the figure of an answer that knows nothing.
     """
 
     measure: ClassVar[str] = "Dice"
     unit: ClassVar[str] = "validation pictures"
     needs: ClassVar[str] = "labels of at least two pictures of different patients"
     kept: ClassVar[tuple[str, ...]] = ()
+    useful_from: ClassVar[float] = 0.5
+    chance: ClassVar[float] = 0.0
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
@@ -115,8 +141,20 @@ class LabelUse(ABC):
             add_facts(run, **{name: facts[name] for name in self.kept if name in facts})
 
     @abstractmethod
-    def score(self, weights: Path, cases: CaseList) -> float:
-        """Returns what weights reach on the validation list."""
+    def answers(self, weights: Path, cases: CaseList) -> list[Answer]:
+        """Returns what weights answer to each of the validation list, in an order that is the same for all weights."""
+
+    def figure(self, answers: Sequence[Answer]) -> float:
+        """Returns what answers come to, by the measure; their mean, unless a use says otherwise."""
+        return float(np.mean([answer.value for answer in answers]))
+
+    @abstractmethod
+    def phantoms(self, folder: Path) -> list[Item]:
+        """Returns items of phantoms whose truth is known, as `collect` returns those of labels.
+
+        Args:
+            folder: to write to.
+        """
 
 
 class PictureMasks(LabelUse):
@@ -128,23 +166,28 @@ class PictureMasks(LabelUse):
 
     def collect(self, store: StudyStore, image: StudyImage, saved: SavedLabel, stem: Path) -> list[Item]:
         """Writes pictures and masks; of a clip every frame."""
-        labels, items = labels_of(saved.path), []
+        shown, items = outlined_in(saved, labels_of(saved.path)), []
         for number, (gray, _) in enumerate(frames_of(image)):
             picture = write_png(stem.with_name(f"{stem.name}_{number:03d}.png"), gray)
-            mask = (labels[:, :, number].T > 0).astype(np.uint8) * 255
+            mask = shown[:, :, number].T.astype(np.uint8) * 255
             label = write_png(stem.with_name(f"{stem.name}_{number:03d}_label.png"), mask)
             item = {"image": str(picture), "label": str(label)}
             items.append({**item, "class": saved.info["class"]} if saved.info["class"] else item)
         return items
 
-    def score(self, weights: Path, cases: CaseList) -> float:
-        """Returns the mean Dice over the validation items."""
+    def answers(self, weights: Path, cases: CaseList) -> list[Answer]:
+        """Returns the Dice of the validation items."""
         model = SegmentationModel(self.bundle, weights=weights)
         reached = []
         for item in cases.validation:
             found, _ = model.outlined(image_of_file(Path(item["image"])), lambda image: image.files[0])
-            reached.append(dice(found > 0, labels_of(Path(item["label"])) > 0))
-        return float(np.mean(reached))
+            truth = labels_of(Path(item["label"])) > 0
+            reached.append(Answer(item["case"], dice(found > 0, truth), not truth.any()))
+        return reached
+
+    def phantoms(self, folder: Path) -> list[Item]:
+        """Returns ultrasound pictures or slices of a head."""
+        return ultrasound_phantoms(folder) if self.bundle.modality == "US" else head_phantoms(folder)
 
 
 class VolumeMasks(PictureMasks):
@@ -170,6 +213,10 @@ class VolumeMasks(PictureMasks):
             finished.append({name: value for name, value in item.items() if name != "numbers"} | {"label": str(mask)})
         return finished
 
+    def phantoms(self, folder: Path) -> list[Item]:
+        """Returns volumes with their breasts."""
+        return breast_phantoms(folder)
+
     def _names(self) -> frozenset[str]:
         return frozenset(self.bundle.purpose.labels)
 
@@ -183,6 +230,7 @@ class PictureClasses(PictureMasks):
 
     measure = "AUC"
     needs = "pictures of at least two patients for each class, called benign or malignant"
+    useful_from, chance = 0.7, 0.5
     # The operating point, and what belongs to it.
     kept = ("threshold", "temperature", "operating_point", "abstain_above")
 
@@ -204,16 +252,25 @@ class PictureClasses(PictureMasks):
         """Returns whether both lists hold every class."""
         return all({item["class"] for item in items} == set(self._classes()) for items in lists.values())
 
-    def score(self, weights: Path, cases: CaseList) -> float:
-        """Returns the area under the ROC curve over the validation pictures."""
+    def answers(self, weights: Path, cases: CaseList) -> list[Answer]:
+        """Returns probabilities and true class of the validation pictures."""
         classifier = LesionClassifier(weights, bundle=self.bundle)
-        probabilities, labels = [], []
+        found = []
         for item in cases.validation:
             mask = read_mask(item["predicted_mask"]) > 0
             told, _ = classifier.classify(classifier.prepare(read_gray(item["image"]), mask))
-            probabilities.append(list(told.values()))
-            labels.append(classifier.classes.index(item["class"]))
+            value = list(told.values()), classifier.classes.index(item["class"])
+            found.append(Answer(item["case"], value))
+        return found
+
+    def figure(self, answers: Sequence[Answer]) -> float:
+        """Returns the area under the ROC curve."""
+        probabilities, labels = zip(*(answer.value for answer in answers), strict=True)
         return auc(np.array(probabilities), np.array(labels))
+
+    def phantoms(self, folder: Path) -> list[Item]:
+        """Returns ultrasound pictures of both classes."""
+        return ultrasound_phantoms(folder)
 
     def _classes(self) -> list[str]:
         facts = read_model_json(self.bundle.shipped_weights)
@@ -261,7 +318,7 @@ class StudyBoxes(LabelUse):
             if prepared.problem:
                 _log.warning("A study is left out: %s", prepared.problem)
                 continue
-            self._scans[name] = prepared.scan
+            self._scans[name] = {**prepared.scan, "patient": item["case"]}
             finished += prepared.items(recipe.out)
         return finished
 
@@ -274,8 +331,8 @@ class StudyBoxes(LabelUse):
             "scans": self._scans,
         }
 
-    def score(self, weights: Path, cases: CaseList) -> float:
-        """Returns the share of lesions found at one false candidate a study."""
+    def answers(self, weights: Path, cases: CaseList) -> list[Answer]:
+        """Returns what is found in the validation studies."""
         detector = LesionDetector(weights, bundle=self.bundle)
         findings = []
         for study in studies_of(cases, cases.validation):
@@ -283,8 +340,17 @@ class StudyBoxes(LabelUse):
             truth = [VoxelBox.around(part, phases.grid).edges for part in _parts(labels)]
             found = detector(phases)
             scores, edges = [lesion.score for lesion in found], [lesion.box.edges for lesion in found]
-            findings.append(compared(scores, edges, truth, hit=_HIT))
-        return sensitivity_at(findings, _FALSE_A_STUDY)
+            patient = cases.facts["scans"][study["case"]]["patient"]
+            findings.append(Answer(patient, compared(scores, edges, truth, hit=_HIT), not truth))
+        return findings
+
+    def figure(self, answers: Sequence[Answer]) -> float:
+        """Returns the share of lesions found at one false candidate a study."""
+        return sensitivity_at([answer.value for answer in answers], _FALSE_A_STUDY)
+
+    def phantoms(self, folder: Path) -> list[Item]:
+        """Returns studies with a lesion."""
+        return study_phantoms(folder)
 
     def count(self, cases: CaseList) -> int:
         """Returns how many studies the validation slices come from."""
@@ -300,16 +366,21 @@ class StudyRegions(StudyBoxes):
 
     measure = "Dice"
 
-    def score(self, weights: Path, cases: CaseList) -> float:
-        """Returns the mean Dice over the validation studies, with the boxes of the true lesions."""
+    def answers(self, weights: Path, cases: CaseList) -> list[Answer]:
+        """Returns the Dice of the validation studies, with the boxes of the true lesions."""
         bundle = self.bundle.opened(weights=weights, boxes="true")
         finish, reached = bundle.part("postprocessing"), []
         for study in studies_of(cases, cases.validation):
             prepared = bundle.preprocessing(dict(study))
             finished = finish({**prepared, "pred": bundle.run(prepared)})
-            truth = read_volume(study["label"], mask=True).array
-            reached.append(dice(finished["pred"][0].cpu().numpy() > 0, truth > 0))
-        return float(np.mean(reached))
+            truth = read_volume(study["label"], mask=True).array > 0
+            value = dice(finished["pred"][0].cpu().numpy() > 0, truth)
+            reached.append(Answer(cases.facts["scans"][study["case"]]["patient"], value, not truth.any()))
+        return reached
+
+    def figure(self, answers: Sequence[Answer]) -> float:
+        """Returns the mean Dice."""
+        return LabelUse.figure(self, answers)
 
 
 _USES: dict[tuple[Role, Reads], type[LabelUse]] = {
@@ -329,6 +400,11 @@ def use_of(bundle: Bundle) -> LabelUse:
 def numbers_called(saved: SavedLabel, names: frozenset[str]) -> list[int]:
     """Returns the numbers of a label whose names are among some."""
     return [int(number) for name, number in saved.info["labels"].items() if base_name(name) in names]
+
+
+def outlined_in(saved: SavedLabel, labels: NDArray[Any]) -> NDArray[Any]:
+    """Returns what of a picture's label map outlines something: all but what is called normal."""
+    return (labels > 0) & ~np.isin(labels, numbers_called(saved, frozenset((NORMAL,))))
 
 
 def base_name(name: str) -> str:

@@ -20,6 +20,7 @@ from breastkit.server.media_types import media_type_of
 from breastkit.server.models.box_markups import MARKUPS_SUFFIX, write_markups
 from breastkit.server.models.model_list import why_not_served
 from breastkit.server.models.served_models import Prediction, ServedModel
+from breastkit.server.security.access import refuse_to_write, user_of
 from breastkit.server.security.request_values import (
     ImageId,
     InferenceOptions,
@@ -70,6 +71,8 @@ def inference_endpoints(services: Services) -> APIRouter:
         if task is None:
             raise HTTPException(404, why_not_served(model))
         options = options_of(InferenceOptions, read_params(params))
+        if options.save_label:
+            refuse_to_write(request)
         with temporary_folder("request") as folder:
             chosen = _chosen(services, image, session_id, file, folder)
             phases_of = partial(phases_in_store, store.images)
@@ -78,7 +81,8 @@ def inference_endpoints(services: Services) -> APIRouter:
             if options.save_label and prediction.labels is not None and chosen.id in store.images.all():
                 columns, rows, slices = prediction.labels.shape
                 grid = Grid((columns, rows, slices), prediction.affine)
-                store.labels.save(chosen.id, prediction.labels, grid, tag=ORIGINAL, names=task.labels)
+                asked = user_of(request)
+                store.labels.save(chosen.id, prediction.labels, grid, tag=ORIGINAL, names=task.labels, user=asked)
             if output is Output.JSON:
                 return JSONResponse(says)
             path = _write(folder, prediction, task, store, chosen, options, as_segmentation=output is Output.DICOM_SEG)

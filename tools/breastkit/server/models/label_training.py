@@ -1,4 +1,4 @@
-"""Training on what annotators saved: a process of its own makes a candidate, which is promoted only if it is not worse.
+"""Training on what annotators saved: a process of its own makes a candidate; `promotion_rules` say what becomes of it.
 
 The split is kept with the labels: an image, or a patient where that is known, stays where it was put; new ones join.
 """
@@ -14,10 +14,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from breastkit.atomic import make_folder, write_json
 from breastkit.bundle import Bundle
@@ -26,6 +30,14 @@ from breastkit.errors import BreastkitError, sentence_of
 from breastkit.logs import get_logger, log_to_stderr
 from breastkit.promotion import promote, version_of_training
 from breastkit.server.labels.label_uses import LabelUse, base_name, use_of
+from breastkit.server.models.promotion_rules import (
+    LEAST_CASES,
+    Comparison,
+    compare,
+    why_collapsed,
+    why_not_better,
+)
+from breastkit.server.models.served_models import ServedModel
 from breastkit.server.security.request_values import TrainingOptions
 from breastkit.server.studies.study_images import Form, StudyImage
 from breastkit.server.studies.study_phases import phases_beside
@@ -33,10 +45,11 @@ from breastkit.server.studies.study_store import StudyStore
 from breastkit.weights import read_model_json
 
 _log = get_logger(__name__)
-# So many groups train for each one that validates.
+# So many groups train for each one that validates, once as many validate as a promotion needs.
 _TRAIN_FOR_ONE = 4
 _ENDS_WITHIN = 30.0
-_STATE, _COLLECTED = "training.json", "collected.json"
+_ASKED_EVERY = 0.5
+_STATE, _COLLECTED, _RESULT, _WAITING = "training.json", "collected.json", "result.json", "waiting.json"
 
 
 @dataclass(frozen=True)
@@ -55,8 +68,8 @@ class Stratum:
 def assign_split(known: dict[str, str], strata: dict[str, Stratum]) -> dict[str, str]:
     """Returns the list of every group, ``training`` or ``validation``; known ones stay, new ones join at the end.
 
-    Of every stratum the second group validates, and one more each time five more have come; where nothing of a kind
-    validates yet, the next one does whatever its class.
+    Of every stratum every second group validates until a promotion has what it needs of the kind, then one each time
+    five more have come; where nothing of a kind validates yet, the next one does whatever its class.
 
     Args:
         known: what was assigned before, in that order.
@@ -69,7 +82,8 @@ def assign_split(known: dict[str, str], strata: dict[str, Stratum]) -> dict[str,
         others = [(strata[other], where) for other, where in result.items() if other in strata]
         alike = [where for other, where in others if other == stratum]
         of_kind = [where for other, where in others if other.kind == stratum.kind]
-        enough = _TRAIN_FOR_ONE * alike.count("validation") >= alike.count("training")
+        for_one = _TRAIN_FOR_ONE if of_kind.count("validation") >= LEAST_CASES else 1
+        enough = for_one * alike.count("validation") >= alike.count("training")
         first = bool(of_kind) and "validation" not in of_kind
         result[group] = "validation" if first or not enough else "training"
     return result
@@ -111,6 +125,29 @@ def group_of(image: StudyImage) -> str:
         with suppress(BreastkitError):
             return phases_beside(image).name
     return str(image.info.get("PatientID") or image.id)
+
+
+def model_of_labels(store: StudyStore, models: Mapping[str, ServedModel]) -> str:
+    """Returns which of some models most of the labels say something to; the first of several.
+
+    Args:
+        store: images and labels.
+        models: by name.
+
+    Raises:
+        BreastkitError: if no label says something to any.
+    """
+    counts = dict.fromkeys(models, 0)
+    there, uses = store.images.all(), {name: use_of(model.bundle) for name, model in models.items()}
+    for image in (there[name] for name in store.labels.labelled() if name in there):
+        saved = store.labels.current(image.id)
+        for name, model in models.items():
+            counts[name] += saved is not None and model.suits(image) and uses[name].takes(image, saved)
+    # What is outlined is what was drawn: of two that learn from the same labels the one that outlines.
+    chosen = max(counts, key=lambda name: (counts[name], models[name].task == "segmentation"), default="")
+    if not counts.get(chosen):
+        raise BreastkitError(f"No label says which model to train; save labels, or name one of {', '.join(models)}.")
+    return chosen
 
 
 def collect_labels(store: StudyStore, use: LabelUse, folder: Path) -> Path:
@@ -160,14 +197,22 @@ def finish_cases(use: LabelUse, folder: Path) -> CaseList:
     return read_cases(folder)
 
 
-def train_candidate(bundle: Bundle, folder: str | Path, options: TrainingOptions, *, training: str = "") -> str:
-    """Trains on a prepared folder from the weights in use, compares on its validation list, promotes if not worse.
+def train_candidate(
+    bundle: Bundle,
+    folder: str | Path,
+    options: TrainingOptions,
+    *,
+    training: str = "",
+    needs_confirmation: bool = False,
+) -> str:
+    """Trains on a prepared folder from the weights in use, compares on its validation list, promotes what is better.
 
     Args:
         bundle: which one.
         folder: with what was collected in ``cases``; the run and the comparison are written beside it.
         options: of the training.
         training: what to call it in the record of the version it makes.
+        needs_confirmation: whether an administrator has to confirm the promotion first.
 
     Returns:
         What came out, as a sentence.
@@ -178,22 +223,36 @@ def train_candidate(bundle: Bundle, folder: str | Path, options: TrainingOptions
     folder = Path(folder)
     use = use_of(bundle)
     cases = finish_cases(use, folder / "cases")
-    current = bundle.weights_in_use
+    current, version = bundle.weights_in_use, bundle.version_in_use
     _train(bundle, folder, current, options)
     candidate = folder / "run" / "model.pt"
     use.settle(candidate.parent, current, cases)
-    reached = {"current": use.score(current, cases), "candidate": use.score(candidate, cases)}
-    figures = {"measure": use.measure, "reached": reached, "validation_cases": use.count(cases)}
-    write_json(folder / "comparison.json", figures)
-    told = (
-        f"{use.measure} {reached['candidate']:.3f} instead of {reached['current']:.3f} on "
-        f"{figures['validation_cases']} {use.unit}"
-    )
-    # A figure that is none, because nothing could be measured, promotes nothing.
-    if not reached["candidate"] >= reached["current"]:
-        return f"Not promoted: {told}."
+    found = compare(use, use.answers(current, cases), use.answers(candidate, cases))
+    phantoms: dict[str, float] = {}
+    why = why_not_better(use, found)
+    if not why:
+        why, phantoms = why_collapsed(use, bundle.shipped_weights, candidate, folder / "phantoms")
+    figures = {**_figures(use, found), "validation_cases": use.count(cases), "phantoms": phantoms}
+    write_json(folder / "comparison.json", {**figures, "why_not": why})
+    told = f"{use.measure} {found.candidate:.3f} instead of {found.current:.3f} on {use.count(cases)} {use.unit}"
+    if why:
+        return f"Not promoted: {told}; {why}."
+    if needs_confirmation:
+        write_json(folder / _WAITING, {"version": version, "figures": {**figures, "training": training}, "told": told})
+        return f"Waits for an administrator's confirmation: {told}."
     number = promote(bundle, folder / "run", figures={**figures, "training": training})
     return f"Promoted as version {number}: {told}."
+
+
+def _figures(use: LabelUse, found: Comparison) -> dict[str, Any]:
+    """Returns a comparison for the record of a version."""
+    return {
+        "measure": use.measure,
+        "reached": {"current": found.current, "candidate": found.candidate},
+        "difference": [value if np.isfinite(value) else None for value in found.difference],
+        "filled_cases": found.cases,
+        "patients": found.patients,
+    }
 
 
 def _train(bundle: Bundle, folder: Path, current: Path, options: TrainingOptions) -> None:
@@ -223,10 +282,11 @@ class LabelTraining:
 
     Args:
         store: images and labels.
+        needs_confirmation: whether an administrator has to confirm what comes out before it is used.
     """
 
-    def __init__(self, store: StudyStore) -> None:
-        self.store = store
+    def __init__(self, store: StudyStore, *, needs_confirmation: bool = False) -> None:
+        self.store, self.needs_confirmation = store, needs_confirmation
         self.folder = make_folder(store.folder / ".training")
 
     def start(self, bundle: Bundle, options: TrainingOptions) -> dict[str, Any]:
@@ -249,6 +309,7 @@ class LabelTraining:
             "models": str(bundle.models.resolve()),
             "options": options.model_dump(),
             "training": secrets.token_hex(16),
+            "needs_confirmation": self.needs_confirmation,
         }
         write_json(job / "job.json", settings)
         with (job / "log.txt").open("wb") as log:
@@ -257,19 +318,46 @@ class LabelTraining:
         _note_process(job, process.pid, bundle)
         return self.state()
 
+    def confirm(self, bundle: Bundle, *, user: str = "") -> dict[str, Any]:
+        """Promotes what the latest training of a bundle that waits for it has made, and returns what it says.
+
+        Args:
+            bundle: which one.
+            user: who confirms.
+
+        Raises:
+            BreastkitError: if none waits, or other weights have come into use since.
+        """
+        waiting = [path for path in sorted(self.folder.glob(f"[0-9]*/{_WAITING}")) if _model_of(path) == bundle.name]
+        if not waiting:
+            raise BreastkitError(f"No training of {bundle.name} waits for a confirmation; train first.")
+        job, held = waiting[-1].parent, json.loads(waiting[-1].read_text(encoding="utf-8"))
+        if held["version"] != bundle.version_in_use:
+            raise BreastkitError(f"Other weights of {bundle.name} are in use since it was trained; train again.")
+        number = promote(bundle, job / "run", figures={**held["figures"], "confirmed_by": user})
+        says = f"Promoted as version {number}: {held['told']}."
+        write_json(job / _RESULT, {"status": "DONE", "says": says})
+        for path in waiting:
+            path.unlink()
+        return {"model": bundle.name, "version": number, "says": says}
+
     def state(self) -> dict[str, Any]:
         """Returns what the latest training does: NONE, RUNNING, DONE, ERROR or STOPPED, and what it says."""
-        jobs = [path for path in sorted(self.folder.glob("[0-9]*")) if (path / _STATE).is_file()]
-        if not jobs:
-            return {"status": "NONE", "model": "", "says": "", "progress": 0.0}
-        job = jobs[-1]
-        known = json.loads((job / _STATE).read_text(encoding="utf-8"))
-        if (job / "result.json").is_file():
-            result = json.loads((job / "result.json").read_text(encoding="utf-8"))
-            return {**result, "model": known["model"], "progress": 1.0}
-        if _start_of(known["pid"]) == known["started"] is not None:
-            return {"status": "RUNNING", "model": known["model"], "says": "Training", "progress": _progress(job)}
-        return {**_left_by(job), "model": known["model"], "progress": _progress(job)}
+        jobs = self._jobs()
+        return _state_of(jobs[-1]) if jobs else {"status": "NONE", "model": "", "says": "", "progress": 0.0}
+
+    def states(self) -> list[dict[str, Any]]:
+        """Returns what every training has done, the latest last."""
+        return [_state_of(job) for job in self._jobs()]
+
+    def wait(self) -> dict[str, Any]:
+        """Waits until no training runs, and returns the state."""
+        while (state := self.state())["status"] == "RUNNING":
+            time.sleep(_ASKED_EVERY)
+        return state
+
+    def _jobs(self) -> list[Path]:
+        return [path for path in sorted(self.folder.glob("[0-9]*")) if (path / _STATE).is_file()]
 
     def stop(self) -> dict[str, Any]:
         """Stops a running training and returns the state."""
@@ -281,6 +369,31 @@ class LabelTraining:
             while _start_of(known["pid"]) == known["started"] and time.monotonic() < end:
                 time.sleep(0.02)
         return self.state()
+
+
+def _state_of(job: Path) -> dict[str, Any]:
+    """Returns what a training does, with what 3D Slicer shows of it."""
+    known = json.loads((job / _STATE).read_text(encoding="utf-8"))
+    result, (done, total) = job / _RESULT, _epochs(job)
+    if result.is_file():
+        told = {**json.loads(result.read_text(encoding="utf-8")), "progress": 1.0}
+    elif _start_of(known["pid"]) == known["started"] is not None:
+        told = {"status": "RUNNING", "says": "Training", "progress": done / total}
+    else:
+        told = {**_left_by(job), "progress": done / total}
+    ended = {"end_ts": _time_of(result)} if result.is_file() else {}
+    begun = {"id": job.name, "start_ts": _time_of(job / "job.json")}
+    epochs = {"epoch": done, "total_epochs": total}
+    return {**told, "model": known["model"], **epochs, **begun, **ended, "details": [told["says"]]}
+
+
+def _time_of(path: Path) -> str:
+    return datetime.fromtimestamp(path.stat().st_mtime).isoformat(" ", "seconds") if path.is_file() else ""
+
+
+def _model_of(path: Path) -> str:
+    """Returns which bundle the training of a file of its folder is of."""
+    return str(json.loads((path.parent / _STATE).read_text(encoding="utf-8"))["model"])
 
 
 def _note_process(job: Path, pid: int, bundle: Bundle) -> None:
@@ -300,13 +413,12 @@ def _left_by(job: Path) -> dict[str, str]:
     return {"status": "STOPPED", "says": f"Stopped; version {version} is kept and not in use."}
 
 
-def _progress(job: Path) -> float:
-    """Returns the share of the epochs that are done."""
+def _epochs(job: Path) -> tuple[int, int]:
+    """Returns how many epochs are done, and of how many."""
     table = job / "run" / "metrics.csv"
-    if not table.is_file():
-        return 0.0
-    options = json.loads((job / "job.json").read_text(encoding="utf-8"))["options"]
-    return min(1.0, (len(table.read_text(encoding="utf-8").splitlines()) - 1) / int(options["max_epochs"]))
+    total = int(json.loads((job / "job.json").read_text(encoding="utf-8"))["options"]["max_epochs"])
+    done = len(table.read_text(encoding="utf-8").splitlines()) - 1 if table.is_file() else 0
+    return min(max(done, 0), total), total
 
 
 def _start_of(pid: int) -> str | None:
@@ -328,14 +440,20 @@ def main(words: list[str]) -> None:
     bundle = Bundle(settings["bundle"], models=settings["models"])
     _note_process(job, os.getpid(), bundle)
     try:
-        says = train_candidate(bundle, job, options, training=settings["training"])
-        write_json(job / "result.json", {"status": "DONE", "says": says})
+        says = train_candidate(
+            bundle,
+            job,
+            options,
+            training=settings["training"],
+            needs_confirmation=settings.get("needs_confirmation", False),
+        )
+        write_json(job / _RESULT, {"status": "DONE", "says": says})
     except BreastkitError as error:
         says = str(error)
-        write_json(job / "result.json", {"status": "ERROR", "says": says})
+        write_json(job / _RESULT, {"status": "ERROR", "says": says})
     except Exception:
         # Whatever else goes wrong: whoever pressed the button is told, whoever looks at the log sees why.
-        write_json(job / "result.json", {"status": "ERROR", "says": "The training failed; look at its log."})
+        write_json(job / _RESULT, {"status": "ERROR", "says": "The training failed; look at its log."})
         raise
     _log.info("%s", says)
 

@@ -21,6 +21,7 @@ from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
 from breastkit.metrics.segmentation import dice
 from breastkit.server.labels.label_files import read_labels
+from breastkit.server.labels.label_uses import outlined_in
 from breastkit.server.labels.saved_labels import SavedLabel
 from breastkit.server.models.inference_queue import BusyError
 from breastkit.server.models.scored_images import ScoredImages
@@ -165,7 +166,8 @@ class Scoring:
         numbers = _numbers(scores, saved)
         # Scored is what outlines; only models that answer with boxes have no labels.
         assert prediction.labels is not None
-        return dice(prediction.labels > 0, labels > 0 if numbers is None else np.isin(labels, numbers))
+        truth = outlined_in(saved, labels) if numbers is None else np.isin(labels, numbers)
+        return dice(prediction.labels > 0, truth)
 
     def _uncertainty(self) -> dict[str, Any]:
         """Has every image scored and takes the means over those without a label."""

@@ -122,6 +122,10 @@ class ServedModel(ABC):
             BreastkitError: if the image is not of a kind it reads.
         """
 
+    def suits(self, image: StudyImage) -> bool:
+        """Returns whether an image is of the form and modality it was made for."""
+        return (image.form.is_flat, image.modality) == (self.flat, self.modality)
+
     def refuse_other_form(self, image: StudyImage) -> None:
         """Refuses volumes for a model of pictures, and the other way round.
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, HTTPException, Request
 
+from breastkit.server.models.label_training import model_of_labels
+from breastkit.server.models.served_models import ServedModel
+from breastkit.server.security.access import role_of, user_of
 from breastkit.server.security.request_values import (
     JsonBody,
     ModelName,
-    TrainingOptions,
     checked_params,
     options_of,
+    training_options_for,
 )
 from breastkit.server.services import Services
 
@@ -24,33 +27,47 @@ def training_endpoints(services: Services) -> APIRouter:
     """
     router = APIRouter(prefix="/train")
 
-    def start(model: str, params: Any) -> dict[str, Any]:
-        task = services.trainable.get(model)
-        if task is None:
+    def trainer_of(model: str) -> ServedModel:
+        if model not in services.trainable:
             raise HTTPException(404, "There is no such trainer; /info/ lists them.")
-        given = checked_params(params)
-        # Viewers send the options of each trainer under its name.
-        given = given[model] if isinstance(given.get(model), dict) else given
-        return services.training.start(task.bundle, options_of(TrainingOptions, given))
+        return services.trainable[model]
 
-    @router.get("/")
-    def state(check_if_running: bool = False) -> dict[str, Any]:
-        """Tells what the latest training does."""
+    def start(request: Request, model: str, given: dict[str, Any], run_sync: bool) -> dict[str, Any]:
+        bundle = trainer_of(model).bundle
+        # Viewers send the options of each trainer under its name.
+        own = given[model] if isinstance(given.get(model), dict) else given
+        state = services.training.start(bundle, options_of(training_options_for(role_of(request)), own))
+        return services.training.wait() if run_sync else state
+
+    @router.get("/", response_model=None)
+    def state(all: bool = False, check_if_running: bool = False) -> dict[str, Any] | list[dict[str, Any]]:
+        """Tells what the latest training does, or all of them; empty before there was any."""
+        if all:
+            return services.training.states()
         told = services.training.state()
-        if told["status"] == "NONE" or (check_if_running and told["status"] != "RUNNING"):
+        if check_if_running and told["status"] != "RUNNING":
+            # The client takes every answer for yes.
             raise HTTPException(404, "No training is running.")
-        return told
+        return {} if told["status"] == "NONE" else told
 
     @router.post("/")
-    def train_default(params: JsonBody = None) -> dict[str, Any]:
-        """Trains the first model that reads the store's images."""
-        model = next((name for name in services.trainable if isinstance(params, dict) and name in params), None)
-        return start(model or next(iter(services.trainable), ""), params)
+    def train_default(request: Request, params: JsonBody = None, run_sync: bool = False) -> dict[str, Any]:
+        """Trains the model that the body names, else of those whose options it holds the one the labels are for."""
+        given = checked_params(params)
+        if "model" in given:
+            return start(request, str(given["model"]), given, run_sync)
+        named = {name: model for name, model in services.trainable.items() if name in given}
+        return start(request, model_of_labels(services.store, named or services.trainable), given, run_sync)
 
     @router.post("/{model}")
-    def train(model: ModelName, params: JsonBody = None) -> dict[str, Any]:
+    def train(request: Request, model: ModelName, params: JsonBody = None, run_sync: bool = False) -> dict[str, Any]:
         """Trains a model."""
-        return start(model, params)
+        return start(request, model, checked_params(params), run_sync)
+
+    @router.post("/{model}/confirmation")
+    def confirm(request: Request, model: ModelName) -> dict[str, Any]:
+        """Has weights used that wait for an administrator."""
+        return services.training.confirm(trainer_of(model).bundle, user=user_of(request))
 
     @router.delete("/")
     def stop() -> dict[str, Any]:

@@ -7,14 +7,15 @@ from http.cookies import CookieError, SimpleCookie
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from fastapi import Request
+from fastapi import HTTPException, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from breastkit.server.security.rules import RULES
-from breastkit.server.security.users import User, Users
+from breastkit.server.security.users import Role, User, Users
 
 USER = "breastkit.user"
+ROLE = "breastkit.role"
 NAMED_BY_PROXY = "breastkit.named_by_proxy"
 COOKIE = "breastkit_token"
 
@@ -56,6 +57,7 @@ class AccessControl:
         if self.users is None:
             if not _is_this_machine(scope, headers):
                 return _refused(403, "Only this machine is served; start the server with --users for others.")
+            scope[ROLE] = Role.ADMIN
             return None
         needed = RULES.role_for(scope["method"], path)
         if needed is None:
@@ -67,9 +69,9 @@ class AccessControl:
             if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
                 return RedirectResponse(f"{root}/login", 303)
             return _refused(401, "Log in first.", {"WWW-Authenticate": "Bearer"})
-        scope[USER] = user.name
+        scope[USER], scope[ROLE] = user.name, user.role
         if user.role < needed:
-            return _refused(403, f"This needs the role {needed.name.lower()}; ask whoever runs the server.")
+            return _refused(403, _needs(needed))
         return None
 
     def _user(self, scope: Scope, headers: dict[str, str]) -> User | None:
@@ -101,6 +103,22 @@ def user_of(request: Request) -> str:
     return str(request.scope.get(USER, ""))
 
 
+def role_of(request: Request) -> Role:
+    """Returns the role of who asks; where nobody logs in, this machine may do everything."""
+    return Role(request.scope.get(ROLE, Role.VIEWER))
+
+
+def refuse_to_write(request: Request) -> None:
+    """Refuses to keep what a request asks to be kept, where its rule gives that to a higher role than asking.
+
+    Raises:
+        HTTPException: 403, if the role is too low.
+    """
+    rule = RULES.find(request.method, path_of(request.scope))
+    if rule is not None and rule.writes_from is not None and role_of(request) < rule.writes_from:
+        raise HTTPException(403, _needs(rule.writes_from))
+
+
 def token_of(headers: Mapping[str, str]) -> str | None:
     """Returns the token of a request: of programs in a header, of browsers in a cookie."""
     kind, _, token = headers.get("authorization", "").partition(" ")
@@ -127,6 +145,10 @@ def _is_this_machine(scope: Scope, headers: dict[str, str]) -> bool:
     client, server = scope.get("client"), scope.get("server")
     called = urlsplit(f"//{headers.get('host', '')}").hostname or ""
     return bool(client and server and is_loopback(client[0]) and is_loopback(server[0]) and is_loopback(called))
+
+
+def _needs(role: Role) -> str:
+    return f"This needs the role {role.name.lower()}; ask whoever runs the server."
 
 
 def _refused(status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:

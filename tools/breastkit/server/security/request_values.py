@@ -11,6 +11,7 @@ from fastapi import Path as InPath
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from breastkit.errors import BreastkitError
+from breastkit.server.security.users import Role
 
 Options = TypeVar("Options", bound=BaseModel)
 _LONGEST = 64 * 1024
@@ -47,13 +48,26 @@ class ChoosingOptions(BaseModel):
 
 
 class TrainingOptions(BaseModel):
-    """What is read of the parameters of a training."""
+    """What is read of the parameters of a training, as far as an administrator may go."""
 
     model_config = ConfigDict(extra="ignore")
 
     max_epochs: int = Field(default=20, ge=1, le=1000)
     batch_size: int = Field(default=4, ge=1, le=64)
-    learning_rate: float = Field(default=1e-4, gt=0, le=1)
+    learning_rate: float = Field(default=1e-4, gt=0, le=1e-2)
+
+
+class AnnotatorTrainingOptions(TrainingOptions):
+    """The same, as far as an annotator may go: an hour of training, and no steps that undo what was learned before."""
+
+    max_epochs: int = Field(default=20, ge=1, le=200)
+    batch_size: int = Field(default=4, ge=1, le=16)
+    learning_rate: float = Field(default=1e-4, gt=0, le=1e-3)
+
+
+def training_options_for(role: Role) -> type[TrainingOptions]:
+    """Returns how far a role may go with the parameters of a training."""
+    return TrainingOptions if role is Role.ADMIN else AnnotatorTrainingOptions
 
 
 def read_params(text: str) -> dict[str, Any]:
@@ -94,8 +108,15 @@ def options_of(kind: type[Options], params: dict[str, Any]) -> Options:
     try:
         return kind.model_validate(params)
     except ValidationError as error:
-        names = ", ".join(sorted({str(item["loc"][0]) for item in error.errors()}))
+        wrong = {str(item["loc"][0]): item.get("ctx", {}) for item in error.errors()}
+        names = ", ".join(f"{name}{_bound(wrong[name])}" for name in sorted(wrong))
         raise BreastkitError(f"{names} has no value that is allowed; correct it or leave it out.") from error
+
+
+def _bound(given: dict[str, Any]) -> str:
+    """Returns the bound that a value is beyond, of numbers that have one."""
+    bounds = {"le": "at most", "ge": "at least", "gt": "more than"}
+    return "".join(f" ({words} {given[bound]:g} for you)" for bound, words in bounds.items() if bound in given)
 
 
 def _refuse_expressions(value: Any, depth: int) -> None:

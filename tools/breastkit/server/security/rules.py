@@ -34,6 +34,8 @@ class Rule:
         path: as OpenAPI writes it, ``/infer/{model}``; ``{path:path}`` stands for the rest of an address.
         role: that a user has at least; None for anybody, before logging in.
         writes: what is kept of it beside caches and the audit log; empty for nothing.
+        writes_from: the role from which on that is kept, where it is more than the request itself needs; the endpoint
+            asks `breastkit.server.security.access.refuse_to_write`.
         largest: bytes of a request, where less than `Limits` says is allowed.
         is_login: whether it also counts among the logins of a minute.
     """
@@ -42,6 +44,7 @@ class Rule:
     path: str
     role: Role | None
     writes: str = ""
+    writes_from: Role | None = None
     largest: int | None = None
     is_login: bool = False
 
@@ -150,7 +153,13 @@ RULES = RuleTable(
         # There is none; browsers ask for it before anybody has logged in.
         Rule("GET", "/favicon.ico", None),
         *(Rule("GET", path, Role.VIEWER) for path in _LOOKED_AT),
-        Rule("POST", "/infer/{model}", Role.VIEWER, writes="a model's own label, where `save_label` asks for it"),
+        Rule(
+            "POST",
+            "/infer/{model}",
+            Role.VIEWER,
+            writes="a model's own label, where an annotator asks for it with `save_label`",
+            writes_from=Role.ANNOTATOR,
+        ),
         Rule("POST", "/activelearning/{strategy}", Role.VIEWER),
         Rule("PUT", "/session/", Role.VIEWER, writes="an image that is lent, for an hour"),
         Rule("DELETE", "/session/{session_id}", Role.VIEWER, writes="the end of a lent image"),
@@ -159,6 +168,7 @@ RULES = RuleTable(
         Rule("PUT", "/datastore/label", Role.ANNOTATOR, writes="a label, as its next version"),
         Rule("POST", "/train/", Role.ANNOTATOR, writes="a version of a model"),
         Rule("POST", "/train/{model}", Role.ANNOTATOR, writes="a version of a model"),
+        Rule("POST", "/train/{model}/confirmation", Role.ADMIN, writes="a version of a model that waited for it"),
         Rule("DELETE", "/train/", Role.ANNOTATOR, writes="the end of a training"),
         Rule("POST", "/scoring/", Role.ANNOTATOR, writes="what was measured"),
         Rule("POST", "/scoring/{method}", Role.ANNOTATOR, writes="what was measured"),

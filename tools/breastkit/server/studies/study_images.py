@@ -61,6 +61,11 @@ class StudyImage:
     files: tuple[Path, ...]
     info: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def modality(self) -> str:
+        """As DICOM calls it; a file that tells none is ultrasound if it is a picture, and MRI if it is a volume."""
+        return str(self.info.get("Modality") or ("US" if self.form.is_flat else "MR"))
+
 
 @dataclass(frozen=True)
 class Grid:

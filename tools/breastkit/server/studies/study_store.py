@@ -211,7 +211,8 @@ class StudyStore:
 def names_and_class(params: Mapping[str, Any], labels: NDArray[Any]) -> tuple[dict[str, int], str | None]:
     """Returns numbers by label's name, and the class, from what viewers send with a label.
 
-    3D Slicer sends ``label_info``, a list of names and numbers; a class is said outright or by a segment's name.
+    3D Slicer sends ``label_info``, a list of names and numbers; a class is said outright, or by the name of a segment
+    in which something is drawn.
     """
     names: dict[str, int] = {}
     given = params.get("label_info") or params.get("label_names") or []
@@ -229,9 +230,9 @@ def names_and_class(params: Mapping[str, Any], labels: NDArray[Any]) -> tuple[di
             names[f"label {number}" if names else "lesion"] = number
     of_class = params.get("class")
     if of_class is None:
-        # An empty segment says something only where there is nothing else.
-        told = [name for name, number in names.items() if number in present or not present]
-        of_class = next((name for name in reversed(CLASSES) if name in {one.lower() for one in told}), None)
+        # Only what is drawn: 3D Slicer sends an empty segment for every label that the server names.
+        drawn = {name.lower() for name, number in names.items() if number in present}
+        of_class = next((name for name in reversed(CLASSES) if name in drawn), None)
     elif not isinstance(of_class, str):
         raise BreastkitError(f"The class of an image is one of {', '.join(CLASSES)}; send one of these.")
     return names or {"lesion": 1}, of_class
