@@ -87,8 +87,8 @@ def open_services(studies: str, conf: Mapping[str, str]) -> Services:
         studies: a folder of NIfTI, pictures or DICOM, or a DICOMweb address.
         conf: options as MONAI Label's command gives them, all of them texts: ``labels`` and ``models`` (folders for
             labels and for promoted weights), ``users`` (a file), ``origins`` (with commas between), ``user_header`` and
-            ``trusted_proxy``, ``root_path``, ``pages`` (a folder), ``calibration`` (a file), ``confirm_promotions`` (any
-            value: an administrator confirms what training has made), and the addresses ``page`` and ``mlflow``.
+            ``trusted_proxy``, ``root_path``, ``pages`` (a folder), ``calibration`` (a file), ``confirm_promotions``
+            (any value: an administrator confirms what training has made), and the addresses ``page`` and ``mlflow``.
 
     Raises:
         BreastkitError: if there are no studies, or an option is wrong.
