@@ -55,10 +55,14 @@ def test_between_the_breasts_is_air_and_the_chest_behind_it_is_not():
     breast[:, 5:20, 5:25] = breast[:, 5:20, 35:55] = True
     scan[:, :5] = scan[:, :18, 25:35] = 0
     scan[:, 24:] = 0
+    # A speck nearer than the wall is none.
+    scan[:, 20:22, 5:25] = 0
+    scan[3, 20, 7:9] = 100
     air, wall = around_breasts(breast, scan)
     assert air[:, :5].all() and air[:, 5:18, 25:35].all()
     assert not air[:, 20:].any()
-    assert wall[:, 20:24, 5:25].all() and not wall[:, :, 25:35].any()
+    assert wall[:, 22:24, 5:25].all() and not wall[:, :, 25:35].any()
+    assert wall[:, 22:24, 35:55].all() and not wall[3, 20:22, 5:25].any()
 
 
 def test_distances_are_those_of_the_whole_study():
@@ -91,6 +95,21 @@ def test_kinetic_class_by_what_follows_the_first_phase(last, kind):
     assert features["wash_out"] == pytest.approx(1 - last / 200)
     assert features["signal_enhancement_ratio"] == pytest.approx(100 / (last - 100))
     assert features["enhancement"] == f"1.000 {last / 100 - 1:.3f}"
+
+
+def test_what_is_no_share_of_a_signal_stays_empty():
+    """An offset of -1000, or z-scores: the ratio of changes alone is what it was."""
+    mask = np.ones((2, 2, 2), dtype=bool)
+    plain, offset = (
+        kinetic_features(mask, [np.full((2, 2, 2), value - less) for value in (100.0, 200.0, 150.0)])
+        for less in (0.0, 1000.0)
+    )
+    scores = kinetic_features(mask, [np.full((2, 2, 2), value) for value in (1.0, 2.0, 1.5)], shares=False)
+    for features in (offset, scores):
+        assert features["signal_enhancement_ratio"] == pytest.approx(plain["signal_enhancement_ratio"])
+        assert features["wash_in"] is features["wash_out"] is None
+        assert features["enhancement"] == features["kinetic_class"] == ""
+        assert list(features) == list(plain)
 
 
 def test_one_phase_after_contrast_has_no_class():

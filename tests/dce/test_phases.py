@@ -6,7 +6,7 @@ import pytest
 from breastkit.dce.phases import channel_volume, lesion_slices, mask_slices, read_phases, slice_boxes
 from breastkit.dce.voxel_box import VoxelBox
 from breastkit.errors import BreastkitError
-from breastkit.images import write_nifti
+from breastkit.images import read_volume, write_nifti
 from breastkit.transforms.letterbox_slices import unletterbox
 
 # Columns, rows and slices of the axial view.
@@ -59,7 +59,7 @@ def test_the_lesion_shows_in_the_subtraction_and_comes_back(tmp_path):
     assert whole.shape == (*lesion.shape, 3)
     assert whole[..., 2][lesion > 0].min() > whole[..., 2][lesion == 0].max()
     squares, box = lesion_slices(phases, 64)
-    masks = mask_slices(lesion, 64)
+    masks = mask_slices(lesion, box)
     assert squares.shape == (6, 64, 64, 3)
     assert squares[..., 2][masks > 0].mean() > 150 > 20 > squares[..., 2][masks == 0].mean()
     np.testing.assert_array_equal(unletterbox(masks, box, nearest=True) > 0.5, lesion > 0)
@@ -86,5 +86,19 @@ def test_studies_that_are_none(tmp_path):
     with pytest.raises(BreastkitError, match="is a single phase"):
         read_phases(paths[:1])
     other = write_nifti(tmp_path / "other.nii.gz", np.random.default_rng(1).normal(size=(9, 14, 6)), np.eye(4))
-    with pytest.raises(BreastkitError, match=r"other.nii.gz does not lie on the grid of .*x_0000"):
+    with pytest.raises(BreastkitError, match=r"other.nii.gz has the shape .*, but .*x_0000.nii.gz has"):
         read_phases([paths[0], other])
+
+
+@pytest.mark.parametrize("apart", [0.02, 2.0])
+def test_phases_may_lie_apart_as_headers_are_rounded(tmp_path, apart):
+    paths, _ = study(tmp_path, "LPS")
+    image = read_volume(paths[1])
+    affine = image.affine.copy()
+    affine[1, 3] += apart
+    moved = write_nifti(tmp_path / "moved.nii.gz", image.array, affine)
+    if apart < 0.1:
+        assert len(read_phases([paths[0], moved]).arrays) == 2
+    else:
+        with pytest.raises(BreastkitError, match=r"moved.nii.gz lies up to 2.00 mm away from .*x_0000.nii.gz"):
+            read_phases([paths[0], moved])

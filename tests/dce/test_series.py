@@ -101,6 +101,9 @@ def test_a_study_with_one_phase_or_two_patients_is_refused(tmp_path):
     one = write_series(tmp_path / "one", ("pre", "dyn pre", 0, 8))
     with pytest.raises(BreastkitError, match="holds only 'dyn pre' of 8 images"):
         find_phases(one)
+    short = write_series(tmp_path / "short", ("pre", "dyn pre", 0, 8), ("post", "dyn post", 100, 7))
+    with pytest.raises(BreastkitError, match=r"only 'dyn pre' of 8 images \(beside it 'dyn post' of 7 images\)"):
+        find_phases(short)
     two = write_series(tmp_path / "two", ("pre", "dyn pre", 0, 8))
     write_series(two / "other", ("post", "dyn post", 100, 8), patient="p2", uid="u2")
     with pytest.raises(BreastkitError, match="2 patients"):

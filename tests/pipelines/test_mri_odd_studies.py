@@ -131,8 +131,8 @@ def cut_a_file(study):
     ("damage", "words"),
     [
         (lose_a_slice, "1 of its slices missing"),
-        (lose_a_phase, "the first one after it are needed"),
-        (shift_a_phase, "does not lie on the grid"),
+        (lose_a_phase, "with equally many images, are needed"),
+        (shift_a_phase, "mm away from"),
         (add_a_patient, "holds 2 patients"),
         (cut_a_file, "0003.dcm is truncated"),
     ],

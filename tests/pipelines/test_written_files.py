@@ -14,6 +14,7 @@ from tests.pipelines.test_mri import box_of
 
 from breastkit.dce.features import around_breasts, kinetic_features, place_features, shape_features
 from breastkit.dce.phases import read_phases
+from breastkit.dce.plausibility import doubts_about
 from breastkit.images import write_nifti, write_png
 from breastkit.inference.axial_view import AxialView
 from breastkit.inference.picture_quality import REMARKS
@@ -86,7 +87,8 @@ def test_facts_of_an_mri_study(mri):
         "study": "x",
         "phases": [str(path) for path in phases.paths],
         "skipped": [["notes.txt", "not a numbered phase"]],
-        "doubts": [] if breast.any() else ["No breast was outlined; check the study."],
+        "doubts": doubts_about(phases, breast > 0)
+        + ([] if breast.any() else ["No breast was outlined; check the study."]),
         "breast_ml": round(float(np.count_nonzero(breast) * 12 / 1000), 1),
         "lesions": 1,
     }

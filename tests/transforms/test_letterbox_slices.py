@@ -58,7 +58,8 @@ def test_percentiles_of_extreme_ranges():
 def test_memory_order_does_not_matter():
     image = np.random.default_rng(0).normal(size=(20, 33, 47)).astype(np.float32)
     transposed = np.ascontiguousarray(image.T).T
-    np.testing.assert_array_equal(letterbox_images(image, 24)[0], letterbox_images(transposed, 24)[0])
+    box = Letterbox(33, 47, 24)
+    np.testing.assert_array_equal(letterbox_images(image, box), letterbox_images(transposed, box))
 
 
 def test_slices_are_normalised_and_flat_ones_are_zero():
@@ -66,7 +67,7 @@ def test_slices_are_normalised_and_flat_ones_are_zero():
     image[1] = 500
     image[2] = 0
     image[2, 3, 3] = 9000  # a hot pixel on nothing is above the 99th percentile
-    result, _ = letterbox_images(image, 32)
+    result = letterbox_images(image, Letterbox(40, 24, 32))
     assert np.isfinite(result).all()
     assert not result[1].any()
     assert not result[2].any()
@@ -77,7 +78,8 @@ def test_slices_are_normalised_and_flat_ones_are_zero():
 
 def test_offset_and_gain_of_the_scanner_do_not_matter():
     image = np.random.default_rng(0).gamma(2, 50, (2, 40, 24)).astype(np.float32)
-    np.testing.assert_allclose(letterbox_images(image, 32)[0], letterbox_images(image * 3 + 700, 32)[0], atol=2e-3)
+    box = Letterbox(40, 24, 32)
+    np.testing.assert_allclose(letterbox_images(image, box), letterbox_images(image * 3 + 700, box), atol=2e-3)
 
 
 def test_padding_is_symmetric_and_upright():
@@ -89,6 +91,24 @@ def test_padding_is_symmetric_and_upright():
     assert set(result["label"].unique().tolist()) == {0.0, 1.0}
 
 
+@pytest.mark.parametrize(("wide", "high"), [(2.0, 1.0), (1.0, 3.0), (0.7, 0.7)])
+def test_what_is_round_in_the_body_is_round_in_the_square(wide, high):
+    """Pixels are wide where a study is stored in other planes than it is read in, and its slices are thick."""
+    columns, rows = round(120 / wide), round(90 / high)
+    x, y = (np.arange(columns) + 0.5) * wide - 60, (np.arange(rows) + 0.5) * high - 45
+    ball = (x[:, None] ** 2 + y[None] ** 2 < 30**2).astype(np.float32)[..., None].repeat(2, -1)
+    data = {
+        key: MetaTensor(torch.from_numpy(ball[None]), affine=np.diag([wide, high, 1, 1])) for key in ("image", "label")
+    }
+    letterbox = LetterboxSlicesd(("image", "label"), 120)
+    squares = letterbox(data)
+    filled = [np.ptp(torch.nonzero(squares["label"][0, ..., 0])[:, axis].numpy()) + 1 for axis in (0, 1)]
+    assert filled == pytest.approx([60, 60], abs=2 * max(wide, high))
+    back = letterbox.inverse(squares)
+    assert (back["label"].as_tensor()[0].numpy() != ball).mean() < 0.01
+    np.testing.assert_allclose(back["label"].affine, np.diag([wide, high, 1, 1]), atol=1e-9)
+
+
 @settings(max_examples=40, deadline=None)
 @example(columns=19, rows=39, size=50)
 @given(st.integers(2, 70), st.integers(2, 70), st.sampled_from([16, 32, 50]))
@@ -96,8 +116,7 @@ def test_the_inverse_brings_blocks_back(columns, rows, size):
     box = Letterbox(rows, columns, size)
     mask = np.zeros((2, rows, columns), np.float32)
     mask[:, rows // 4 : rows // 2 + 1, columns // 3 : columns // 2 + 1] = 1
-    squares, found = letterbox_masks(mask, size)
-    assert found == box
+    squares = letterbox_masks(mask, box)
     for nearest in (True, False):
         back = unletterbox(squares, box, nearest=nearest)
         assert back.shape == mask.shape

@@ -68,7 +68,7 @@ def test_what_the_rules_flip_is_undone_on_the_way_back(codes, rows, slices):
     chain = Compose(
         [
             OrientBreastd(("image", "label"), preset={"rows": rule("rows", rows), "slices": rule("slices", slices)}),
-            LetterboxSlicesd(("image", "label"), 9),
+            LetterboxSlicesd(("image", "label"), 24),
         ]
     )
     mask = (source > 0.5).float()

@@ -32,6 +32,7 @@ from breastkit.metrics.segmentation import dice
 from breastkit.progress import progress_bar
 from breastkit.seeding import generator, seed_everything
 from breastkit.training.curves import write_table
+from breastkit.transforms.letterbox import Letterbox
 from breastkit.transforms.letterbox_pictures import letterbox_picture
 from breastkit.transforms.letterbox_slices import letterbox_masks
 
@@ -76,7 +77,8 @@ def read_pictures(items: Sequence[Item], size: int) -> Pictures:
         gray = read_gray(item["image"])
         square, _ = letterbox_picture(gray, size)
         images.append((square - square.mean()) / max(float(square.std()), 1e-6))
-        masks.append(letterbox_masks((read_mask(item["label"]) > 0)[None], size)[0][0])
+        mask = read_mask(item["label"]) > 0
+        masks.append(letterbox_masks(mask[None], Letterbox(*mask.shape, size))[0])
         thumbnails.append(thumbnail(gray))
     tensors = [torch.from_numpy(np.stack(ones)).float()[:, None] for ones in (images, masks)]
     tensors[0] = tensors[0].to(memory_format=torch.channels_last)

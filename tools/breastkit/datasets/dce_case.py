@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from breastkit.seeding import generator
 from breastkit.transforms.letterbox import Letterbox
 
 # Part of every record: raise it when preparation writes something else under the same options.
-_FORMAT = 1
+_FORMAT = 2
 _FOLDERS = ("images", "masks", "labels")
 
 
@@ -175,7 +175,7 @@ def _write_case(case: DceCase, negatives: float, recipe: DceRecipe) -> tuple[lis
         phases = correct_phases(phases, register=recipe.register, shading=recipe.shading)
         used = _write_phases(recipe.out / "corrected" / case.name, case.name, phases)
     squares, box = lesion_slices(phases, recipe.image_size, recipe.channels)
-    masks = _masks(case, phases, recipe.image_size)
+    masks = _masks(case, phases, box)
     boxes = [slice_boxes(mask) for mask in masks] if case.mask else _square_boxes(case.boxes, phases, box)
     kept = _kept(
         masks.any(axis=(1, 2)) if case.mask else [bool(each) for each in boxes], squares, negatives, case, recipe
@@ -202,7 +202,7 @@ def _write_case(case: DceCase, negatives: float, recipe: DceRecipe) -> tuple[lis
         "affine": phases.affine.tolist(),
         "axial_shape": list(phases.arrays[0].shape),
         "spacing": list(phases.spacing),
-        "letterbox": {"rows": box.rows, "columns": box.columns, "size": box.size},
+        "letterbox": asdict(box),
     }
     return slices, scan
 
@@ -216,13 +216,13 @@ def _write_phases(folder: Path, name: str, phases: DcePhases) -> tuple[Path, ...
     )
 
 
-def _masks(case: DceCase, phases: DcePhases, size: int) -> NDArray[Any]:
+def _masks(case: DceCase, phases: DcePhases, box: Letterbox) -> NDArray[Any]:
     if case.mask is None:
         return np.zeros((len(phases.arrays[0]), 1, 1), np.uint8)
     mask = read_volume(case.mask, mask=True)
     if mask.array.shape != phases.shape:
         raise BreastkitError(f"{case.mask} does not lie on the grid of {phases.paths[0]}; resample one onto the other.")
-    return mask_slices(phases.axial(mask.array), size)
+    return mask_slices(phases.axial(mask.array), box)
 
 
 def _square_boxes(

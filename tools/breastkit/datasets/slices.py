@@ -26,7 +26,7 @@ from breastkit.progress import parallel_map
 from breastkit.seeding import generator
 
 # Part of every cache key: raise it when a transform of ours computes something else under the same options.
-_FORMAT = 1
+_FORMAT = 2
 _KEYS = ("image", "label")
 # Seconds after which a file of the cache that is still half-written was left by a killed run; none takes a minute.
 _WRITTEN_WITHIN = 3600

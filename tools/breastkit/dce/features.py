@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import cc3d
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
@@ -28,6 +29,8 @@ UNITS = dict.fromkeys((*SHAPE, *PLACE, *KINETICS), "1") | {
 }
 # Share by which the signal must change after the first phase after contrast to count as a rise or a fall.
 _STEADY = 0.1
+# Of the largest piece of chest wall, what a piece has at least that is no speck.
+_SPECK = 0.05
 # How far around a lesion skin and chest wall are looked for first.
 _REACH_MM = 16.0
 
@@ -59,18 +62,28 @@ def around_breasts(breast: NDArray[Any], scan: NDArray[Any]) -> tuple[NDArray[An
     """Returns where there is air in front of the breasts and beside them, and where the chest wall is behind them.
 
     Both arrays are axial views [slice, row, column] whose rows run to the back. What follows a breast's last row in a
-    column is behind it: bright voxels there are chest wall. Elsewhere, no farther back than the breasts of the slice
-    reach, dark ones are air.
+    column is behind it: bright voxels there are chest wall, but for specks of vessels and noise. Elsewhere, no farther
+    back than the breasts of the slice reach, dark ones are air.
 
     Args:
         breast: mask of the breasts.
         scan: before contrast.
     """
     tissue, scan = np.asarray(breast) > 0, np.asarray(scan)
-    dark = scan < threshold_otsu(scan[::2, ::2, ::2]) / 2
+    least = scan.min()
+    dark = scan < least + (threshold_otsu(scan[::2, ::2, ::2]) - least) / 2
     behind = tissue.any(axis=1, keepdims=True) & ~_or_farther_back(tissue)
     beside = _or_farther_back(tissue.any(axis=2, keepdims=True))
-    return dark & ~tissue & ~behind & beside, ~dark & behind
+    return dark & ~tissue & ~behind & beside, _without_specks(~dark & behind)
+
+
+def _without_specks(mask: NDArray[Any]) -> NDArray[Any]:
+    """Returns the connected pieces that are not small beside the largest: behind either breast there is one."""
+    pieces = cc3d.connected_components(mask, connectivity=6)
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    large: NDArray[Any] = (sizes >= max(1, _SPECK * sizes.max()))[pieces]
+    return large
 
 
 def _or_farther_back(mask: NDArray[Any]) -> NDArray[Any]:
@@ -113,7 +126,9 @@ def _grown(box: Sequence[slice], reach: float, spacing: Sequence[float], shape: 
     )
 
 
-def kinetic_features(mask: NDArray[Any], phases: Sequence[NDArray[Any]]) -> dict[str, Any]:
+def kinetic_features(
+    mask: NDArray[Any], phases: Sequence[NDArray[Any]], *, shares: bool = True
+) -> dict[str, float | str | None]:
     """Returns how the mean signal of a lesion runs over the phases, and what kind of curve that is.
 
     `enhancement` is the change of every phase after contrast, as a share of the signal before it; `wash_in` the first
@@ -124,16 +139,21 @@ def kinetic_features(mask: NDArray[Any], phases: Sequence[NDArray[Any]]) -> dict
     Args:
         mask: of the lesion, not empty.
         phases: before contrast first, on the mask's grid.
+        shares: whether intensities count from no signal. Where they do not, or the lesion has none before contrast,
+            what is a share of the signal stays empty; the ratio of changes is not one.
     """
     inside = np.asarray(mask) > 0
     before, *after = (float(phase[inside].mean(dtype=np.float64)) for phase in phases)
-    before = max(before, 1e-6)
+    curve: dict[str, float | str | None] = dict.fromkeys(KINETICS)
+    curve |= {"enhancement": "", "kinetic_class": ""}
+    if len(after) > 1 and abs(after[-1] - before) > 1e-6:
+        curve["signal_enhancement_ratio"] = (after[0] - before) / (after[-1] - before)
+    if not shares or min(before, after[0]) <= 0:
+        return curve
     changes = [value / before - 1 for value in after]
-    curve: dict[str, Any] = {"enhancement": " ".join(f"{change:.3f}" for change in changes), "wash_in": changes[0]}
-    if len(after) < 2:
-        return curve | {"wash_out": None, "signal_enhancement_ratio": None, "kinetic_class": ""}
-    change = after[-1] / max(after[0], 1e-6) - 1
-    last = after[-1] - before
-    kind = "persistent" if change > _STEADY else "washout" if change < -_STEADY else "plateau"
-    ratio = (after[0] - before) / last if abs(last) > 1e-6 else None
-    return curve | {"wash_out": -change, "signal_enhancement_ratio": ratio, "kinetic_class": kind}
+    curve |= {"enhancement": " ".join(f"{change:.3f}" for change in changes), "wash_in": changes[0]}
+    if len(after) > 1:
+        change = after[-1] / after[0] - 1
+        curve["wash_out"] = -change
+        curve["kinetic_class"] = "persistent" if change > _STEADY else "washout" if change < -_STEADY else "plateau"
+    return curve

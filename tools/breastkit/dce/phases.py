@@ -24,6 +24,8 @@ DEFAULT_CHANNELS = CHANNELS[0]
 # Standard deviations that become 0 and 255. Fixed, so that a lesion looks alike whatever else a scan shows.
 _WINDOW = (-1.0, 5.0)
 _SUBTRACTION_WINDOW = (0.0, 5.0)
+# Phases that lie apart by less than this share of a voxel are on one grid: headers are rounded.
+_APART = 0.1
 # Parts of a mask this many pixels apart are one lesion; fragments smaller than this many pixels are none.
 _GAP = 2
 _SMALLEST = 4
@@ -78,7 +80,6 @@ def read_phases(paths: Sequence[str | Path | Series]) -> DcePhases:
     """
     # Heavy, and only needed where scans are read.
     from breastkit.dicom import Series, read_series
-    from breastkit.images import same_grid
     from breastkit.transforms.load_volume import load_volume
 
     sources = list(paths)
@@ -92,10 +93,15 @@ def read_phases(paths: Sequence[str | Path | Series]) -> DcePhases:
     grid = Grid.of(first.array.shape, first.affine)
     arrays = [grid.turn(first.array).astype(np.float32, copy=False)]
     for path, image in zip(places[1:], images, strict=True):
-        if not same_grid(first, image):
+        if image.array.shape != first.array.shape:
             raise BreastkitError(
-                f"{path} does not lie on the grid of {places[0]} ({image.array.shape} and {first.array.shape}); "
-                "resample one onto the other."
+                f"{path} has the shape {image.array.shape}, but {places[0]} has {first.array.shape}; resample one onto "
+                "the other."
+            )
+        apart = grid.farthest_mm(image.affine)
+        if apart > _APART * min(grid.spacing):
+            raise BreastkitError(
+                f"{path} lies up to {apart:.2f} mm away from {places[0]}; resample one onto the other."
             )
         arrays.append(grid.turn(image.array).astype(np.float32, copy=False))
     return DcePhases(arrays, grid, tuple(places))
@@ -183,9 +189,9 @@ def _windowed(image: NDArray[Any], mean: float, deviation: float, window: tuple[
     return np.clip((image - low) * (255.0 / (high - low)) + 0.5, 0, 255).astype(np.uint8)
 
 
-def mask_slices(mask: NDArray[Any], size: int) -> NDArray[Any]:
+def mask_slices(mask: NDArray[Any], box: Letterbox) -> NDArray[Any]:
     """Returns an axial mask as squares that lie on those of `lesion_slices`, 0 and 1, uint8."""
-    return (letterbox_masks(np.asarray(mask) > 0, size)[0] > 0.5).astype(np.uint8)
+    return (letterbox_masks(np.asarray(mask) > 0, box) > 0.5).astype(np.uint8)
 
 
 def slice_boxes(mask: NDArray[Any]) -> list[list[float]]:

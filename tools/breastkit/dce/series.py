@@ -156,9 +156,10 @@ def phases_among(
     skipped += [(one.files[0].parent, f"series {one}, not a dynamic phase") for one in others]
     if len(dynamic) < 2:
         which = f"only {dynamic[0]}" if dynamic else "no dynamic series"
+        beside = f" (beside it {', '.join(map(str, others))})" if dynamic and others else ""
         raise BreastkitError(
-            f"{study} holds {which}; the phase before contrast and the first one after it are needed. If they are "
-            f"there, {_WHERE}."
+            f"{study} holds {which}{beside}; the phase before contrast and the first one after it, with equally many "
+            f"images, are needed. If they are there, {_WHERE}."
         )
     if pre is None and not posts and len(dynamic) >= _FAST and len({one.uid for one in dynamic}) == 1:
         return _by_signal(study, dynamic, skipped, short)

@@ -61,9 +61,16 @@ class Grid:
         shape = [self.shape[axis] for axis in np.argsort(turn[:, 0])[::-1]]
         return Grid.of(shape, (self.affine @ inv_ornt_aff(turn, self.shape))[:, [2, 1, 0, 3]])
 
+    def farthest_mm(self, affine: NDArray[np.float64]) -> float:
+        """Returns how far the corner lies that another affine puts farthest away."""
+        corners = np.array(np.meshgrid(*((0, size - 1) for size in self.shape))).reshape(3, -1)
+        moved = (affine - self.affine) @ np.vstack([corners, np.ones(8)])
+        return float(np.linalg.norm(moved[:3], axis=0).max())
+
     def letterbox(self, size: int) -> Letterbox:
         """Returns where the axial slices lie in squares of a size."""
-        return Letterbox(*self.axial.shape[1:], size)
+        _, rows, columns = self.axial.shape
+        return Letterbox.of_spacing(rows, columns, size, spacing=self.axial.spacing[1:])
 
     def turn(self, volume: NDArray[Any]) -> NDArray[Any]:
         """Returns a volume of this grid as [slice, row, column]."""

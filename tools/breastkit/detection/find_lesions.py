@@ -63,9 +63,12 @@ def part_around(breast: NDArray[Any] | None, phases: DcePhases, image_size: int)
         image_size: side of the squares.
     """
     count = len(phases.arrays[0])
-    inside = np.zeros(0) if breast is None else mask_slices(phases.axial(np.asarray(breast) > 0), image_size)
+    everything = slice(0, count), slice(0, image_size), slice(0, image_size)
+    if breast is None:
+        return everything
+    inside = mask_slices(phases.axial(np.asarray(breast) > 0), phases.grid.letterbox(image_size))
     if not inside.any():
-        return slice(0, count), slice(0, image_size), slice(0, image_size)
+        return everything
     slices, *across = bounding_box(inside)
     beyond = max(_BEYOND, round(_BEYOND_MM / phases.spacing[0]))
     rows, columns = (in_steps(part.start - _BEYOND_PIXELS, part.stop + _BEYOND_PIXELS, image_size) for part in across)

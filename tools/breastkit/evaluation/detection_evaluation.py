@@ -30,6 +30,7 @@ from breastkit.metrics.froc import (
     sensitivity_interval,
 )
 from breastkit.pictures import PREDICTION, TRUTH, grid, outline
+from breastkit.transforms.letterbox import Letterbox
 
 # A candidate hits a lesion from this overlap of their three-dimensional boxes on.
 _HIT = 0.1
@@ -307,9 +308,9 @@ def _millimetres(scan: Mapping[str, Any] | None, item: Mapping[str, Any]) -> NDA
     """Returns the size of a slice step and of a prepared picture's pixel; 1 where the case list does not know it."""
     if scan is None:
         return np.ones(3)
-    longest = max(scan["letterbox"]["rows"], scan["letterbox"]["columns"])
-    shrunk = longest / scan["letterbox"]["size"]
-    sizes: NDArray[Any] = np.array(scan["spacing"]) * [1, shrunk, shrunk]
+    box = Letterbox(**scan["letterbox"])
+    shrunk = np.array([1, box.rows / box.scaled[0], box.columns / box.scaled[1]])
+    sizes: NDArray[Any] = np.array(scan["spacing"]) * shrunk
     return sizes
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ class LoadStudyd(MapTransform, InvertibleTransform):
         tensor = torch.from_numpy(np.ascontiguousarray(squares.transpose(3, 1, 2, 0))).float() / 255
         result = MetaTensor(tensor)
         info = {
-            "letterbox": [box.rows, box.columns, box.size],
+            "letterbox": asdict(box),
             "affine": phases.affine.tolist(),
             "shape": list(phases.shape),
         }
@@ -96,7 +97,7 @@ class LoadStudyd(MapTransform, InvertibleTransform):
             info = self.pop_transform(results, key)[TraceKeys.EXTRA_INFO]
             plain = convert_to_tensor(results[key]).cpu().numpy()
             grid = Grid.of(info["shape"], info["affine"])
-            box = Letterbox(*info["letterbox"])
+            box = Letterbox(**info["letterbox"])
             volumes = [grid.restore(unletterbox(volume.transpose(2, 0, 1), box)) for volume in plain]
             results[key] = MetaTensor(torch.from_numpy(np.stack(volumes)), affine=torch.from_numpy(grid.affine))
         return results
@@ -147,7 +148,7 @@ class FindRegionsd(Transform):
 
     def _boxes(self, data: Mapping[Hashable, Any], phases: DcePhases, size: int) -> list[tuple[int, list[float]]]:
         if str(self.boxes) == TRUE_BOXES:
-            masks = mask_slices(phases.axial(np.asarray(data["label"][0])), size)
+            masks = mask_slices(phases.axial(np.asarray(data["label"][0])), phases.grid.letterbox(size))
             return [(number, box) for number, mask in enumerate(masks) for box in slice_boxes(mask)]
         if self.boxes is None or str(self.boxes) == DETECT:
             self.detector = self.detector or LesionDetector(bundle=self.bundle)

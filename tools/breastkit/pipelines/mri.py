@@ -21,6 +21,7 @@ from breastkit.dce.features import (
     shape_features,
 )
 from breastkit.dce.phases import DcePhases, read_phases
+from breastkit.dce.plausibility import counts_from_zero, doubts_about
 from breastkit.dce.series import StudyPhases, find_phases
 from breastkit.detection.boxes_file import Detection, read_boxes
 from breastkit.detection.find_lesions import lesions_in_breast
@@ -81,13 +82,13 @@ def run_mri(
     writers = chosen_writers(MriFindings, formats)
     found = find_phases(study, pre=pre, post=post)
     say_left_aside(found.skipped)
-    for doubt in found.doubts:
-        tqdm.write(f"Doubtful: {doubt}", file=sys.stderr)
+    _say(found.doubts)
     # Missing weights stop the run before minutes of reading.
     networks = MriNetworks.opened(segmenter=segmenter, detector=detector, detects=not boxes)
     phases = correct_phases(read_phases(found.all), register=register, shading=shading)
     given = read_boxes(boxes, phases.grid) if boxes else None
     findings = examine(found, phases, networks, given=given, most=most)
+    _say([doubt for doubt in findings.doubts if doubt not in found.doubts])
     outputs = Outputs(out, writers)
     outputs.write(findings)
     return outputs.finish()
@@ -167,7 +168,7 @@ def examine(
         phases=phases,
         breast=breast,
         lesions=tuple(measure_lesions(lesions, phases, breast)),
-        doubts=(*found.doubts, *([] if breast.any() else [NO_BREAST])),
+        doubts=(*found.doubts, *doubts_about(phases, breast), *([] if breast.any() else [NO_BREAST])),
         models=networks.models,
     )
 
@@ -183,17 +184,23 @@ def measure_lesions(lesions: Sequence[StudyLesion], phases: DcePhases, breast: N
         breast: the breasts on its own grid.
     """
     around = around_breasts(phases.axial(breast), phases.arrays[0])
+    of_zero = counts_from_zero(phases)
     measured = []
     for lesion in lesions:
         mask, window = phases.axial(lesion.mask), lesion.box.on(phases.grid.axial).window
         values = {
             **shape_features(mask[window], spacing=phases.spacing),
             **place_features(mask, around, spacing=phases.spacing),
-            **kinetic_features(mask[window], [phase[window] for phase in phases.arrays]),
+            **kinetic_features(mask[window], [phase[window] for phase in phases.arrays], shares=of_zero),
         }
         measurements = tuple(Measurement(name, value, UNITS[name]) for name, value in values.items())
         measured.append(replace(lesion, measurements=measurements))
     return measured
+
+
+def _say(doubts: Sequence[str]) -> None:
+    for doubt in doubts:
+        tqdm.write(f"Doubtful: {doubt}", file=sys.stderr)
 
 
 def _model(role: str, facts: Mapping[str, Any]) -> Model:

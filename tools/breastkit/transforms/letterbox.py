@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import asdict, dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from breastkit.transforms.mask_keys import MaskKeysTransform
 
+_SQUARE = 0.01
+
 
 @dataclass(frozen=True)
 class Letterbox:
@@ -24,17 +26,29 @@ class Letterbox:
         rows: rows of the original slice.
         columns: columns of the original slice.
         size: side of the square.
+        aspect: height of a pixel over its width.
     """
 
     rows: int
     columns: int
     size: int
+    aspect: float = 1.0
+
+    @classmethod
+    def of_spacing(cls, rows: int, columns: int, size: int, *, spacing: Sequence[float]) -> Letterbox:
+        """Returns where slices whose pixels have a height and a width in millimetres lie.
+
+        Pixels as high as wide to within a hundredth count as square, as headers round them.
+        """
+        high, wide = (float(length) for length in spacing)
+        return cls(rows, columns, size, high / wide if abs(high / wide - 1) > _SQUARE else 1.0)
 
     @property
     def scaled(self) -> tuple[int, int]:
-        """Rows and columns after scaling: the longest side fills the square, the aspect ratio stays."""
-        scale = self.size / max(self.rows, self.columns)
-        return max(1, round(self.rows * scale)), max(1, round(self.columns * scale))
+        """Rows and columns after scaling: the longest side fills the square, what is round in the body stays round."""
+        high = self.rows * self.aspect
+        scale = self.size / max(high, self.columns)
+        return max(1, round(high * scale)), max(1, round(self.columns * scale))
 
     @property
     def window(self) -> tuple[slice, slice]:
@@ -105,4 +119,4 @@ class LetterboxTransform(MaskKeysTransform, InvertibleTransform):
         info = self.pop_transform(data, key)[TraceKeys.EXTRA_INFO]
         # `monai.transforms.Invertd` may have changed the mode.
         nearest = info["mode"].startswith(InterpolateMode.NEAREST.value)
-        return Letterbox(info["rows"], info["columns"], info["size"]), nearest
+        return Letterbox(**{field.name: info[field.name] for field in fields(Letterbox)}), nearest

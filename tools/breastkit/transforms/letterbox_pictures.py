@@ -74,7 +74,8 @@ class LetterboxPicturesd(LetterboxTransform):
                 raise ValueError(f"{key} must be one channel of a picture, got shape {tuple(source.shape)}.")
             picture = source.as_tensor().detach().cpu().numpy()
             if self.is_mask(key):
-                square, box = letterbox_masks(picture, self.image_size)
+                box = Letterbox(picture.shape[1], picture.shape[2], self.image_size)
+                square = letterbox_masks(picture, box)
             else:
                 square, box = letterbox_picture(picture[0], self.image_size, percentiles=self.percentiles)
             result = MetaTensor(torch.from_numpy(square).reshape(1, *square.shape[-2:])).copy_meta_from(source)

@@ -64,24 +64,23 @@ def slice_percentiles(image: NDArray[Any], percentiles: tuple[float, ...]) -> tu
 
 
 def letterbox_images(
-    volume: NDArray[Any], size: int, *, percentiles: tuple[float, float] = (1.0, 99.0)
-) -> tuple[NDArray[Any], Letterbox]:
+    volume: NDArray[Any], box: Letterbox, *, percentiles: tuple[float, float] = (1.0, 99.0)
+) -> NDArray[Any]:
     """Clips, scales, pads and normalises every slice of a volume.
 
-    Each slice is clipped to its percentiles and scaled with the aspect ratio kept (bilinear). Zero stands for the
-    lower percentile, so zero padding continues the darkest tissue whatever the scanner's offset. The square is then
-    brought to mean 0 and standard deviation 1; a flat slice becomes all zeros.
+    Each slice is clipped to its percentiles and scaled so that millimetres count alike in both directions (bilinear).
+    Zero stands for the lower percentile, so zero padding continues the darkest tissue whatever the scanner's offset.
+    The square is then brought to mean 0 and standard deviation 1; a flat slice becomes all zeros.
 
     Args:
         volume: slices, rows, columns.
-        size: side of the square.
+        box: where the slices are to lie in their squares.
         percentiles: lower and upper clip percentage.
 
     Returns:
-        float32 slices of ``size × size``, and where the slices lie in them.
+        float32 slices of ``size × size``.
     """
-    box = Letterbox(volume.shape[1], volume.shape[2], size)
-    result = np.empty((len(volume), size, size), np.float32)
+    result = np.empty((len(volume), box.size, box.size), np.float32)
     clipped = np.empty(volume.shape[1:], np.float32)
     for start in range(0, len(volume), _BLOCK):
         block = np.ascontiguousarray(volume[start : start + _BLOCK], dtype=np.float32)
@@ -94,7 +93,7 @@ def letterbox_images(
                 np.clip(image, low, high, out=clipped)
                 square[box.window] = cv2.resize(clipped, box.scaled[::-1], interpolation=cv2.INTER_LINEAR)
             _standardise(square, flat=_FLAT * max(high - low, abs(high), abs(low)))
-    return result, box
+    return result
 
 
 def _standardise(image: NDArray[Any], *, flat: float) -> None:
@@ -108,18 +107,21 @@ def _standardise(image: NDArray[Any], *, flat: float) -> None:
         image.fill(0)
 
 
-def letterbox_masks(volume: NDArray[Any], size: int) -> tuple[NDArray[Any], Letterbox]:
+def letterbox_masks(volume: NDArray[Any], box: Letterbox) -> NDArray[Any]:
     """Scales and pads every slice of a mask; nearest neighbour about pixel centres, so that it stays on its image.
 
+    Args:
+        volume: slices, rows, columns.
+        box: where the slices are to lie in their squares.
+
     Returns:
-        float32 slices of ``size × size``, and where the slices lie in them.
+        float32 slices of ``size × size``.
     """
-    box = Letterbox(volume.shape[1], volume.shape[2], size)
-    result = np.zeros((len(volume), size, size), np.float32)
+    result = np.zeros((len(volume), box.size, box.size), np.float32)
     for start in range(0, len(volume), _BLOCK):
         block = slice(start, start + _BLOCK)
         result[block, *box.window] = _nearest(volume[block], box.scaled)
-    return result, box
+    return result
 
 
 def unletterbox(volume: NDArray[Any], box: Letterbox, *, nearest: bool = False) -> NDArray[Any]:
@@ -127,7 +129,7 @@ def unletterbox(volume: NDArray[Any], box: Letterbox, *, nearest: bool = False) 
 
     Args:
         volume: slices, then ``size × size``.
-        box: what `letterbox_images` or `letterbox_masks` returned.
+        box: where the slices lie in the squares.
         nearest: keeps values as they are instead of interpolating.
     """
     inside = volume[:, *box.window]
@@ -152,10 +154,11 @@ def _nearest(volume: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
 class LetterboxSlicesd(LetterboxTransform):
     """Brings volumes of the canonical frame to the network's input, all slices at once.
 
-    ``(1, column, row, slice)`` becomes ``(1, row, column, slice)`` with square slices, upright like a picture. Images
-    are clipped, scaled bilinearly, padded and normalised slice by slice (see `letterbox_images`), masks scaled to the
-    nearest neighbour. The inverse undoes the geometry of any number of channels, bilinear for what came from an image
-    (and for probabilities), nearest for masks or where `monai.transforms.Invertd` asks for it.
+    ``(1, column, row, slice)`` becomes ``(1, row, column, slice)`` with square slices, upright like a picture, in which
+    a millimetre is as high as it is wide. Images are clipped, scaled bilinearly, padded and normalised slice by slice
+    (see `letterbox_images`), masks scaled to the nearest neighbour. The inverse undoes the geometry of any number of
+    channels, bilinear for what came from an image (and for probabilities), nearest for masks or where
+    `monai.transforms.Invertd` asks for it.
 
     Args:
         keys: the volumes.
@@ -179,10 +182,13 @@ class LetterboxSlicesd(LetterboxTransform):
             if source.ndim != 4 or source.shape[0] != 1:
                 raise ValueError(f"{key} must be one channel of a volume, got shape {tuple(source.shape)}.")
             slices = _plain(source)[0].permute(2, 1, 0).numpy()
+            wide, high = torch.linalg.norm(torch.as_tensor(source.affine)[:3, :2], dim=0).tolist()
+            _, rows, columns = slices.shape
+            box = Letterbox.of_spacing(rows, columns, self.image_size, spacing=(high, wide))
             if self.is_mask(key):
-                squares, box = letterbox_masks(slices, self.image_size)
+                squares = letterbox_masks(slices, box)
             else:
-                squares, box = letterbox_images(slices, self.image_size, percentiles=self.percentiles)
+                squares = letterbox_images(slices, box, percentiles=self.percentiles)
             result = MetaTensor(torch.from_numpy(squares).permute(1, 2, 0)[None]).copy_meta_from(source)
             self.record(key, source, result, box, affine=torch.from_numpy(box.affine))
             results[key] = result
