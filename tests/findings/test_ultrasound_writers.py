@@ -4,10 +4,11 @@ from dataclasses import replace
 import numpy as np
 from tests.findings.made_up import CLASSIFIERS, LIMITS, picture_findings
 
-from breastkit.findings.ultrasound_csv import COLUMNS, ClassTable, rounded
+from breastkit.findings.ultrasound_csv import COLUMNS, ClassTable
 from breastkit.findings.ultrasound_html import UltrasoundPage, single_page
 from breastkit.findings.ultrasound_json import PictureFacts
 from breastkit.findings.ultrasound_png import PictureOverlays
+from breastkit.findings.ultrasound_views import Views, rounded
 from breastkit.images import read_mask
 
 
@@ -73,3 +74,16 @@ def test_rounded_probabilities_sum_to_one():
         few = rounded(dict(zip("abc", values, strict=True)))
         assert round(sum(few.values()), 9) == 1
         assert all(abs(few[name] - value) < 2e-4 for name, value in zip("abc", values, strict=True))
+
+
+def test_views_are_averaged_and_their_disagreement_is_told():
+    views = Views()
+    for file, malignant in (("a.png", 0.7), ("b.png", 0.2), ("other.png", 0.1)):
+        findings = picture_findings()
+        probabilities = {"normal": 0.1, "benign": 0.9 - malignant, "malignant": malignant}
+        reading = replace(findings.reading, probabilities=probabilities, suspicious_from=0.44)
+        case = None if file == "other.png" else "one"
+        views.add(replace(findings, file=file, case=case, reading=reading))
+    (row,) = views.rows()
+    assert (row["p_benign"], row["p_malignant"], row["disagreement"]) == (0.45, 0.45, 0.5)
+    assert (row["pictures"], row["suspicious"], row["files"]) == (2, 1, "a.png;b.png")

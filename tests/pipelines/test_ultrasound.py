@@ -12,8 +12,9 @@ from tests.inference.ultrasound_weights import classifier_weights, segmenter_wei
 
 from breastkit import cli
 from breastkit.bundle import Bundle
+from breastkit.cases import write_cases
 from breastkit.dicom.write_us import write_us_dicom
-from breastkit.errors import BreastkitError
+from breastkit.errors import BreastkitError, UsageError
 from breastkit.images import write_png
 from breastkit.inference.picture_quality import REMARKS
 from breastkit.pipelines import ULTRASOUND
@@ -181,3 +182,47 @@ def test_promoted_weights_are_used_until_others_are_named(weights, tmp_path, mon
     assert models() == expected
     shipped = read_model_json(segmenter.shipped_weights)["sha256"][:12]
     assert models(segmenter=str(segmenter.shipped_weights)) == expected | {"segmenter": shipped}
+
+
+@pytest.fixture
+def views(tmp_path):
+    """Four pictures of two lesions and one of a third, in a prepared folder."""
+    for name in ("a1", "a2", "b1", "b2", "c"):
+        write_png(tmp_path / "set" / "images" / f"{name}.png", GRAY)
+    lists = {"training": [], "validation": [], "test": []}
+    for name in ("a1", "a2", "b1", "b2"):
+        lists["test"].append({"image": str(tmp_path / "set" / "images" / f"{name}.png"), "case": name[0]})
+    write_cases(tmp_path / "set", lists)
+    return tmp_path / "set" / "images"
+
+
+def test_all_views_of_a_case_give_one_answer(views, weights, tmp_path):
+    words = options(weights)
+    assert cli.main(["run", "us", str(views), "--by", "case", "--out", str(tmp_path / "out"), *words]) == 0
+    cases = list(csv.DictReader((tmp_path / "out" / "cases.csv").open()))
+    assert [(row["case"], row["pictures"], row["files"]) for row in cases] == [
+        ("a", "2", "a1.png;a2.png"),
+        ("b", "2", "b1.png;b2.png"),
+    ]
+    # All views are read alike here.
+    assert {(row["class"], row["suspicious"], row["disagreement"]) for row in cases} == {("malignant", "1", "0.0")}
+    assert len(rows(tmp_path / "out")) == 5
+    assert "the same is in <code>cases.csv</code>" in (tmp_path / "out" / "index.html").read_text()
+    assert json.loads((tmp_path / "out" / "a1.json").read_text())["case"] == "a"
+
+
+def test_a_table_may_say_what_belongs_together(views, weights, tmp_path):
+    table = tmp_path / "cases.csv"
+    table.write_text("file,case\na1.png,one\nc.png,one\n")
+    given = {"by": "case", "formats": "csv", "explanation": False, **weights}
+    run_ultrasound(str(views), out=str(tmp_path / "out"), cases=str(table), **given)
+    (row,) = csv.DictReader((tmp_path / "out" / "cases.csv").open())
+    assert (row["case"], row["files"]) == ("one", "a1.png;c.png")
+    table.write_text("picture,patient\n")
+    with pytest.raises(BreastkitError, match="needs the columns file and case"):
+        run_ultrasound(str(views), out=str(tmp_path / "out"), cases=str(table), **given)
+    (views.parent / "dataset.json").unlink()
+    with pytest.raises(BreastkitError, match="nothing says which pictures are of one case"):
+        run_ultrasound(str(views), out=str(tmp_path / "out"), **given)
+    with pytest.raises(UsageError, match="--by takes case alone"):
+        run_ultrasound(str(views), out=str(tmp_path / "out"), by="patient", **weights)

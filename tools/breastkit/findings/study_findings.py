@@ -132,6 +132,7 @@ class PictureFindings(StudyFindings):
         reading: of the tissue: class, calibrated probabilities, uncertainty, and what spoke for the class.
         quality: codes of what may be wrong with the picture, see `breastkit.inference.picture_quality`.
         frame: of a clip, from 0.
+        case: the lesion or patient it is a view of, where answers are wanted by case.
         seconds: what the reading took.
     """
 
@@ -140,6 +141,7 @@ class PictureFindings(StudyFindings):
     reading: Reading
     quality: tuple[str, ...] = ()
     frame: int | None = None
+    case: str | None = None
     seconds: float = 0.0
 
     @property

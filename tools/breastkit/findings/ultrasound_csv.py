@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from breastkit.findings.study_findings import PictureFindings
+from breastkit.findings.ultrasound_views import CASE_COLUMNS, Views, rounded
 from breastkit.findings.writers import Writer
 from breastkit.inference.results import write_table
 
@@ -19,7 +20,7 @@ COLUMNS = (
 
 
 class ClassTable(Writer[PictureFindings]):
-    """Writes ``results.csv``, one row a picture, so far after each."""
+    """Writes ``results.csv``, one row a picture, so far after each, and ``cases.csv`` where they are views of cases."""
 
     format: ClassVar[str] = "csv"
     takes: ClassVar[type[PictureFindings]] = PictureFindings
@@ -28,11 +29,18 @@ class ClassTable(Writer[PictureFindings]):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self._rows: list[dict[str, Any]] = []
+        self._views = Views()
 
     def write(self, findings: PictureFindings, files: Mapping[str, str]) -> None:
         """Adds a row."""
         self._rows.append(table_row(findings, mask=files.get("mask", "")))
         write_table(self.folder / self.summary, self._rows, COLUMNS)
+        self._views.add(findings)
+
+    def finish(self, problems: Sequence[str]) -> None:
+        """Writes the table of cases."""
+        if rows := self._views.rows():
+            write_table(self.folder / "cases.csv", rows, CASE_COLUMNS)
 
 
 def table_row(findings: PictureFindings, *, mask: str = "") -> dict[str, Any]:
@@ -54,11 +62,3 @@ def table_row(findings: PictureFindings, *, mask: str = "") -> dict[str, Any]:
         "suspicious": int(reading.suspicious),
         "quality": ";".join(findings.quality),
     }
-
-
-def rounded(probabilities: Mapping[str, float], digits: int = 4) -> dict[str, float]:
-    """Returns probabilities with few digits that still sum to 1: the largest takes what rounding leaves over."""
-    few = {name: round(value, digits) for name, value in probabilities.items()}
-    largest = max(few, key=few.__getitem__)
-    few[largest] = round(1 - sum(value for name, value in few.items() if name != largest), digits)
-    return few

@@ -14,6 +14,7 @@ from breastkit.findings.study_findings import Model, PictureFindings
 from breastkit.findings.ultrasound_csv import table_row
 from breastkit.findings.ultrasound_json import model_facts
 from breastkit.findings.ultrasound_png import drawn
+from breastkit.findings.ultrasound_views import Views
 from breastkit.findings.writers import Writer
 from breastkit.inference.ultrasound import CLASSES
 from breastkit.report.page import picture, render, render_page
@@ -34,21 +35,24 @@ class UltrasoundPage(Writer[PictureFindings]):
         super().__init__(folder)
         self._shown: list[dict[str, Any]] = []
         self._models: Sequence[Model] = ()
+        self._views = Views()
 
     def write(self, findings: PictureFindings, files: Mapping[str, str]) -> None:
         """Keeps what the page shows of a picture."""
         self._shown.append(_for_page(findings, mask=files.get("mask", "")))
         self._models = findings.models
+        self._views.add(findings)
 
     def finish(self, problems: Sequence[str]) -> None:
         """Writes the page."""
         shown = sorted(self._shown, key=lambda entry: -entry["row"]["p_malignant"])
-        render_page("ultrasound.html", self.folder / self.summary, **_context(shown, self._models, problems))
+        context = _context(shown, self._models, problems, self._views.rows())
+        render_page("ultrasound.html", self.folder / self.summary, **context)
 
 
 def single_page(findings: PictureFindings) -> str:
     """Returns the report of one picture as a page in memory; nothing is written."""
-    return render("ultrasound.html", **_context([_for_page(findings)], findings.models, []))
+    return render("ultrasound.html", **_context([_for_page(findings)], findings.models, [], []))
 
 
 def _for_page(findings: PictureFindings, *, mask: str = "") -> dict[str, Any]:
@@ -69,12 +73,18 @@ def _shrunk(array: NDArray[Any]) -> str:
     return picture(array)
 
 
-def _context(shown: Sequence[Mapping[str, Any]], models: Sequence[Model], problems: Sequence[str]) -> dict[str, Any]:
+def _context(
+    shown: Sequence[Mapping[str, Any]],
+    models: Sequence[Model],
+    problems: Sequence[str],
+    cases: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
     rows = [entry["row"] for entry in shown]
     counts = Counter(row["class"] for row in rows)
     return {
         "title": rows[0]["file"] if len(rows) == 1 else "Breast ultrasound",
         "rows": rows,
+        "cases": list(cases),
         "counts": [(name, counts[name]) for name in CLASSES],
         "suspicious": sum(row["suspicious"] for row in rows),
         "abstained": sum(row["abstain"] for row in rows),

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from breastkit.atomic import write_json
 from breastkit.findings.study_findings import Model, PictureFindings
-from breastkit.findings.ultrasound_csv import rounded
+from breastkit.findings.ultrasound_views import rounded
 from breastkit.findings.writers import Writer
 
 
@@ -21,6 +21,7 @@ class PictureFacts(Writer[PictureFindings]):
         """Writes the file."""
         facts = {
             "file": findings.file,
+            **({} if findings.case is None else {"case": findings.case}),
             **described(findings),
             "seconds": round(findings.seconds, 3),
             "files": dict(files),

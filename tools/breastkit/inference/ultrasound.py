@@ -33,7 +33,7 @@ class Reading:
         measures: area, box and confidence of the mask.
         probabilities: of the classes normal, benign and malignant; their sum is 1.
         label: the class, the most probable one.
-        suspicious: whether the probability of malignant reaches the operating point stored with the weights.
+        suspicious_from: the probability of malignant from which on it is suspicious, the operating point.
         uncertainty: of the classifier that decided, 0 to 1.
         abstain: whether it is above what was stored as the limit.
         decided_by: architecture of that classifier.
@@ -45,7 +45,7 @@ class Reading:
     measures: dict[str, float | int | None]
     probabilities: dict[str, float]
     label: str
-    suspicious: bool
+    suspicious_from: float
     uncertainty: float
     abstain: bool
     decided_by: str
@@ -55,6 +55,11 @@ class Reading:
     def found(self) -> bool:
         """Whether there is a lesion at all."""
         return bool(self.mask.any())
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether the operating point flags it, whatever its class."""
+        return self.probabilities[MALIGNANT] >= self.suspicious_from
 
     @property
     def relevance_in_lesion(self) -> float | None:
@@ -253,7 +258,7 @@ class UltrasoundReader:
             measures=measure_mask(mask, probability),
             probabilities=probabilities,
             label=label,
-            suspicious=probabilities[MALIGNANT] >= suspicious_from,
+            suspicious_from=suspicious_from,
             uncertainty=uncertainty,
             abstain=uncertainty > abstain_above,
             decided_by=decider.architecture,

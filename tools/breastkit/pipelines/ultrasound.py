@@ -6,9 +6,11 @@ import time
 from pathlib import Path
 
 from breastkit.bundle import Bundle
+from breastkit.errors import UsageError
 from breastkit.findings.study_findings import Lesion, Measurement, Model, PictureFindings
 from breastkit.findings.ultrasound_png import KINDS
 from breastkit.findings.writers import Outputs, chosen_writers
+from breastkit.images import stem
 from breastkit.inference.calibration import Calibration, read_calibration
 from breastkit.inference.picture_quality import REMARKS, remarks_on, remarks_on_outline
 from breastkit.inference.readable_cases import ReadableCases
@@ -16,6 +18,7 @@ from breastkit.inference.results import refuse_folder_of_pictures, say_left_asid
 from breastkit.inference.ultrasound import LesionClassifier, Reading, UltrasoundReader
 from breastkit.inference.ultrasound_inputs import UltrasoundPicture, find_ultrasound, read_ultrasound
 from breastkit.pipelines import ULTRASOUND
+from breastkit.pipelines.ultrasound_cases import cases_of_pictures
 
 NO_LESION = "No lesion was outlined, so the class is that of {variant}, the variant that can say normal."
 _LIMITS, _REACHED = ("suspicious_from", "abstain_above"), ("recall", "specificity")
@@ -34,6 +37,8 @@ def run_ultrasound(
     backend: str = "auto",
     precision: str = "f32",
     formats: str | None = None,
+    by: str | None = None,
+    cases: str | None = None,
 ) -> Path:
     """Outlines the lesion in breast ultrasound pictures, tells its class, and writes a report.
 
@@ -51,6 +56,9 @@ def run_ultrasound(
         backend: torch, openvino or auto.
         precision: f32, bf16 or auto.
         formats: write these outputs alone, separated by commas, for example csv,json; all by default.
+        by: case answers once a case too, from all its views, with how much they disagree (cases.csv).
+        cases: with that, what says which pictures are of one case: a case list, or a CSV table with the columns file
+            and case; by default the case list in the folder of the pictures or above it.
 
     Returns:
         The report's page, or what of the asked for comes next to it: the table, the folder.
@@ -60,6 +68,7 @@ def run_ultrasound(
             not be read.
     """
     writers = chosen_writers(PictureFindings, formats)
+    case_of = _grouping(source, by, cases)
     inputs = find_ultrasound(source, outputs=_ENDS)
     refuse_folder_of_pictures(Path(out), inputs, option="--out")
     reader = UltrasoundReader.of_bundle(
@@ -78,11 +87,20 @@ def run_ultrasound(
     pictures = ReadableCases(inputs.items, lambda item: {**item, "picture": read_ultrasound(item)}, unit="picture")
     for item in pictures:
         place = {"name": item["name"], "file": item["file"], "source": Path(item["image"]), "frame": item.get("frame")}
+        place["case"] = case_of.get(stem(item["image"])) if by else None
         outputs.write(examine(item["picture"], reader, explain=explanation, **place))
     write_problems(outputs.folder, inputs, pictures)
     summary = outputs.finish([sentence for _, sentence in pictures.failures])
     pictures.raise_failures()
     return summary
+
+
+def _grouping(source: str, by: str | None, cases: str | None) -> dict[str, str]:
+    if by not in (None, "case"):
+        raise UsageError(f"--by takes case alone, not {by!r}.")
+    if by is None and cases is not None:
+        raise UsageError("--cases says which pictures are of one case; give --by case with it.")
+    return {} if by is None else cases_of_pictures(source, cases)
 
 
 def examine(
@@ -93,6 +111,7 @@ def examine(
     file: str,
     source: Path,
     frame: int | None = None,
+    case: str | None = None,
     explain: bool = True,
 ) -> PictureFindings:
     """Returns what the networks find in a picture.
@@ -104,6 +123,7 @@ def examine(
         file: what tables call it.
         source: the file it was read from.
         frame: of a clip, from 0.
+        case: the lesion or patient it is a view of.
         explain: also make the map of what spoke for the class.
     """
     start = time.perf_counter()
@@ -114,6 +134,7 @@ def examine(
         sources=(source,),
         file=file,
         frame=frame,
+        case=case,
         picture=picture,
         reading=reading,
         lesions=_lesions(picture, reading),
