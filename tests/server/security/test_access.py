@@ -50,7 +50,8 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="module")
 def open_server(place):
     """Without users, for this machine alone."""
-    with served(place / "studies", limits=Limits(largest=LARGEST)) as (address, _):
+    conf = {"labels": str(place / "open_labels")}
+    with served(place / "studies", conf=conf, limits=Limits(largest=LARGEST)) as (address, _):
         yield address
 
 
@@ -107,8 +108,8 @@ def test_weights_that_a_request_names_are_not_read(open_server, place, tmp_path)
 
 
 @pytest.mark.parametrize("client", ["203.0.113.5", "10.0.0.2", "fe80::1"])
-def test_from_another_machine_nobody_is_served_without_users(place, client):
-    application = build_application(open_services(str(place / "studies"), {}))
+def test_from_another_machine_nobody_is_served_without_users(place, client, tmp_path):
+    application = build_application(open_services(str(place / "studies"), {"labels": str(tmp_path)}))
     # As uvicorn tells of a connection from there; this machine has no second one to connect from.
     asking = TestClient(application, base_url="http://127.0.0.1", client=(client, 50_000))
     assert asking.get("/info/").status_code == 403
@@ -278,8 +279,8 @@ def behind_proxy(place):
         patch.setenv("FORWARDED_ALLOW_IPS", "")
         near, far = (proxy_of({**conf, "trusted_proxy": one}) for one in ("127.0.0.1, ::1", "192.0.2.7"))
         with (
-            served(place / "studies", users=users, proxy=near) as (here, _),
-            served(place / "studies", users=users, proxy=far) as (elsewhere, _),
+            served(place / "studies", conf={"labels": str(place / "near")}, users=users, proxy=near) as (here, _),
+            served(place / "studies", conf={"labels": str(place / "far")}, users=users, proxy=far) as (elsewhere, _),
         ):
             yield here, elsewhere
 

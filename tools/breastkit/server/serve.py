@@ -43,6 +43,7 @@ def serve_studies(
     origins: str = "",
     pages: str | None = None,
     confirm_promotions: bool = False,
+    read_only: bool = False,
     mlflow: str | None = None,
     ultrasound: bool = False,
     calibration: str | None = None,
@@ -63,6 +64,7 @@ def serve_studies(
         origins: addresses of other sites whose pages may ask, with commas between.
         pages: a folder of pages to show too, under /results/.
         confirm_promotions: an administrator has to confirm what a training has made before it is used.
+        read_only: look and run models only, as where another server writes to the same labels.
         mlflow: SQLite file of tracked runs, such as runs/mlruns.db; MLflow's interface is started beside.
         ultrasound: start the page that reads ultrasound pictures beside, as 'breastkit page' does.
         calibration: what 'breastkit calibrate us' fitted to ultrasound pictures of your own, for the weights in use.
@@ -82,7 +84,7 @@ def serve_studies(
     if calibration:
         read_calibration(calibration)
     conf = {"labels": labels, "models": models, "users": users, "origins": origins, "pages": pages}
-    conf |= {"confirm_promotions": "yes" if confirm_promotions else None}
+    conf |= {"confirm_promotions": "yes" if confirm_promotions else None, "read_only": "yes" if read_only else None}
     conf |= {"user_header": user_header, "trusted_proxy": trusted_proxy, "root_path": root_path}
     conf |= {"calibration": calibration}
     asked = {

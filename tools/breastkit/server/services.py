@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+from breastkit.server.labels.folder_lock import FolderLock
 from breastkit.server.models.choosing import NextImage
 from breastkit.server.models.inference_queue import InferenceQueue
 from breastkit.server.models.label_training import LabelTraining
@@ -42,6 +44,7 @@ class Services:
         next_image: what to annotate next.
         sessions: images that clients lent.
         audit: who asked what.
+        lock: on the folder of labels; None of a server that only reads.
         limits: of requests.
         users: those who may log in; None to serve this machine alone.
         proxy: says who asks, beside those who log in here.
@@ -61,6 +64,7 @@ class Services:
     next_image: NextImage
     sessions: Sessions
     audit: AuditLog
+    lock: FolderLock | None = None
     limits: Limits = field(default_factory=Limits)
     users: Users | None = None
     proxy: TrustedProxy | None = None
@@ -74,10 +78,17 @@ class Services:
         """Whether the images are DICOM, so that there is a DICOMweb address for the viewer."""
         return not isinstance(self.store.images, FileImages)
 
+    @property
+    def only_reads(self) -> bool:
+        """Whether it keeps nothing of what clients send, as another server writes to the labels."""
+        return self.lock is None
+
     def close(self) -> None:
-        """Removes what was lent and closes the log."""
+        """Removes what was lent, closes the log and lets others have the labels."""
         self.sessions.close()
         self.audit.close()
+        if self.lock is not None:
+            self.lock.release()
 
 
 def open_services(studies: str, conf: Mapping[str, str]) -> Services:
@@ -88,14 +99,16 @@ def open_services(studies: str, conf: Mapping[str, str]) -> Services:
         conf: options as MONAI Label's command gives them, all of them texts: ``labels`` and ``models`` (folders for
             labels and for promoted weights), ``users`` (a file), ``origins`` (with commas between), ``user_header`` and
             ``trusted_proxy``, ``root_path``, ``pages`` (a folder), ``calibration`` (a file), ``confirm_promotions``
-            (any value: an administrator confirms what training has made), and the addresses ``page`` and ``mlflow``.
+            (any value: an administrator confirms what training has made), ``read_only`` (any
+            value: another server writes to the labels), and the addresses ``page`` and ``mlflow``.
 
     Raises:
-        BreastkitError: if there are no studies, or an option is wrong.
+        BreastkitError: if there are no studies, another server writes to the labels, or an option is wrong.
     """
     models = find_models(models=conf.get("models"), calibration=conf.get("calibration"))
     kinds = {label: kind for model in models.values() for label, kind in model.kinds.items()}
     store = open_store(studies, labels=conf.get("labels"), kinds=kinds)
+    lock = None if "read_only" in conf else FolderLock(store.folder)
     trainable, queue = _trainable(models), InferenceQueue()
     scores = _scores(store, trainable, queue)
     return Services(
@@ -108,7 +121,8 @@ def open_services(studies: str, conf: Mapping[str, str]) -> Services:
         scoring=Scoring(store, scores, store.folder / ".cache" / "measured.json") if scores else None,
         next_image=NextImage(store, scores),
         sessions=Sessions(),
-        audit=AuditLog(store.folder / AUDIT_FOLDER),
+        audit=AuditLog(_audit_folder(store.folder, only_reads=lock is None)),
+        lock=lock,
         users=Users(conf["users"]) if conf.get("users") else None,
         proxy=proxy_of(conf),
         origins=tuple(one for one in conf.get("origins", "").split(",") if one),
@@ -116,6 +130,11 @@ def open_services(studies: str, conf: Mapping[str, str]) -> Services:
         pages=Path(conf["pages"]) if conf.get("pages") else None,
         companions={name: conf[name] for name in ("page", "mlflow") if name in conf},
     )
+
+
+def _audit_folder(labels: Path, *, only_reads: bool) -> Path:
+    """Returns where requests are written down: those of a server that only reads in a folder of its own."""
+    return labels / AUDIT_FOLDER / f"read_only_{os.getpid()}" if only_reads else labels / AUDIT_FOLDER
 
 
 def _trainable(models: Mapping[str, ServedModel]) -> dict[str, ServedModel]:

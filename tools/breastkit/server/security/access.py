@@ -17,7 +17,10 @@ from breastkit.server.security.users import Role, User, Users
 USER = "breastkit.user"
 ROLE = "breastkit.role"
 NAMED_BY_PROXY = "breastkit.named_by_proxy"
+ONLY_READS = "breastkit.only_reads"
 COOKIE = "breastkit_token"
+
+_ANOTHER_WRITES = "This server only reads, as another one writes to these labels; ask that one."
 
 
 class AccessControl:
@@ -31,10 +34,13 @@ class AccessControl:
         app: the application.
         users: those who may log in; None to serve this machine alone.
         origins: further addresses of pages that may ask, as ``https://viewer.example``.
+        only_reads: whether nobody's requests are kept, but for what is lent.
     """
 
-    def __init__(self, app: ASGIApp, *, users: Users | None = None, origins: Iterable[str] = ()) -> None:
-        self.app, self.users, self.origins = app, users, frozenset(origins)
+    def __init__(
+        self, app: ASGIApp, *, users: Users | None = None, origins: Iterable[str] = (), only_reads: bool = False
+    ) -> None:
+        self.app, self.users, self.origins, self.only_reads = app, users, frozenset(origins), only_reads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -58,7 +64,7 @@ class AccessControl:
             if not _is_this_machine(scope, headers):
                 return _refused(403, "Only this machine is served; start the server with --users for others.")
             scope[ROLE] = Role.ADMIN
-            return None
+            return self._refusal_to_write(scope, path)
         needed = RULES.role_for(scope["method"], path)
         if needed is None:
             return None
@@ -72,7 +78,15 @@ class AccessControl:
         scope[USER], scope[ROLE] = user.name, user.role
         if user.role < needed:
             return _refused(403, _needs(needed))
-        return None
+        return self._refusal_to_write(scope, path)
+
+    def _refusal_to_write(self, scope: Scope, path: str) -> Response | None:
+        """Returns the answer to what would be kept, where another server writes to the labels."""
+        scope[ONLY_READS] = self.only_reads
+        rule = RULES.find(scope["method"], path) if self.only_reads else None
+        if rule is None or not rule.writes or rule.role in (None, Role.VIEWER):
+            return None
+        return _refused(403, _ANOTHER_WRITES)
 
     def _user(self, scope: Scope, headers: dict[str, str]) -> User | None:
         if NAMED_BY_PROXY in scope and self.users:
@@ -112,8 +126,10 @@ def refuse_to_write(request: Request) -> None:
     """Refuses to keep what a request asks to be kept, where its rule gives that to a higher role than asking.
 
     Raises:
-        HTTPException: 403, if the role is too low.
+        HTTPException: 403, if the role is too low or nothing is kept here.
     """
+    if request.scope.get(ONLY_READS, True):
+        raise HTTPException(403, _ANOTHER_WRITES)
     rule = RULES.find(request.method, path_of(request.scope))
     if rule is not None and rule.writes_from is not None and role_of(request) < rule.writes_from:
         raise HTTPException(403, _needs(rule.writes_from))
