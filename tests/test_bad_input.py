@@ -206,10 +206,14 @@ def test_an_awkward_name_simply_works(phantoms, pictures, tmp_path, monkeypatch,
 
 
 def in_a_mount(options, folder, *words):
-    """Runs a command with a small file system of its own at `folder`, seen by that process alone."""
+    """Runs a command with a small file system of its own at `folder`, seen by that process alone.
+
+    What is in it at the end, two levels deep, is what the command's output ends with.
+    """
     if not shutil.which("unshare"):
         pytest.skip("unshare is not installed")
-    script = 'mount -t tmpfs -o "$1" tmpfs "$2" || exit 99; shift 2; exec "$@"'
+    script = 'mount -t tmpfs -o "$1" tmpfs "$2" || exit 99; place=$2; shift 2; "$@"; code=$?; '
+    script += 'ls -A "$place" "$place"/* 2>/dev/null; exit $code'
     command = ["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh", options, str(folder)]
     program = [sys.executable, "-m", "breastkit.cli", *map(str, words)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

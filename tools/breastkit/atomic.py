@@ -101,6 +101,42 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def replaced_folder(path: str | Path) -> Iterator[Path]:
+    """Yields a temporary folder that takes the place of `path` when the block ends well, and disappears otherwise.
+
+    Its name is that of `path` with a prefix, so that whoever writes the same folder again removes what a killed process
+    left. Two processes must not write one folder at a time.
+
+    Raises:
+        BreastkitError: if it cannot be written.
+    """
+    path = Path(path)
+    make_folder(path.parent)
+    temporary = unfinished(path)
+    with _write_errors_named(path):
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        try:
+            yield temporary
+            if path.exists():
+                shutil.rmtree(path)
+            temporary.replace(path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    flush_names(path.parent)
+
+
+def unfinished(path: Path) -> Path:
+    """Returns where `replaced_folder` writes until a folder is whole."""
+    return path.with_name(f"{TEMPORARY_PREFIX}{path.name}")
+
+
+def remove_unfinished(path: Path) -> None:
+    """Removes what a killed process was writing by `replaced_folder`."""
+    shutil.rmtree(unfinished(path), ignore_errors=True)
+
+
 def remove_leftovers(folder: str | Path, *, untouched_for: float = 0.0) -> None:
     """Removes what killed processes were writing directly in a folder.
 

@@ -46,7 +46,7 @@ from typing import TYPE_CHECKING, Any
 
 from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
-from breastkit.weights import FILE_NAME, fold_weights_beside, read_model_json
+from breastkit.weights import FILE_NAME, fold_weights_beside, read_model_json, weights_file
 
 if TYPE_CHECKING:
     from breastkit.opened_bundle import OpenedBundle
@@ -289,6 +289,14 @@ class Bundle:
     def weights_in_use(self) -> Path:
         """The weights that it runs with: a version that was promoted, or what it ships."""
         return self.weights_of_version(self.version_in_use)
+
+    def chosen_weights(self, weights: str | Path | None = None) -> Path:
+        """Returns the file of the weights it runs with.
+
+        Args:
+            weights: a weights file or the folder it is in; those in use by default.
+        """
+        return self.weights_in_use if weights is None else weights_file(weights)
 
     def opened(self, *, weights: str | Path | None = None, **overrides: Any) -> OpenedBundle:
         """Opens it for inference.

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from breastkit.datasets.registry import data_sets
-from breastkit.errors import EXIT_FAILED, EXIT_OK, EXIT_USAGE, BreastkitError, UsageError
+from breastkit.errors import (
+    EXIT_FAILED,
+    EXIT_OK,
+    EXIT_SOME_FAILED,
+    EXIT_USAGE,
+    BreastkitError,
+    SomeFailedError,
+    UsageError,
+)
 from breastkit.usage import HELP_WORDS, Group, Verb, checked_words, find, group_help, parameters_of, verb_help
 
 PROGRAM = "breastkit"
@@ -194,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit code.
 
     0 when it worked; with one sentence on stderr 1 when something has to be put right first, 2 when the command itself
-    was wrong, 130 when it was interrupted.
+    was wrong, 3 when some studies of a cohort failed, 130 when it was interrupted.
 
     Args:
         arguments: the words after ``breastkit``; those of the process by default.
@@ -204,6 +212,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except UsageError as error:
         return _end(str(error), EXIT_USAGE)
+    except SomeFailedError as error:
+        return _end(str(error), EXIT_SOME_FAILED)
     except BreastkitError as error:
         return _end(str(error), EXIT_FAILED)
     except KeyboardInterrupt:

@@ -16,6 +16,7 @@ from typing import Any
 EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_SOME_FAILED = 3
 
 
 class BreastkitError(Exception):
@@ -26,8 +27,16 @@ class UsageError(BreastkitError):
     """The command itself was wrong: unknown verb, missing or contradicting option."""
 
 
+class PartlyDoneError(BreastkitError):
+    """Some of the inputs could not be used; what was made of the others is written and whole."""
+
+
+class SomeFailedError(BreastkitError):
+    """Some studies of a cohort failed; the others are done."""
+
+
 # A data-loader worker sends its exception home as text; this finds our sentence in it.
-_SENTENCE_IN_TEXT = re.compile(r"^(?:[\w.]*\.)?(?:BreastkitError|UsageError): (.+)$", re.MULTILINE)
+_SENTENCE_IN_TEXT = re.compile(r"^(?:[\w.]*\.)?(?:BreastkitError|UsageError|PartlyDoneError): (.+)$", re.MULTILINE)
 
 # What MONAI says when a config is run without the one it stands on.
 _MISSING_ID = re.compile(r"the referring item `@(.+?)` is not defined in the config content")

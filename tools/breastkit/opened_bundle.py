@@ -13,7 +13,7 @@ from monai.transforms import Compose, Invertd
 from breastkit.bundle import Bundle
 from breastkit.errors import BreastkitError, sentence_of
 from breastkit.logs import get_logger
-from breastkit.weights import load_weights, read_model_json, weights_file
+from breastkit.weights import load_weights, read_model_json
 
 _log = get_logger(__name__)
 
@@ -39,7 +39,7 @@ class OpenedBundle:
 
     def __init__(self, bundle: Bundle, *, weights: str | Path | None = None, **overrides: Any) -> None:
         self.name = bundle.name
-        self.weights = bundle.weights_in_use if weights is None else weights_file(weights)
+        self.weights = bundle.chosen_weights(weights)
         self.facts = read_model_json(self.weights)
         if self.weights != bundle.shipped_weights:
             _log.info("%s runs with %s.", bundle.name, self.weights)

@@ -8,12 +8,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, MutableMapping, Sequence, Sized
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import resource_tracker
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from tqdm import tqdm
 
@@ -93,33 +94,108 @@ def parallel_map(
     if workers <= 1:
         return [function(item) for item in track(items, text, unit=unit)]
     results: dict[int, R] = {}
-    # A fork of this process would wait for ever for threads that torch, OpenMP or OpenCV started here and it lacks.
-    context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
-    given_up = context.Event()
-    with (
-        progress_bar(text, total=len(items), unit=unit) as bar,
-        ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(given_up,)) as pool,
-    ):
-        waiting = iter(enumerate(items))
-        running: dict[Future[R], int] = {}
-        try:
-            while True:
-                with _interrupts_held_back():
-                    for position, item in waiting:
-                        running[pool.submit(partial(_Worker.call, function), item)] = position
-                        if len(running) >= 2 * workers:
-                            break
-                if not running:
-                    break
-                done, _ = wait(running, return_when=FIRST_COMPLETED, timeout=0.5)
-                for future in done:
-                    results[running.pop(future)] = future.result()
-                    bar.update()
-        except BaseException:
-            given_up.set()
-            pool.shutdown(cancel_futures=True)
-            raise
+    with progress_bar(text, total=len(items), unit=unit) as bar, _Processes(function) as processes:
+        for position, result in processes.results(dict(enumerate(items)), workers=workers):
+            results[position] = result
+            bar.update()
+    if len(results) < len(items):
+        raise BrokenProcessPool("a worker process was killed")
     return [results[position] for position in range(len(items))]
+
+
+def parallel_results(
+    function: Callable[[T], R], items: Sequence[T], *, workers: int, killed: Callable[[T], R]
+) -> Generator[tuple[T, R]]:
+    """Yields every item with its result as it comes, also where worker processes are killed, as for lack of memory.
+
+    What was under way when one was killed is tried again, one item at a time. Where an item is then killed once more
+    it is the cause; where none is, there was too little memory for so many at a time, and a worker fewer goes on.
+
+    Args:
+        function: a module-level function, so that workers can import it.
+        items: what to apply it to.
+        workers: number of processes; nothing is done in this one.
+        killed: gives the result of an item that a worker was killed with.
+    """
+    left = dict(enumerate(items))
+    with _Processes(function) as processes:
+        while left:
+            for position, result in processes.results(left, workers=workers):
+                yield left.pop(position), result
+            suspects, guilty = [position for position in processes.lost if position in left], False
+            for position in suspects:
+                found = [result for _, result in processes.results({position: left[position]}, workers=1)]
+                guilty = guilty or not found
+                item = left.pop(position)
+                yield item, found[0] if found else killed(item)
+            if suspects and not guilty:
+                workers = max(workers - 1, 1)
+
+
+class _Processes(Generic[T, R]):
+    """Worker processes that apply a function, made anew where one of them was killed.
+
+    Attributes:
+        lost: the keys of what was under way when one was killed.
+    """
+
+    def __init__(self, function: Callable[[T], R]) -> None:
+        self._function = function
+        # A fork of this process would wait for ever for threads that torch, OpenMP or OpenCV started here and it lacks.
+        self._context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+        self._given_up = self._context.Event()
+        self._pool: ProcessPoolExecutor | None = None
+        self._workers = 0
+        self.lost: list[int] = []
+
+    def __enter__(self) -> _Processes[T, R]:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._given_up.set()
+        self._end()
+
+    def results(self, items: Mapping[int, T], *, workers: int) -> Iterator[tuple[int, R]]:
+        """Yields keys with results as they come; it ends early, with `lost` filled, where a worker was killed."""
+        pool, self.lost = self._pool_of(workers), []
+        # A copy, because the caller may take out what is done.
+        running: dict[Future[R], int] = {}
+        waiting = iter(list(items.items()))
+        while not self.lost:
+            with _interrupts_held_back(), suppress(BrokenProcessPool):
+                for key, item in waiting:
+                    running[pool.submit(partial(_Worker.call, self._function), item)] = key
+                    if len(running) >= 2 * workers:
+                        break
+            if not running:
+                break
+            done, _ = wait(running, return_when=FIRST_COMPLETED, timeout=0.5)
+            for future in done:
+                key = running.pop(future)
+                try:
+                    result = future.result()
+                except BrokenProcessPool:
+                    self.lost.append(key)
+                else:
+                    yield key, result
+        self.lost += running.values()
+        if self.lost or next(waiting, None) is not None:
+            self._end()
+
+    def _pool_of(self, workers: int) -> ProcessPoolExecutor:
+        if self._pool is None or self._workers != workers:
+            self._end()
+            self._pool, self._workers = (
+                ProcessPoolExecutor(workers, self._context, initializer=_start_worker, initargs=(self._given_up,)),
+                workers,
+            )
+        return self._pool
+
+    def _end(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
 
 
 @contextmanager

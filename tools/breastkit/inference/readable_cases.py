@@ -11,7 +11,7 @@ from torch.utils.data import IterableDataset
 from tqdm import tqdm
 
 from breastkit.cases import CaseList, find_problems
-from breastkit.errors import BreastkitError, sentence_of
+from breastkit.errors import BreastkitError, PartlyDoneError, sentence_of
 from breastkit.progress import track
 
 _NAMED = 5
@@ -55,7 +55,12 @@ class ReadableCases(IterableDataset[Any]):
             self.raise_failures()
 
     def raise_failures(self) -> None:
-        """Raises one sentence that names the cases left out, if there were any; to be called when the work is done."""
+        """Raises one sentence that names the cases left out, if there were any; to be called when the work is done.
+
+        Raises:
+            PartlyDoneError: if some could be used.
+            BreastkitError: if none could.
+        """
         if not self.failures:
             return
         if len(self.data) == 1:
@@ -66,7 +71,8 @@ class ReadableCases(IterableDataset[Any]):
         count, total = len(self.failures), len(self.data)
         which = f"None of {total} {self.unit}s" if count == total else f"{count} of {total} {self.unit}s"
         rest = "" if count == total else ", the others are done"
-        raise BreastkitError(f"{which} could {'' if count == total else 'not '}be used{rest}: {named}{more}.")
+        kind = BreastkitError if count == total else PartlyDoneError
+        raise kind(f"{which} could {'' if count == total else 'not '}be used{rest}: {named}{more}.")
 
     def _prepare(self, item: Mapping[str, Any]) -> tuple[str | None, Any]:
         if "label" in item:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 from tqdm import tqdm
@@ -28,10 +28,13 @@ from breastkit.detection.find_lesions import lesions_in_breast
 from breastkit.errors import BreastkitError
 from breastkit.findings.study_findings import Measurement, Model, MriFindings, StudyLesion
 from breastkit.findings.writers import Outputs, chosen_writers
+from breastkit.images import VOLUME_SUFFIXES
 from breastkit.inference.mri_detection import LesionDetector
 from breastkit.inference.results import say_left_aside
 from breastkit.opened_bundle import OpenedBundle
-from breastkit.pipelines import LESIONS
+from breastkit.pipelines import BREASTS, LESIONS
+from breastkit.pipelines.cohort import StudyPipeline, refuse_for_cohorts, refuse_options_of_cohorts, run_cohort
+from breastkit.pipelines.cohort_studies import files_below, is_dicom_or_named_so
 from breastkit.pipelines.mri_outlines import open_breasts, outline_breasts, outline_lesions
 
 # What the server calls the whole chain.
@@ -40,7 +43,7 @@ NO_BREAST = "No breast was outlined; check the study."
 
 
 def run_mri(
-    study: str,
+    study: str | None = None,
     *,
     out: str,
     pre: str | None = None,
@@ -52,6 +55,11 @@ def run_mri(
     register: bool = False,
     shading: bool = False,
     formats: str | None = None,
+    cohort: bool = False,
+    cases: str | None = None,
+    workers: int | None = None,
+    shard: str | None = None,
+    networks: MriNetworks | None = None,
 ) -> Path:
     """Outlines breasts and lesions in one dynamic breast MRI study and measures the lesions.
 
@@ -70,21 +78,33 @@ def run_mri(
         register: move phases after contrast onto the one before it, where the patient moved.
         shading: take out the shading of the coils (N4).
         formats: write these outputs alone, separated by commas, for example csv,nifti; all by default.
+        cohort: every sub-folder is a study; writes a folder for each, and summary.csv, failures.csv and index.html.
+        cases: run on the studies that this table (CSV) names in its column path.
+        workers: so many studies of a cohort at a time; as many as cores and memory allow by default.
+        shard: this part of a cohort alone, for example 1/4.
+        networks: of the chain, where they are in memory already.
 
     Returns:
-        The table of lesions; the folder where no table was asked for.
+        The table of lesions; the folder where no table was asked for; the page of a cohort.
 
     Raises:
+        SomeFailedError: if some studies of a cohort failed; the others are done.
         BreastkitError: if the study cannot be used or weights are missing.
     """
     if isinstance(most, bool) or not isinstance(most, int) or most < 1:
         raise BreastkitError(f"{most} candidates cannot be outlined; give --most a whole number from 1 up.")
     writers = chosen_writers(MriFindings, formats)
+    if cohort or cases is not None:
+        options = {"pre": pre, "post": post, "most": most, "register": register, "shading": shading}
+        refuse_for_cohorts(boxes=boxes)
+        studies = MriStudies.of(**options, segmenter=segmenter, detector=detector, formats=formats)
+        return run_cohort(studies, study, out=out, cases=cases, workers=workers, shard=shard)
+    study = refuse_options_of_cohorts(study, workers=workers, shard=shard)
     found = find_phases(study, pre=pre, post=post)
     say_left_aside(found.skipped)
     _say(found.doubts)
     # Missing weights stop the run before minutes of reading.
-    networks = MriNetworks.opened(segmenter=segmenter, detector=detector, detects=not boxes)
+    networks = networks or MriNetworks.opened(segmenter=segmenter, detector=detector, detects=not boxes)
     phases = correct_phases(read_phases(found.all), register=register, shading=shading)
     given = read_boxes(boxes, phases.grid) if boxes else None
     findings = examine(found, phases, networks, given=given, most=most)
@@ -92,6 +112,38 @@ def run_mri(
     outputs = Outputs(out, writers)
     outputs.write(findings)
     return outputs.finish()
+
+
+@dataclass(frozen=True)
+class MriStudies(StudyPipeline):
+    """`run_mri` on the studies of a cohort."""
+
+    kind: ClassVar[str] = "mri"
+    memory_gb: ClassVar[float] = 3.0
+    paths: ClassVar[tuple[str, ...]] = ("segmenter", "detector")
+
+    def weights(self) -> Mapping[str, Path]:
+        """Returns the weights it will run with, by role."""
+        given, lesions = dict(self.options), Bundle(LESIONS)
+        bundles = {"breasts": Bundle(BREASTS), "segmenter": lesions, "detector": lesions.used("detector")}
+        return {role: bundle.chosen_weights(given.get(role)) for role, bundle in bundles.items()}
+
+    def open(self) -> MriNetworks:
+        """Opens the networks."""
+        given = dict(self.options)
+        return MriNetworks.opened(segmenter=given["segmenter"], detector=given["detector"])
+
+    def holds_study(self, folder: Path) -> bool:
+        """Tells whether a folder holds NIfTI files, or DICOM in itself or below."""
+        files = files_below(folder)
+        return any(
+            is_dicom_or_named_so(path) or (path.parent == folder and path.name.lower().endswith(VOLUME_SUFFIXES))
+            for path in files
+        )
+
+    def run(self, study: str, out: Path, networks: MriNetworks) -> None:
+        """Runs on one study."""
+        run_mri(study, out=str(out), networks=networks, **dict(self.options))
 
 
 @dataclass(frozen=True)

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 from breastkit.bundle import Bundle
 from breastkit.errors import UsageError
 from breastkit.findings.study_findings import Lesion, Measurement, Model, PictureFindings
 from breastkit.findings.ultrasound_png import KINDS
 from breastkit.findings.writers import Outputs, chosen_writers
-from breastkit.images import stem
+from breastkit.images import PICTURE_SUFFIXES, stem
 from breastkit.inference.calibration import Calibration, read_calibration
 from breastkit.inference.picture_quality import REMARKS, remarks_on, remarks_on_outline
 from breastkit.inference.readable_cases import ReadableCases
 from breastkit.inference.results import refuse_folder_of_pictures, say_left_aside, write_problems
-from breastkit.inference.ultrasound import LesionClassifier, Reading, UltrasoundReader
+from breastkit.inference.ultrasound import (
+    LesionClassifier,
+    Reading,
+    UltrasoundReader,
+    weights_that_say_normal,
+)
 from breastkit.inference.ultrasound_inputs import UltrasoundPicture, find_ultrasound, read_ultrasound
 from breastkit.pipelines import ULTRASOUND
+from breastkit.pipelines.cohort import StudyPipeline, refuse_options_of_cohorts, run_cohort
+from breastkit.pipelines.cohort_studies import is_dicom_or_named_so
 from breastkit.pipelines.ultrasound_cases import cases_of_pictures
 
 NO_LESION = "No lesion was outlined, so the class is that of {variant}, the variant that can say normal."
@@ -26,7 +36,7 @@ _ENDS = tuple(f"_{kind}" for kind in KINDS)
 
 
 def run_ultrasound(
-    source: str,
+    source: str | None = None,
     *,
     out: str,
     explanation: bool = True,
@@ -38,7 +48,11 @@ def run_ultrasound(
     precision: str = "f32",
     formats: str | None = None,
     by: str | None = None,
+    cohort: bool = False,
     cases: str | None = None,
+    workers: int | None = None,
+    shard: str | None = None,
+    reader: UltrasoundReader | None = None,
 ) -> Path:
     """Outlines the lesion in breast ultrasound pictures, tells its class, and writes a report.
 
@@ -57,31 +71,36 @@ def run_ultrasound(
         precision: f32, bf16 or auto.
         formats: write these outputs alone, separated by commas, for example csv,json; all by default.
         by: case answers once a case too, from all its views, with how much they disagree (cases.csv).
-        cases: with that, what says which pictures are of one case: a case list, or a CSV table with the columns file
-            and case; by default the case list in the folder of the pictures or above it.
+        cohort: every sub-folder is a study; writes a folder for each, and summary.csv, failures.csv and index.html.
+        cases: run on the studies that this table (CSV) names in its column path. With --by case, what says which
+            pictures are of one case: a case list, or a CSV table with the columns file and case; by default the case
+            list in the folder of the pictures or above it.
+        workers: so many studies of a cohort at a time; as many as cores and memory allow by default.
+        shard: this part of a cohort alone, for example 1/4.
+        reader: the networks, where they are in memory already.
 
     Returns:
-        The report's page, or what of the asked for comes next to it: the table, the folder.
+        The report's page, or what of the asked for comes next to it: the table, the folder; the page of a cohort.
 
     Raises:
+        SomeFailedError: if some studies of a cohort failed; the others are done.
         BreastkitError: if weights are missing, nothing can be written, or, after all others are done, a picture could
             not be read.
     """
     writers = chosen_writers(PictureFindings, formats)
-    case_of = _grouping(source, by, cases)
+    if by not in (None, "case"):
+        raise UsageError(f"--by takes case alone, not {by!r}.")
+    networks = {"segmenter": segmenter, "classifier": classifier, "normal_classifier": normal_classifier}
+    networks |= {"calibration": calibration, "backend": backend, "precision": precision}
+    if cohort or (cases is not None and by is None):
+        grouping = {"by": by, "cases": cases if by else None}
+        studies = UltrasoundStudies.of(**networks, **grouping, explanation=explanation, formats=formats)
+        return run_cohort(studies, source, out=out, cases=None if by else cases, workers=workers, shard=shard)
+    source = refuse_options_of_cohorts(source, workers=workers, shard=shard)
+    case_of = cases_of_pictures(source, cases) if by else {}
     inputs = find_ultrasound(source, outputs=_ENDS)
     refuse_folder_of_pictures(Path(out), inputs, option="--out")
-    reader = UltrasoundReader.of_bundle(
-        Bundle(ULTRASOUND),
-        segmenter=segmenter,
-        classifier=classifier,
-        normal_classifier=normal_classifier,
-        calibration=read_calibration(calibration) if calibration else None,
-        backend=backend,
-        precision=precision,
-    )
-    # The times told of the pictures are then theirs alone.
-    reader.warm_up(explain=explanation)
+    reader = reader or opened_reader(explanation=explanation, **networks)
     outputs = Outputs(out, writers)
     say_left_aside(inputs.skipped)
     pictures = ReadableCases(inputs.items, lambda item: {**item, "picture": read_ultrasound(item)}, unit="picture")
@@ -95,12 +114,52 @@ def run_ultrasound(
     return summary
 
 
-def _grouping(source: str, by: str | None, cases: str | None) -> dict[str, str]:
-    if by not in (None, "case"):
-        raise UsageError(f"--by takes case alone, not {by!r}.")
-    if by is None and cases is not None:
-        raise UsageError("--cases says which pictures are of one case; give --by case with it.")
-    return {} if by is None else cases_of_pictures(source, cases)
+def opened_reader(*, explanation: bool, calibration: str | None = None, **networks: Any) -> UltrasoundReader:
+    """Opens the networks and runs them once: the times told of pictures are then theirs alone.
+
+    Args:
+        explanation: whether maps will be drawn.
+        calibration: a file that says by which limits they decide.
+        networks: see `UltrasoundReader.of_bundle`.
+
+    Raises:
+        BreastkitError: if weights are missing or damaged.
+    """
+    limits = read_calibration(calibration) if calibration else None
+    reader = UltrasoundReader.of_bundle(Bundle(ULTRASOUND), calibration=limits, **networks)
+    reader.warm_up(explain=explanation)
+    return reader
+
+
+@dataclass(frozen=True)
+class UltrasoundStudies(StudyPipeline):
+    """`run_ultrasound` on the studies of a cohort."""
+
+    kind: ClassVar[str] = "us"
+    memory_gb: ClassVar[float] = 2.0
+    paths: ClassVar[tuple[str, ...]] = ("segmenter", "classifier", "normal_classifier", "calibration", "cases")
+
+    def weights(self) -> Mapping[str, Path]:
+        """Returns the weights it will run with, by role."""
+        given, bundle = dict(self.options), Bundle(ULTRASOUND)
+        return {
+            "segmenter": bundle.used("segmenter").chosen_weights(given["segmenter"]),
+            "classifier": bundle.chosen_weights(given["classifier"]),
+            "normal_classifier": bundle.chosen_weights(given["normal_classifier"] or weights_that_say_normal(bundle)),
+        }
+
+    def open(self) -> UltrasoundReader:
+        """Opens the networks."""
+        return opened_reader(**{name: value for name, value in self.options if name not in ("formats", "by", "cases")})
+
+    def holds_study(self, folder: Path) -> bool:
+        """Tells whether a folder directly holds pictures or DICOM."""
+        files = (path for path in folder.iterdir() if path.is_file())
+        return any(path.name.lower().endswith(PICTURE_SUFFIXES) or is_dicom_or_named_so(path) for path in files)
+
+    def run(self, study: str, out: Path, networks: UltrasoundReader) -> None:
+        """Runs on one study."""
+        run_ultrasound(study, out=str(out), reader=networks, **dict(self.options))
 
 
 def examine(
