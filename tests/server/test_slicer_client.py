@@ -5,6 +5,7 @@ import json
 import os
 import time
 from pathlib import Path
+from urllib.parse import quote_plus, unquote_plus
 
 import cv2
 import nibabel
@@ -78,8 +79,8 @@ def test_a_sample_is_fetched_outlined_and_saved(client, headers, server, place, 
     assert info["models"][MODEL]["labels"] == {"lesion": 1}
     assert MODEL in info["trainers"]
     sample = client.next_sample("first", {})
-    assert sample["id"] == "us_1"
-    answer = requests.get(f"{server}/datastore/image?image={sample['id']}", headers=headers, timeout=60)
+    # The extension downloads without its token; all that it takes over from the answer is the name.
+    answer = requests.get(f"{server}/datastore/image?image={quote_plus(sample['id'])}", timeout=60)
     assert sample["checksum"] == f"SHA256:{hashlib.sha256(answer.content).hexdigest()}"
     assert answer.content == (place / "studies" / sample["name"]).read_bytes()
 
@@ -100,7 +101,59 @@ def test_a_sample_is_fetched_outlined_and_saved(client, headers, server, place, 
     assert kept["labels"] == {"lesion": 1, "calcification": 2}
     assert kept["user"] == "anna"
     assert client.info()["datastore"]["completed"] == 1
-    assert client.next_sample("first", {})["id"] == "us_2"
+    assert client.next_sample("first", {})["name"] == "us_2.png"
+
+
+def test_a_link_opens_one_download_for_a_while_and_nothing_else(client, server, place, monkeypatch):
+    link = quote_plus(client.next_sample("first", {})["id"])
+    assert client.next_sample("first", {})["id"] == unquote_plus(link)
+    image = f"{server}/datastore/image?image={link}"
+    assert requests.head(image, timeout=60).status_code == 200
+    for other in (
+        f"{server}/datastore/image?image={link.replace('us_2', 'us_1')}",
+        f"{server}/datastore/image?image={link.replace('anna', 'root')}",
+        f"{server}/datastore/image?image={link[:-1]}{'1' if link[-1] == '0' else '0'}",
+        f"{server}/datastore/image/info?image={link}",
+        f"{server}/datastore/label?label={link}",
+    ):
+        assert requests.get(other, timeout=60).status_code == 401, other
+    with monkeypatch.context() as later:
+        now = time.time()
+        later.setattr(time, "time", lambda: now + 1201)
+        assert requests.get(image, timeout=60).status_code == 401
+    # A program that does not name itself, and asks with its token, gets the name alone.
+    script = MONAILabelClient(server)
+    script.update_auth(script.auth_token("anna", PASSWORD))
+    assert script.next_sample("first", {})["id"] == "us_2"
+
+
+@pytest.mark.parametrize("kind", ["gray", "16 bits", "colour"])
+def test_a_picture_is_lent_as_nifti(client, place, tmp_path, kind):
+    gray = cv2.imread(str(place / "studies" / "us_2.png"), 0)
+    array, affine = gray.T[:, :, None], np.diag([-0.5, -0.5, 1, 1])
+    if kind == "16 bits":
+        array = array.astype(np.uint16) * 257
+    if kind == "colour":
+        array = np.repeat(array[:, :, :, None, None], 3, axis=4)
+    nibabel.save(nibabel.Nifti1Image(array, affine), tmp_path / "node.nii.gz")
+    lent = client.create_session(str(tmp_path / "node.nii.gz"))["session_id"]
+    found = nibabel.load(client.infer(MODEL, "", {"result_extension": ".nii.gz"}, session_id=lent)[0])
+    mask = np.asarray(found.dataobj)
+    np.testing.assert_array_equal(found.affine, affine)
+    of_store = nibabel.load(client.infer(MODEL, "us_2", {"result_extension": ".nii.gz"})[0])
+    # Sixteen bits are spread over their own range, which is not all of the picture's.
+    assert np.mean(mask != np.asarray(of_store.dataobj)) <= (0.01 if kind == "16 bits" else 0)
+
+
+def test_an_image_is_called_as_3d_slicer_calls_it(client, place):
+    for name in ("4: T1 post", "Грудь, слева"):
+        client.upload_image(str(place / "studies" / "us_2.png"), name)
+        assert name in client.datastore()["objects"]
+        path, _ = client.infer(MODEL, name, {"result_extension": ".nrrd"})
+        assert client.save_label(name, path, "final", {})["image"] == name
+    for name in ("a_mask", ".hidden", "x" * 101, "a\nb"):
+        with pytest.raises(MONAILabelClientException):
+            client.upload_image(str(place / "studies" / "us_2.png"), name)
 
 
 def test_an_image_of_the_users_own_is_lent_and_sent(client, place, tmp_path):

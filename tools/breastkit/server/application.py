@@ -55,8 +55,13 @@ def build_application(services: Services) -> ASGIApp:
     """Returns the ASGI application, with who may ask what and how much of it around the endpoints."""
     app: ASGIApp = BodyLimits(build_endpoints(services), limits=services.limits)
     # From the inside: nobody without the right to it has a body read, and who asks too often is not even looked up.
-    only_reads = services.only_reads
-    app = AccessControl(app, users=services.users, origins=services.origins, only_reads=only_reads)
+    app = AccessControl(
+        app,
+        users=services.users,
+        origins=services.origins,
+        only_reads=services.only_reads,
+        links=services.links,
+    )
     app = Audited(RateLimits(app, limits=services.limits), log=services.audit)
     if services.proxy is not None:
         app = BehindProxy(app, proxy=services.proxy)

@@ -17,6 +17,7 @@ from breastkit.server.models.scored_images import ScoredImages
 from breastkit.server.models.scoring import Scoring
 from breastkit.server.models.served_models import SegmentationModel, ServedModel
 from breastkit.server.security.audit import AUDIT_FOLDER, AuditLog
+from breastkit.server.security.download_links import DownloadLinks
 from breastkit.server.security.request_limits import Limits
 from breastkit.server.security.trusted_proxy import TrustedProxy, proxy_of
 from breastkit.server.security.users import Users
@@ -48,6 +49,7 @@ class Services:
         limits: of requests.
         users: those who may log in; None to serve this machine alone.
         proxy: says who asks, beside those who log in here.
+        links: open downloads to who has no token at hand.
         origins: addresses of pages, beside our own, that may ask.
         root_path: where a reverse proxy shows the server, as ``/breast``; empty for the top.
         pages: a folder of pages to show under ``/results/``.
@@ -68,6 +70,7 @@ class Services:
     limits: Limits = field(default_factory=Limits)
     users: Users | None = None
     proxy: TrustedProxy | None = None
+    links: DownloadLinks = field(default_factory=DownloadLinks)
     origins: tuple[str, ...] = ()
     root_path: str = ""
     pages: Path | None = None

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from fastapi import APIRouter, HTTPException
+from fastapi import APIRouter, HTTPException, Request
 
 from breastkit.active_learning import Choice
+from breastkit.server.security.access import user_of
 from breastkit.server.security.request_values import (
     ChoosingOptions,
     JsonBody,
@@ -28,7 +29,7 @@ def choosing_endpoints(services: Services) -> APIRouter:
     store = services.store
 
     @router.post("/activelearning/{strategy}")
-    def next_sample(strategy: StrategyName, params: JsonBody = None) -> dict[str, Any]:
+    def next_sample(request: Request, strategy: StrategyName, params: JsonBody = None) -> dict[str, Any]:
         """Chooses an image without a label; an empty answer says that all have one."""
         options = options_of(ChoosingOptions, checked_params(params))
         if strategy not in services.next_image.strategies():
@@ -39,6 +40,9 @@ def choosing_endpoints(services: Services) -> APIRouter:
         path = store.file_of(image_id)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         told = dict(store.image(image_id).info)
+        if options.client_id and services.users is not None and "authorization" in request.headers:
+            # 3D Slicer, which names itself, will download it without its token.
+            image_id = services.links.link(image_id, user_of(request))
         return {"id": image_id, "name": path.name, "checksum": f"SHA256:{digest}", **told}
 
     return router

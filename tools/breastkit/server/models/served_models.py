@@ -20,7 +20,7 @@ from breastkit.images import read_header
 from breastkit.inference.calibration import read_calibration
 from breastkit.inference.ultrasound import NORMAL, UltrasoundReader, weights_that_say_normal
 from breastkit.opened_bundle import OpenedBundle
-from breastkit.server.studies.study_images import PICTURE_AFFINE, StudyImage, frames_of
+from breastkit.server.studies.study_images import StudyImage, frames_of
 from breastkit.server.studies.study_phases import PhasesOf, phases_beside
 from breastkit.weights import read_model_json
 
@@ -177,7 +177,7 @@ class SegmentationModel(ServedModel):
                 mask = np.zeros(gray.shape, np.uint8)
                 mask[window] = self._mask(gray[window])
                 masks.append(mask.T)
-            return np.stack(masks, axis=-1) * np.uint8(number), PICTURE_AFFINE
+            return np.stack(masks, axis=-1) * np.uint8(number), image.affine
         path = file_of(image)
         mask = self._mask(str(path)).astype(np.uint8)
         return mask * np.uint8(number), np.asarray(read_header(path).affine, dtype=np.float64)
@@ -246,7 +246,7 @@ class UltrasoundDiagnosis(ServedModel):
             "abstain": worst.abstain,
             "calibration": self.calibration.sha256[:12] if self.calibration else None,
         }
-        return Prediction(np.stack(masks, axis=-1), PICTURE_AFFINE, says)
+        return Prediction(np.stack(masks, axis=-1), image.affine, says)
 
 
 def name_of(bundle: Bundle, architecture: str | None) -> str:

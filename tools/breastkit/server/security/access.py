@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from http.cookies import CookieError, SimpleCookie
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from fastapi import HTTPException, Request
 from fastapi.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from breastkit.server.security.download_links import DownloadLinks
 from breastkit.server.security.rules import RULES
 from breastkit.server.security.users import Role, User, Users
 
@@ -35,12 +36,20 @@ class AccessControl:
         users: those who may log in; None to serve this machine alone.
         origins: further addresses of pages that may ask, as ``https://viewer.example``.
         only_reads: whether nobody's requests are kept, but for what is lent.
+        links: open downloads to who has no token at hand.
     """
 
     def __init__(
-        self, app: ASGIApp, *, users: Users | None = None, origins: Iterable[str] = (), only_reads: bool = False
+        self,
+        app: ASGIApp,
+        *,
+        users: Users | None = None,
+        origins: Iterable[str] = (),
+        only_reads: bool = False,
+        links: DownloadLinks | None = None,
     ) -> None:
-        self.app, self.users, self.origins, self.only_reads = app, users, frozenset(origins), only_reads
+        self.app, self.users, self.origins = app, users, frozenset(origins)
+        self.only_reads, self.links = only_reads, links
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -68,7 +77,7 @@ class AccessControl:
         needed = RULES.role_for(scope["method"], path)
         if needed is None:
             return None
-        user = self._user(scope, headers)
+        user = self._user(scope, headers) or self._user_of_link(scope, path)
         if user is None and NAMED_BY_PROXY in scope:
             return _refused(403, "You are no user of this server; ask whoever runs it.")
         if user is None:
@@ -93,6 +102,14 @@ class AccessControl:
             return self.users.named(scope[NAMED_BY_PROXY])
         token = token_of(headers)
         return self.users.of_token(token) if token and self.users else None
+
+    def _user_of_link(self, scope: Scope, path: str) -> User | None:
+        rule = RULES.find(scope["method"], path)
+        if rule is None or not rule.by_link or self.links is None or self.users is None:
+            return None
+        image = dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("image", "")
+        name = self.links.user_of(image)
+        return self.users.named(name) if name is not None else None
 
     def _from_a_strange_page(self, scope: Scope, headers: dict[str, str]) -> bool:
         origin = headers.get("origin")

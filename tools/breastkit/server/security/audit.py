@@ -27,6 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from breastkit.atomic import make_folder
 from breastkit.logs import get_logger
 from breastkit.server.security.access import USER, path_of
+from breastkit.server.security.download_links import without_link
 from breastkit.server.security.rules import OTHER, RULES
 
 AUDIT_FOLDER = ".audit"
@@ -141,7 +142,7 @@ class Audited:
         template, parts = RULES.endpoint_of(path)
         given = dict(parse_qsl(scope["query_string"].decode("latin-1")))
         image = next((given[name] for name in _IMAGE_PARAMETERS if given.get(name)), None)
-        image = image or next((parts[name] for name in _IMAGE_PARTS if name in parts), None)
+        image = without_link(image) if image else next((parts[name] for name in _IMAGE_PARTS if name in parts), None)
         return {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "user": scope.get(USER, ""),

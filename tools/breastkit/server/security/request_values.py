@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Body, File, Form, Query, UploadFile
 from fastapi import Path as InPath
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from breastkit.errors import BreastkitError
+from breastkit.server.security.download_links import without_link
 from breastkit.server.security.users import Role
 
 Options = TypeVar("Options", bound=BaseModel)
@@ -19,7 +20,8 @@ _DEEPEST = 8
 
 ModelName = Annotated[str, InPath(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 StrategyName = Annotated[str, InPath(pattern=r"^[a-z_]{1,32}$")]
-ImageId = Annotated[str, Query(max_length=256, pattern=r"^[^/\\\x00-\x1f]*$")]
+# With what makes a link of it left aside.
+ImageId = Annotated[str, BeforeValidator(without_link), Query(max_length=256, pattern=r"^[^/\\\x00-\x1f]*$")]
 Tag = Annotated[str, Query(pattern=r"^[a-z]{0,16}$")]
 Params = Annotated[str, Form()]
 JsonBody = Annotated[Any, Body()]
@@ -44,6 +46,7 @@ class ChoosingOptions(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
+    client_id: str | None = None
     seed: int | None = Field(default=None, ge=0, le=2**31 - 1)
 
 

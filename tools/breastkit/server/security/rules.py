@@ -37,6 +37,7 @@ class Rule:
         writes_from: the role from which on that is kept, where it is more than the request itself needs; the endpoint
             asks `breastkit.server.security.access.refuse_to_write`.
         largest: bytes of a request, where less than `Limits` says is allowed.
+        by_link: whether a link opens it too, as `breastkit.server.security.download_links` makes them.
         is_login: whether it also counts among the logins of a minute.
     """
 
@@ -47,6 +48,7 @@ class Rule:
     writes_from: Role | None = None
     largest: int | None = None
     is_login: bool = False
+    by_link: bool = False
 
 
 class RuleTable:
@@ -111,7 +113,6 @@ _LOOKED_AT = (
     "/info/",
     "/openapi.json",
     "/datastore/",
-    "/datastore/image",
     "/datastore/image/info",
     "/datastore/label",
     "/datastore/label/info",
@@ -153,6 +154,7 @@ RULES = RuleTable(
         # There is none; browsers ask for it before anybody has logged in.
         Rule("GET", "/favicon.ico", None),
         *(Rule("GET", path, Role.VIEWER) for path in _LOOKED_AT),
+        Rule("GET", "/datastore/image", Role.VIEWER, by_link=True),
         Rule(
             "POST",
             "/infer/{model}",

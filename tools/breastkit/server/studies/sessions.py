@@ -9,9 +9,13 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from breastkit.errors import BreastkitError
-from breastkit.images import PICTURE_SUFFIXES, VOLUME_SUFFIXES, is_volume, read_header
+from breastkit.images import PICTURE_SUFFIXES, VOLUME_SUFFIXES, is_volume, read_header, write_png
+from breastkit.pictures import to_gray8
 from breastkit.server.security.decompressed_sizes import refuse_growing_volume
 from breastkit.server.studies.study_images import Form, StudyImage
 from breastkit.temporary import remove_abandoned_folders, temporary_folder
@@ -112,8 +116,33 @@ def image_of_file(path: Path) -> StudyImage:
     """
     if not path.name.lower().endswith((*VOLUME_SUFFIXES, *PICTURE_SUFFIXES)):
         raise BreastkitError("Images are .nii, .nii.gz, .png, .jpg, .tif and .bmp; send one of these.")
-    if is_volume(path):
-        refuse_growing_volume(path)
-    else:
+    if not is_volume(path):
         read_header(path)
-    return StudyImage("image", Form.VOLUME if is_volume(path) else Form.PICTURE, (path,))
+        return StudyImage("image", Form.PICTURE, (path,))
+    refuse_growing_volume(path)
+    return _picture_in(path) or StudyImage("image", Form.VOLUME, (path,))
+
+
+def _picture_in(path: Path) -> StudyImage | None:
+    """Returns a NIfTI of one slice as a picture, as 3D Slicer sends those it shows; None if it has more slices.
+
+    Raises:
+        BreastkitError: if its pixels are no picture.
+    """
+    shape = read_header(path).shape
+    if len(shape) < 2 or any(size != 1 for size in shape[2:4]) or shape[4:] not in ((), (1,), (3,), (4,)):
+        return None
+    import nibabel
+
+    volume: Any = nibabel.load(path)
+    array = np.asarray(volume.dataobj)
+    # Colours are fields of a pixel, or a fifth dimension.
+    if array.dtype.names:
+        array = np.stack([array[name] for name in array.dtype.names], axis=-1)
+    array = array.reshape(*shape[:2], -1)[:, :, :3].swapaxes(0, 1)
+    if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+        raise BreastkitError(f"{path} holds no gray values or colours; save the picture as PNG.")
+    if array.min() < 0 or array.max() > 255 or (array != np.round(array)).any():
+        array = to_gray8(array, percentiles=(0, 100))
+    picture = write_png(path.with_name("picture.png"), array if array.shape[2] == 3 else array[:, :, 0])
+    return StudyImage("image", Form.PICTURE, (picture,), affine=np.asarray(volume.affine, dtype=np.float64))

@@ -54,12 +54,14 @@ class StudyImage:
         form: how it is stored.
         files: where it is stored.
         info: what clients are told of it; no names of patients.
+        affine: where the pixels of a picture lie.
     """
 
     id: str
     form: Form
     files: tuple[Path, ...]
     info: Mapping[str, Any] = field(default_factory=dict)
+    affine: NDArray[Any] = field(default_factory=PICTURE_AFFINE.copy, compare=False)
 
     @property
     def modality(self) -> str:
@@ -290,8 +292,9 @@ def refuse_missing_studies(studies: str) -> None:
         )
 
 
-# What a client may call an image it sends; also safe as the name of a file.
-NAME_OF_NEW_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _()+-]{0,99}")
+# What a client may call an image it sends, as 3D Slicer calls it "4: T1 post"; also safe as the name of a file.
+NAME_OF_NEW_IMAGE = re.compile(r"[^\W_][^/\\\x00-\x1f\x7f\ud800-\udfff]{0,99}")
+_LONGEST_NAME = 200
 
 
 def add_image(images: StudyImages, name: str, sent: Path) -> StudyImage:
@@ -307,8 +310,11 @@ def add_image(images: StudyImages, name: str, sent: Path) -> StudyImage:
     """
     if not isinstance(images, FileImages):
         raise BreastkitError("This store holds DICOM; store new images with DICOMweb.")
-    if not NAME_OF_NEW_IMAGE.fullmatch(name):
-        raise BreastkitError("The name of an image is letters, digits, spaces and _()+-, at most 100; choose such.")
+    if not NAME_OF_NEW_IMAGE.fullmatch(name) or "_mask" in name or len(name.encode()) > _LONGEST_NAME:
+        raise BreastkitError(
+            f"The name of an image begins with a letter or digit, holds no slash and no _mask, and has at most 100 "
+            f"letters and {_LONGEST_NAME} bytes; choose such."
+        )
     if name in images.all():
         raise BreastkitError(f"There is an image '{name}' already; choose another name.")
     suffix = next((end for end in (*VOLUME_SUFFIXES, *PICTURE_SUFFIXES) if sent.name.lower().endswith(end)), None)
