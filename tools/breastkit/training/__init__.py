@@ -20,6 +20,7 @@ from breastkit.training.one_cycle import OneCycle
 from breastkit.training.run_folder import RunFolder, case_list_hash
 from breastkit.training.shipping import ship_weights
 from breastkit.training.threshold_search import ThresholdSearch
+from breastkit.training.training_handlers import TrainingHandlers
 from breastkit.training.weight_average import WeightAverage
 from breastkit.weights import WeightsLoader, add_facts, load_weights, read_model_json, save_weights
 
@@ -43,6 +44,7 @@ __all__ = [
     "SharedLoader",
     "ThresholdSearch",
     "Trainer",
+    "TrainingHandlers",
     "Validator",
     "WeightAverage",
     "WeightsLoader",
