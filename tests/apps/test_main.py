@@ -72,18 +72,17 @@ def test_training_runs_in_no_server_of_its_own(app):
         app.train({"model": MODEL})
 
 
-def test_the_datastore_tells_of_labels_and_removes_nothing(app):
+def test_the_datastore_tells_of_labels_and_removes_no_image(app):
     store = app.datastore()
     assert store.status() == {"total": 2, "completed": 2, "label_tags": {"final": 2}}
     assert {one["image"].rpartition("/")[2] for one in store.datalist()} == {"us_1.png", "us_2.png"}
     assert store.get_labels_by_image_id("us_1") == {"final": "us_1"}
     assert Path(store.get_label_uri("us_1", "final")).is_file()
     assert store.get_label_info("us_1", "final")["image"] == "us_1"
-    for refused in (
-        lambda: store.remove_image("us_1"),
-        lambda: store.remove_label("us_1", "final"),
-        lambda: store.set_name("x"),
-    ):
+    store.remove_label("us_1", "final")
+    assert store.get_labeled_images() == ["us_2"]
+    app.services.store.labels.restore("us_1", "final")
+    for refused in (lambda: store.remove_image("us_1"), lambda: store.set_name("x")):
         with pytest.raises(BreastkitError):
             refused()
     assert store.list_images() == ["us_1", "us_2"]

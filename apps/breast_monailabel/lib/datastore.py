@@ -8,7 +8,6 @@ from typing import Any
 from monailabel.interfaces.datastore import Datastore
 
 from breastkit.errors import BreastkitError
-from breastkit.server.labels.saved_labels import TAGS
 from breastkit.server.studies.study_images import add_image
 from breastkit.server.studies.study_store import DESCRIPTION, NAME, StudyStore
 
@@ -50,7 +49,7 @@ class StudyDatastore(Datastore):
 
     def get_labels_by_image_id(self, image_id: str) -> dict[str, str]:
         """Returns the tags under which an image has labels."""
-        return {tag: image_id for tag in TAGS if self.store.labels.current(image_id, tag)}
+        return {tag: image_id for tag in self.store.labels.tags() if self.store.labels.current(image_id, tag)}
 
     def get_label_by_image_id(self, image_id: str, tag: str) -> str:
         """Returns the identifier of an image's label, empty if there is none."""
@@ -112,16 +111,16 @@ class StudyDatastore(Datastore):
         return self.store.save(image_id, Path(label_filename), tag=label_tag, params=label_info).image
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
-        """Refuses: every version is kept."""
-        raise BreastkitError("Labels are kept; save a corrected one.")
+        """Has a label count for nothing; its versions are kept."""
+        self.store.labels.delete(label_id, label_tag)
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
         """Refuses: what is told of an image comes from its file."""
         raise BreastkitError("What is told of an image comes from its file.")
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
-        """Refuses: every version is kept as it was saved."""
-        raise BreastkitError("Labels are kept as they were saved; save the label again.")
+        """Says something else of a label, as its next version."""
+        self.store.describe(label_id, label_tag, info)
 
     def status(self) -> dict[str, Any]:
         """Returns how many images there are and how many of them have labels."""

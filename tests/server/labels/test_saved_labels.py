@@ -70,6 +70,52 @@ def test_a_picture_is_kept_as_png(tmp_path):
     np.testing.assert_array_equal(read_mask(saved.path), flat[:, :, 0].T)
 
 
+def test_a_deleted_label_counts_for_nothing_until_it_is_restored_or_saved_anew(tmp_path):
+    store = SavedLabels(tmp_path)
+    for value in (1, 2):
+        store.save("a", mask(value), GRID)
+    store.delete("a", "final", user="eva")
+    # After a restart too.
+    store = SavedLabels(tmp_path)
+    assert (store.current("a"), store.labelled(), store.deleted()) == (None, [], {"a"})
+    assert [one.version for one in store.versions("a")] == [1, 2]
+    with pytest.raises(BreastkitError, match="to delete"):
+        store.delete("a", "final")
+    assert store.restore("a", "final").version == 2
+    assert (store.labelled(), store.deleted()) == (["a"], set())
+    with pytest.raises(BreastkitError, match="not deleted"):
+        store.restore("a", "final")
+    store.delete("a", "final")
+    assert store.save("a", mask(3), GRID).version == 3
+    assert (store.current("a").version, store.labelled(), store.deleted()) == (3, ["a"], set())
+    with pytest.raises(BreastkitError, match="not deleted"):
+        store.restore("a", "final")
+
+
+def test_any_tag_has_its_own_labels_and_meets_nothing_of_ours(tmp_path):
+    store = SavedLabels(tmp_path)
+    for tag in ("second_reader", "images", "dicom", "tags", "Final"):
+        assert store.save("a", mask(1), GRID, tag=tag).path.is_relative_to(tmp_path / "tags" / tag)
+    assert store.labelled() == []
+    assert store.labelled("second_reader") == ["a"]
+    assert store.tags() == ["final", "original", "Final", "dicom", "images", "second_reader", "tags"]
+
+
+def test_what_is_said_of_a_label_is_a_version_with_the_same_map(tmp_path):
+    store = SavedLabels(tmp_path)
+    saved = store.save("a", mask(1), GRID, names={"lesion": 1}, user="anna")
+    store.describe("a", "final", {"class": "benign"}, user="eva")
+    current = SavedLabels(tmp_path).current("a")
+    assert (current.version, current.path, current.info["class"], current.info["user"]) == (
+        2,
+        saved.path,
+        "benign",
+        "eva",
+    )
+    assert store.versions("a")[0].info["class"] is None
+    assert store.save("a", mask(2), GRID).version == 3
+
+
 def test_unknown_tags_and_classes_are_refused(tmp_path):
     store = SavedLabels(tmp_path)
     with pytest.raises(BreastkitError, match="no tag"):

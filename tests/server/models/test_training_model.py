@@ -84,6 +84,21 @@ def test_the_class_is_what_is_drawn_or_said_never_what_is_listed(server):
     assert save_picture(address, "us1", nothing, **{"label_info": listed, "class": "benign"})["class"] == "benign"
     assert save_picture(address, "us2", drawn, label_info=listed)["class"] == "benign"
 
+    def describe(**info):
+        return requests.put(f"{address}/datastore/label/info?label=us2&tag=final", data={"info": json.dumps(info)})
+
+    said = describe(labels={"malignant": 2}).json()
+    assert (said["class"], said["labels"], said["params"]) == (
+        "malignant",
+        {"malignant": 2},
+        {"label_names": {"malignant": 2}},
+    )
+    assert describe(labels={"lesion": 2}).json()["class"] == "malignant"
+    assert describe(**{"class": None}).json()["class"] is None
+    assert requests.get(f"{address}/datastore/label/info?label=us2").json()["labels"] == {"lesion": 2}
+    for wrong in ({"class": "odd"}, {"labels": {"lesion": 0}}, {"user": "root"}, {}):
+        assert describe(**wrong).status_code == 400
+
 
 def test_models_of_what_comes_next_are_offered_first(server):
     address, _ = server

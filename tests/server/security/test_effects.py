@@ -107,6 +107,19 @@ def lent(place):
     return place.services.sessions.add(picture("file")["file"][1], "picture.png")
 
 
+def labelled(place):
+    store, image = place.services.store, place.image()
+    shape = store.images.grid_of(store.image(image)).shape
+    store.labels.save(image, np.ones(shape, np.uint8), store.images.grid_of(store.image(image)), tag="tried", flat=True)
+    return image
+
+
+def deleted(place):
+    image = labelled(place)
+    place.services.store.labels.delete(image, "tried")
+    return image
+
+
 def train_first(place):
     place.services.training.start(place.services.trainable[MODEL].bundle, TrainingOptions())
     return "/train/"
@@ -134,6 +147,15 @@ EFFECTS = {
     ("PUT", "/datastore/"): lambda p, r: (f"/datastore/?image=new {r}", {"files": picture("file")}),
     ("PUT", "/datastore/image"): lambda p, r: (f"/datastore/image?image=newer {r}", {"files": picture("file")}),
     ("PUT", "/datastore/label"): lambda p, r: (f"/datastore/label?image={p.image()}", {"files": mask()}),
+    ("PUT", "/datastore/label/info"): lambda p, r: (
+        f"/datastore/label/info?label={p.image()}",
+        {"data": {"info": '{"class": "benign"}'}},
+    ),
+    ("DELETE", "/datastore/label"): lambda p, r: (f"/datastore/label?id={labelled(p)}&tag=tried", {}),
+    ("POST", "/datastore/label/restoration"): lambda p, r: (
+        f"/datastore/label/restoration?id={deleted(p)}&tag=tried",
+        {},
+    ),
     ("POST", "/train/"): lambda p, r: ("/train/", {"json": {}}),
     ("POST", "/train/{model}"): lambda p, r: (f"/train/{MODEL}", {"json": {}}),
     ("DELETE", "/train/"): lambda p, r: (train_first(p), {}),

@@ -21,7 +21,7 @@ from breastkit.server.services import open_services
 APP_README = Path(__file__).parents[3] / "apps" / "breast_monailabel" / "README.md"
 PASSWORDS = {Role.VIEWER: "only looking", Role.ANNOTATOR: "draws lesions", Role.ADMIN: "runs the place"}
 # What there is in MONAI Label and not here, and what would change something if it came: for administrators until then.
-NOT_LISTED = (("POST", "/reload/"), ("PUT", "/model/none"), ("DELETE", "/datastore/label"), ("POST", "/proxy/dicom"))
+NOT_LISTED = (("POST", "/reload/"), ("PUT", "/model/none"), ("DELETE", "/datastore/image"), ("POST", "/proxy/dicom"))
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from breastkit.server.media_types import media_type_of
 from breastkit.server.security.access import user_of
 from breastkit.server.security.request_values import ImageId, Params, Tag, Upload, read_params, received
 from breastkit.server.services import Services
+from breastkit.server.studies.study_store import info_of
 from breastkit.temporary import temporary_folder
 
 
@@ -35,7 +36,12 @@ def label_endpoints(services: Services) -> APIRouter:
     @router.get("/info")
     def label_info(label: ImageId, tag: Tag = FINAL) -> dict[str, Any]:
         """Tells of a label."""
-        return dict(store.label(label, tag or FINAL).info)
+        return info_of(store.label(label, tag or FINAL))
+
+    @router.put("/info")
+    def describe(request: Request, label: ImageId, tag: Tag = FINAL, info: Params = "{}") -> dict[str, Any]:
+        """Says something else of a label, as its next version."""
+        return info_of(store.describe(label, tag or FINAL, read_params(info), user=user_of(request)))
 
     @router.put("")
     def save(
@@ -47,5 +53,19 @@ def label_endpoints(services: Services) -> APIRouter:
             sent = received(label, folder)
             saved = store.save(image, sent, tag=tag or FINAL, params=said, user=user_of(request))
         return {"image": image, "label": image, "version": saved.version, "class": saved.info["class"]}
+
+    @router.delete("")
+    def delete(request: Request, id: ImageId, tag: Tag = FINAL) -> dict[str, Any]:
+        """Has a label count for nothing; it can be restored."""
+        store.image(id)
+        store.labels.delete(id, tag or FINAL, user=user_of(request))
+        return {}
+
+    @router.post("/restoration")
+    def restore(id: ImageId, tag: Tag = FINAL) -> dict[str, Any]:
+        """Has a deleted label count again."""
+        store.image(id)
+        saved = store.labels.restore(id, tag or FINAL)
+        return {"image": id, "label": id, "version": saved.version}
 
     return router

@@ -11,6 +11,7 @@ from fastapi import Path as InPath
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from breastkit.errors import BreastkitError
+from breastkit.server.labels.saved_labels import TAG_PATTERN
 from breastkit.server.security.download_links import without_link
 from breastkit.server.security.users import Role
 
@@ -22,7 +23,7 @@ ModelName = Annotated[str, InPath(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 StrategyName = Annotated[str, InPath(pattern=r"^[a-z_]{1,32}$")]
 # With what makes a link of it left aside.
 ImageId = Annotated[str, BeforeValidator(without_link), Query(max_length=256, pattern=r"^[^/\\\x00-\x1f]*$")]
-Tag = Annotated[str, Query(pattern=r"^[a-z]{0,16}$")]
+Tag = Annotated[str, Query(pattern=rf"^({TAG_PATTERN})?$")]
 Params = Annotated[str, Form()]
 JsonBody = Annotated[Any, Body()]
 Upload = Annotated[UploadFile, File()]

@@ -18,7 +18,7 @@ from breastkit.dicomweb.stored_folder import StoredFolder
 from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
 from breastkit.server.labels.label_files import read_labels
-from breastkit.server.labels.saved_labels import CLASSES, FINAL, TAGS, SavedLabel, SavedLabels
+from breastkit.server.labels.saved_labels import CLASSES, FINAL, SavedLabel, SavedLabels, check_class
 from breastkit.server.studies.remote_images import RemoteImages
 from breastkit.server.studies.study_images import (
     DicomImages,
@@ -143,7 +143,8 @@ class StudyStore:
 
     def labelled(self) -> list[str]:
         """Returns the images with a label, saved here or stored as a segmentation."""
-        known = set(self.labels.labelled()) | self._with_segmentation()
+        # A segmentation that was stored with a label is no label any more when that is deleted.
+        known = set(self.labels.labelled()) | (self._with_segmentation() - self.labels.deleted())
         return [image_id for image_id in self.images.all() if image_id in known]
 
     def unlabelled(self) -> list[str]:
@@ -163,17 +164,35 @@ class StudyStore:
             raise BreastkitError(f"There is no label '{tag[:40]}' of '{image_id}'; save one first.")
         return saved
 
+    def describe(self, image_id: str, tag: str, params: Mapping[str, Any], *, user: str = "") -> SavedLabel:
+        """Says something else of an image's label: its class, or the names of its labels, as they are sent with one.
+
+        Raises:
+            BreastkitError: if there is no such label, or it cannot be said of it.
+        """
+        saved = self.label(image_id, tag)
+        if not {"class", "labels", "label_info", "label_names"} & set(params):
+            raise BreastkitError("Of a label 'class' and 'labels' (numbers by name) can be changed; send one of these.")
+        given = {"label_names": params.get("labels") or saved.info["labels"], **params}
+        numbers = np.array([int(number) for number in saved.info["voxels"]], dtype=np.uint8)
+        names, of_class = names_and_class(given, numbers)
+        # What was said of it stays, unless something else is said, be it by a name.
+        of_class = params["class"] if "class" in params else of_class or saved.info["class"]
+        return self.labels.describe(image_id, tag, {"class": check_class(of_class), "labels": names}, user=user)
+
     def status(self) -> dict[str, Any]:
         """Returns how many images there are and how many of them have labels."""
         done = len(self.labelled())
-        return {"total": len(self.images.all()), "completed": done, "label_tags": {FINAL: done} if done else {}}
+        others = {tag: len(self.labels.labelled(tag)) for tag in self.labels.tags() if tag != FINAL}
+        tags = {tag: count for tag, count in {FINAL: done, **others}.items() if count}
+        return {"total": len(self.images.all()), "completed": done, "label_tags": tags}
 
     def listing(self) -> dict[str, Any]:
         """Returns all images with their labels."""
-        objects = {}
+        objects, tags = {}, self.labels.tags()
         for image_id, image in self.images.all().items():
-            saved = {tag: self.labels.current(image_id, tag) for tag in TAGS}
-            labels = {tag: {"ext": "", "info": dict(one.info)} for tag, one in saved.items() if one}
+            saved = {tag: self.labels.current(image_id, tag) for tag in tags}
+            labels = {tag: {"ext": "", "info": info_of(one)} for tag, one in saved.items() if one}
             objects[image_id] = {"image": {"ext": "", "info": dict(image.info)}, "labels": labels}
         return {"name": NAME, "description": DESCRIPTION, "objects": objects}
 
@@ -206,6 +225,11 @@ class StudyStore:
         if not isinstance(self.images, DicomImages):
             return set()
         return self.images.with_segmentation()
+
+
+def info_of(saved: SavedLabel) -> dict[str, Any]:
+    """Returns what clients are told of a label; 3D Slicer names segments by the names among its parameters."""
+    return {**saved.info, "params": {"label_names": saved.info["labels"]}}
 
 
 def names_and_class(params: Mapping[str, Any], labels: NDArray[Any]) -> tuple[dict[str, int], str | None]:
