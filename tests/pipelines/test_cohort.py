@@ -106,6 +106,65 @@ def test_going_on_runs_what_is_missing_alone_and_gives_the_same_one_at_a_time(co
     assert "DUKE_003/lesions.csv" in after
 
 
+@pytest.fixture
+def parts(cohort, tmp_path):
+    """The cohort as two parts would have written it."""
+    _, whole, _, _ = cohort
+    for name, studies in (("one", ["DUKE_001", "DUKE_004"]), ("two", ["DUKE_002", ".failures"])):
+        for study in studies:
+            shutil.copytree(whole / study, tmp_path / name / study)
+        shutil.copy(whole / "cohort.json", tmp_path / name)
+    return tmp_path
+
+
+def merge(*words):
+    return cli.main(["cohort", "merge", *map(str, words)])
+
+
+def test_merged_parts_are_the_whole(cohort, parts, capfd):
+    _, whole, _, _ = cohort
+    assert merge(parts / "one", parts / "two", "--out", parts / "all") == 3
+    assert "Merged, but 1 study failed, see" in capfd.readouterr().err
+    assert contents(parts / "all") == contents(whole)
+    for name in ("summary.csv", "failures.csv", "index.html"):
+        assert (parts / "all" / name).read_text() == (whole / name).read_text()
+    assert (parts / "all/DUKE_002/lesions.csv").samefile(parts / "two/DUKE_002/lesions.csv")
+
+
+def test_what_another_part_has_done_is_no_failure(parts, capfd):
+    shutil.copytree(parts / "one" / "DUKE_001", parts / "three" / "DUKE_003")
+    shutil.copy(parts / "one" / "cohort.json", parts / "three")
+    assert merge(parts / "one", parts / "two", parts / "three", "--out", parts / "two") == 0
+    assert table(parts / "two" / "failures.csv") == []
+    assert len(list((parts / "two").glob("*/lesions.csv"))) == 4
+
+
+def test_what_lies_in_two_parts_and_what_is_missing_is_told(parts, capfd):
+    shutil.rmtree(parts / "two" / ".failures")
+    shutil.copytree(parts / "one" / "DUKE_001", parts / "two" / "DUKE_001")
+    assert merge(parts / "one", parts / "two", "--out", parts / "all") == 3
+    errors = capfd.readouterr().err
+    assert "1 study failed" in errors
+    assert "1 study is missing, run the part that has it" in errors
+    (failure,) = table(parts / "all" / "failures.csv")
+    assert failure["study"] == "DUKE_001"
+    assert "are two results of one name" in failure["problem"]
+    assert sorted(path.parent.name for path in (parts / "all").glob("*/lesions.csv")) == ["DUKE_002", "DUKE_004"]
+
+
+def test_parts_of_other_settings_are_not_merged(parts, capfd):
+    settings = json.loads((parts / "two" / "cohort.json").read_text())
+    settings["weights"]["detector"] = "0" * 64
+    (parts / "two" / "cohort.json").write_text(json.dumps(settings))
+    for words, sentence in (
+        ((parts / "one", parts / "two"), "made with other weights (detector 0000"),
+        ((parts / "one", parts), "has no cohort.json, so it is no cohort"),
+    ):
+        assert merge(*words, "--out", parts / "all") == 1
+        assert sentence in capfd.readouterr().err
+        assert not (parts / "all").exists()
+
+
 def test_other_settings_are_not_mixed_in(cohort, tmp_path, capfd):
     studies, out, _, _ = cohort
     before = contents(out)

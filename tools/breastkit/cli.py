@@ -103,6 +103,16 @@ COMMANDS = Group(
                 ),
             },
         ),
+        "cohort": Group(
+            "what 'run mri' and 'run us' wrote of many studies.",
+            {
+                "merge": Verb(
+                    "breastkit.pipelines.cohort_merge:merge_cohorts",
+                    "bring the parts of a cohort together that were run with --shard",
+                    "breastkit cohort merge work/part_1 work/part_2 --out work/cohort",
+                ),
+            },
+        ),
         "serve": Verb(
             "breastkit.server.serve:serve_studies",
             "serve studies to OHIF, 3D Slicer and scripts, with the bundles behind (MONAI Label)",

@@ -199,13 +199,22 @@ def _prepared(out: Path, pipeline: StudyPipeline, *, studies: int) -> Path:
         "options": dict(pipeline.options),
         "weights": {role: read_model_json(path)["sha256"] for role, path in pipeline.weights().items()},
     }
+    refuse_other_things(out, settings)
+    write_json(make_folder(out) / SETTINGS, {**settings, "studies": studies})
+    return out
+
+
+def refuse_other_things(out: Path, settings: Mapping[str, Any]) -> None:
+    """Makes sure that a folder is new, or a cohort made with the same settings.
+
+    Raises:
+        BreastkitError: if it is neither.
+    """
     path = out / SETTINGS
     if path.is_file():
         refuse_other_settings(settings, json.loads(path.read_text(encoding="utf-8")), out)
     elif out.is_dir() and any(out.iterdir()):
         raise BreastkitError(f"{out} holds other things than a cohort; name a new folder with --out.")
-    write_json(make_folder(out) / SETTINGS, {**settings, "studies": studies})
-    return out
 
 
 def refuse_other_settings(settings: Mapping[str, Any], earlier: Mapping[str, Any], out: Path) -> None:
