@@ -48,7 +48,7 @@ def test_the_table_grows_and_names_no_file_that_is_not_written(tmp_path):
     assert lines[0] == ",".join(COLUMNS)
     codes = "too_small;lesion_cut"
     row = "clip.dcm#frame2,malignant,0.25,0.15,0.6,0.1235,0,15,"
-    assert lines[1:] == [f"{row}m.png,1,{codes}", f"{row},1,{codes}"]
+    assert lines[1:] == [f"{row}m.png,1,,{codes}", f"{row},1,,{codes}"]
 
 
 def test_pages_of_a_folder_and_of_one_picture_show_the_same(tmp_path):

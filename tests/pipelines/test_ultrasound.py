@@ -22,7 +22,9 @@ from breastkit.pipelines.ultrasound import run_ultrasound
 from breastkit.promotion import promote
 from breastkit.weights import read_model_json
 
-COLUMNS = "file,class,p_normal,p_benign,p_malignant,uncertainty,abstain,lesion_area_px,mask,suspicious,quality"
+COLUMNS = (
+    "file,class,p_normal,p_benign,p_malignant,uncertainty,abstain,lesion_area_px,mask,suspicious,unfamiliar,quality"
+)
 GRAY = np.random.default_rng(0).integers(0, 256, (24, 40), dtype=np.uint8)
 
 

@@ -142,9 +142,9 @@ def test_files_of_pictures(us, tmp_path):
 def test_table_of_pictures(us):
     uncertainty = json.loads((us[0] / "a.json").read_text())["uncertainty"]
     assert (us[0] / "results.csv").read_text() == (
-        "file,class,p_normal,p_benign,p_malignant,uncertainty,abstain,lesion_area_px,mask,suspicious,quality\n"
-        f"a.png,malignant,0.25,0.15,0.6,{uncertainty},0,960,a_mask.png,1,too_small;overlays;lesion_cut\n"
-        f"b (1).png,malignant,0.25,0.15,0.6,{uncertainty},0,960,b (1)_mask.png,1,too_small;overlays;lesion_cut\n"
+        "file,class,p_normal,p_benign,p_malignant,uncertainty,abstain,lesion_area_px,mask,suspicious,unfamiliar,quality\n"
+        f"a.png,malignant,0.25,0.15,0.6,{uncertainty},0,960,a_mask.png,1,,too_small;overlays;lesion_cut\n"
+        f"b (1).png,malignant,0.25,0.15,0.6,{uncertainty},0,960,b (1)_mask.png,1,,too_small;overlays;lesion_cut\n"
     )
 
 
@@ -163,6 +163,9 @@ def test_facts_of_a_picture(us, weights):
         "uncertainty": told["uncertainty"],
         "abstain": False,
         "decided_by": "fusion",
+        "unfamiliar": None,
+        "distance": None,
+        "familiar_up_to": None,
         "quality": ["too_small", "overlays", "lesion_cut"],
         "note": " ".join(REMARKS[code] for code in ("too_small", "overlays", "lesion_cut")),
         "lesion": {

@@ -161,6 +161,11 @@ COMMANDS = Group(
                     "temperature, operating point and abstention of 'run us', from labelled pictures of your own",
                     "breastkit calibrate us work/us --out work/calibration.json",
                 ),
+                "familiar": Verb(
+                    "breastkit.evaluation.familiarity_fit:fit_familiar",
+                    "where the pictures lie that the classifier has learnt from, by which unfamiliar ones are told",
+                    "breastkit calibrate familiar work/us --others work/brain/images --out work/familiar/familiar.npz",
+                ),
             },
         ),
         "evaluate": Group(

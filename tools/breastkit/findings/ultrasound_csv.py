@@ -15,7 +15,7 @@ from breastkit.inference.results import write_table
 
 COLUMNS = (
     "file", "class", "p_normal", "p_benign", "p_malignant", "uncertainty", "abstain", "lesion_area_px", "mask",
-    "suspicious", "quality",
+    "suspicious", "unfamiliar", "quality",
 )  # fmt: skip
 
 
@@ -60,5 +60,6 @@ def table_row(findings: PictureFindings, *, mask: str = "") -> dict[str, Any]:
         "lesion_area_px": int(np.count_nonzero(reading.mask)),
         "mask": mask,
         "suspicious": int(reading.suspicious),
+        "unfamiliar": "" if reading.unfamiliar is None else int(reading.unfamiliar),
         "quality": ";".join(findings.quality),
     }

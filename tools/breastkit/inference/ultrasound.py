@@ -15,8 +15,11 @@ from breastkit.bundle import Bundle, Role, bundle_for
 from breastkit.errors import BreastkitError
 from breastkit.explain import GradCamPlusPlus, share_inside
 from breastkit.inference.calibration import Calibration
+from breastkit.inference.familiarity import FILE_NAME as FAMILIAR
+from breastkit.inference.familiarity import Familiarity, map_statistics, read_familiarity
 from breastkit.inference.picture_outputs import measure_mask
 from breastkit.metrics.classification import MALIGNANT, class_probabilities, most_probable
+from breastkit.opened_bundle import OpenedBundle
 from breastkit.weights import read_model_json
 
 NORMAL = "normal"
@@ -35,9 +38,11 @@ class Reading:
         label: the class, the most probable one.
         suspicious_from: the probability of malignant from which on it is suspicious, the operating point.
         uncertainty: of the classifier that decided, 0 to 1.
-        abstain: whether it is above what was stored as the limit.
+        abstain: whether it is above what was stored as the limit, or the picture is unfamiliar.
         decided_by: architecture of that classifier.
         relevance: what spoke for the class, 0 to 1; None where it was not asked for.
+        distance: from the pictures that were learnt from; None where the weights do not come with that, as below.
+        familiar_up_to: the distance beyond which a picture is unfamiliar.
     """
 
     mask: NDArray[Any]
@@ -50,6 +55,15 @@ class Reading:
     abstain: bool
     decided_by: str
     relevance: NDArray[Any] | None = None
+    distance: float | None = None
+    familiar_up_to: float | None = None
+
+    @property
+    def unfamiliar(self) -> bool | None:
+        """Whether the picture is unlike all that were learnt from; None where it cannot be told."""
+        if self.distance is None or self.familiar_up_to is None:
+            return None
+        return self.distance > self.familiar_up_to
 
     @property
     def found(self) -> bool:
@@ -109,12 +123,26 @@ class LesionClassifier:
         # What the threshold reached where it was chosen; weights whose threshold was set by hand do not say.
         self.operating_point: Mapping[str, Any] = self.bundle.facts.get("operating_point", {})
         self._temperature = float(rule["temperature"])
+        self.familiarity = _familiarity_of(self.bundle)
         self._explainer: GradCamPlusPlus | None = None
 
     def prepare(self, gray: NDArray[Any], mask: NDArray[Any]) -> dict[str, Any]:
         """Returns a picture as the network takes it."""
         prepared: dict[str, Any] = self.bundle.preprocessing({"image": gray, "mask": mask.astype(np.uint8)})
         return prepared
+
+    def bare(self, gray: NDArray[Any]) -> torch.Tensor:
+        """Returns a picture as the network takes it without a mask."""
+        square: torch.Tensor = self.prepare(gray, np.zeros(gray.shape, bool))["image"].as_tensor()
+        return square
+
+    def distance(self, gray: NDArray[Any]) -> float | None:
+        """Returns how far a picture is from those learnt from; None where that was not fitted for these weights."""
+        if self.familiarity is None:
+            return None
+        network, layer = self.bundle.network, self.familiarity.layer
+        square = self.bare(gray).to(self.bundle.device)
+        return float(self.familiarity.distances(map_statistics(network, layer, square))[0])
 
     def classify(self, prepared: Mapping[str, Any]) -> tuple[dict[str, float], float]:
         """Returns the probabilities of the classes, and the uncertainty."""
@@ -249,6 +277,8 @@ class UltrasoundReader:
         # That a picture is normal is what the other one says, whether there is an outline or not.
         decider = self.normal_classifier if label == NORMAL else last
         prepared, _, uncertainty = answers[decider]
+        familiarity, distance = self.normal_classifier.familiarity, self.normal_classifier.distance(gray)
+        limit = None if familiarity is None else familiarity.limit
         suspicious_from, abstain_above = last.threshold, decider.abstain_above
         if self.calibration is not None:
             suspicious_from, abstain_above = self.calibration.suspicious_from, self.calibration.abstain_above
@@ -260,10 +290,19 @@ class UltrasoundReader:
             label=label,
             suspicious_from=suspicious_from,
             uncertainty=uncertainty,
-            abstain=uncertainty > abstain_above,
+            abstain=uncertainty > abstain_above or (limit is not None and distance is not None and distance > limit),
             decided_by=decider.architecture,
             relevance=decider.explain(prepared, label) if explain else None,
+            distance=distance,
+            familiar_up_to=limit,
         )
+
+
+def _familiarity_of(bundle: OpenedBundle) -> Familiarity | None:
+    """Returns where the pictures lie that weights have learnt from, if that lies beside them."""
+    path = bundle.weights.with_name(FAMILIAR)
+    found = read_familiarity(path) if path.is_file() else None
+    return found if found is not None and found.weights == bundle.facts["sha256"] else None
 
 
 def weights_that_say_normal(bundle: Bundle) -> Path:

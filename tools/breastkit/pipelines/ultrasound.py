@@ -31,6 +31,7 @@ from breastkit.pipelines.cohort_studies import is_dicom_or_named_so
 from breastkit.pipelines.ultrasound_cases import cases_of_pictures
 
 NO_LESION = "No lesion was outlined, so the class is that of {variant}, the variant that can say normal."
+UNFAMILIAR = "It is unlike all pictures the networks have learnt from, so what they say of it is not to be relied on."
 _LIMITS, _REACHED = ("suspicious_from", "abstain_above"), ("recall", "specificity")
 _ENDS = tuple(f"_{kind}" for kind in KINDS)
 
@@ -200,6 +201,7 @@ def examine(
         quality=quality,
         doubts=(
             *(() if reading.found else (NO_LESION.format(variant=reading.decided_by),)),
+            *((UNFAMILIAR,) if reading.unfamiliar else ()),
             *(REMARKS[code] for code in quality),
         ),
         models=models_of(reader),

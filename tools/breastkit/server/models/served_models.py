@@ -244,6 +244,7 @@ class UltrasoundDiagnosis(ServedModel):
             "probabilities": worst.probabilities,
             "uncertainty": worst.uncertainty,
             "abstain": worst.abstain,
+            "unfamiliar": worst.unfamiliar,
             "calibration": self.calibration.sha256[:12] if self.calibration else None,
         }
         return Prediction(np.stack(masks, axis=-1), image.affine, says)
