@@ -150,6 +150,7 @@ def test_promoted_weights_are_those_of_the_bundle_whatever_its_folder_is_called_
     version = tmp_path / "promoted" / folder.name / "000001"
     version.mkdir(parents=True)
     (version / "promotion.json").write_text("{}")
+    (version / "model.pt").touch()
     (version.parent / "current.json").write_text('{"version": 1}')
     assert weights_in_use(folder) == str(folder / "models" / "model.pt")
     monkeypatch.setenv("BREASTKIT_MODELS", str(tmp_path / "promoted"))

@@ -46,6 +46,7 @@ from typing import TYPE_CHECKING, Any
 
 from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
+from breastkit.records import read_record
 from breastkit.weights import FILE_NAME, fold_weights_beside, read_model_json, weights_file
 
 if TYPE_CHECKING:
@@ -269,16 +270,14 @@ class Bundle:
     @property
     def versions(self) -> list[int]:
         """Numbers of its promoted versions; 0, what it ships, is not among them."""
-        names = (path.parent.name for path in self.promoted.glob(f"[0-9]*/{PROMOTION}"))
+        found = self.promoted.glob(f"[0-9]*/{PROMOTION}")
+        names = (path.parent.name for path in found if path.with_name(FILE_NAME).is_file())
         return sorted(int(name) for name in names if name.isdecimal())
 
     @property
     def version_in_use(self) -> int:
         """The number of the version it runs with, 0 for what it ships."""
-        path = self.promoted / CURRENT
-        if not path.is_file():
-            return 0
-        number = int(json.loads(path.read_text(encoding="utf-8"))["version"])
+        number = read_record(self.promoted / CURRENT, lambda content: int(content["version"]))
         return number if number in self.versions else 0
 
     def weights_of_version(self, number: int) -> Path:

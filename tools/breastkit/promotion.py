@@ -7,7 +7,6 @@ becomes the current one, so that a process killed at any moment leaves the one b
 
 from __future__ import annotations
 
-import json
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 from breastkit.atomic import atomic_folder, make_folder, remove_leftovers, write_json
 from breastkit.bundle import CURRENT, PROMOTION, Bundle, find_bundles
 from breastkit.errors import BreastkitError
+from breastkit.records import read_record, write_record
 from breastkit.weights import load_weights, read_model_json
 
 _COPIES_WITHIN = 600.0
@@ -39,13 +39,15 @@ def promote(bundle: Bundle, candidate: str | Path, *, figures: dict[str, Any]) -
     load_weights(candidate)
     # What a process that was killed while it copied has left; another one that copies now is not done within that time.
     remove_leftovers(make_folder(bundle.promoted), untouched_for=_COPIES_WITHIN)
-    number = max(bundle.versions, default=0) + 1
+    # Also those that lack a file now: nothing of them is written over.
+    there = (path.name[:6] for path in bundle.promoted.glob("[0-9]*"))
+    number = max((int(name) for name in there if name.isdecimal()), default=0) + 1
     with atomic_folder(bundle.promoted / f"{number:06d}") as temporary:
         for name in ("model.pt", "model.json"):
             shutil.copy(candidate / name, temporary / name)
         promoted = datetime.now(UTC).isoformat(timespec="seconds")
         write_json(temporary / PROMOTION, {"promoted": promoted, "before": bundle.version_in_use, **figures})
-    write_json(bundle.promoted / CURRENT, {"version": number})
+    write_record(bundle.promoted / CURRENT, {"version": number})
     return number
 
 
@@ -79,10 +81,12 @@ def rollback(name: str, *, models: str | None = None) -> str:
     number = bundle.version_in_use
     if number == 0:
         raise BreastkitError(f"{name} runs with the weights it ships; there is nothing before them.")
-    before = int(_record(bundle, number)["before"])
+    # What was promoted before it, where its record is lost.
+    earlier = max((one for one in bundle.versions if one < number), default=0)
+    before = int(_record(bundle, number).get("before", earlier))
     # Asked before it is said: a version whose files are gone is no use.
     read_model_json(bundle.weights_of_version(before))
-    write_json(bundle.promoted / CURRENT, {"version": before})
+    write_record(bundle.promoted / CURRENT, {"version": before})
     return f"{name} runs with {_named(before)} again; version {number} is kept."
 
 
@@ -109,6 +113,4 @@ def _named(number: int) -> str:
 
 
 def _record(bundle: Bundle, number: int) -> dict[str, Any]:
-    path = bundle.weights_of_version(number).with_name(PROMOTION)
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return record
+    return read_record(bundle.weights_of_version(number).with_name(PROMOTION), dict[str, Any]) or {}

@@ -75,8 +75,10 @@ def read_model_json(path: str | Path) -> dict[str, Any]:
         raise BreastkitError(f"{path} does not exist; it is written beside the weights, restore it from there.")
     try:
         facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise BreastkitError(f"{path} is no JSON ({error}); restore it from where the weights come from.") from error
+    if not isinstance(facts, dict):
+        raise BreastkitError(f"{path} says nothing of its weights; restore it from where the weights come from.")
     return facts
 
 

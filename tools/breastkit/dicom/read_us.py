@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,10 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.pixels import pixel_array
 from pydicom.uid import UltrasoundImageStorage, UltrasoundMultiFrameImageStorage
 
+from breastkit.dicom.read_errors import READ_ERRORS
 from breastkit.dicom.read_series import is_dicom
 from breastkit.errors import BreastkitError
 from breastkit.images import colour_share
@@ -24,9 +26,6 @@ _HEADER_TAGS = ["SOPClassUID", "Modality", "NumberOfFrames", "Rows"]
 _TISSUE_2D = (1, 1)
 # ITU-R BT.601, as everything that turns colour pictures to gray here.
 _LUMINANCE = (0.299, 0.587, 0.114)
-_READ_ERRORS = (
-    InvalidDicomError, AttributeError, EOFError, OSError, ValueError, KeyError, NotImplementedError, RuntimeError,
-)  # fmt: skip
 
 
 def why_no_ultrasound(path: str | Path) -> str | None:
@@ -37,11 +36,12 @@ def why_no_ultrasound(path: str | Path) -> str | None:
     Raises:
         BreastkitError: if the file is damaged.
     """
-    header = _header(Path(path))
-    if "Rows" in header and (header.get("SOPClassUID") in _ULTRASOUND or header.get("Modality") == "US"):
-        return None
-    kind = getattr(header.get("SOPClassUID"), "name", "") or "DICOM object"
-    return f"{kind}, not an ultrasound image"
+    with _damage_named(Path(path)):
+        header = _header(Path(path))
+        if "Rows" in header and (header.get("SOPClassUID") in _ULTRASOUND or header.get("Modality") == "US"):
+            return None
+        kind = getattr(header.get("SOPClassUID"), "name", "") or "DICOM object"
+        return f"{kind}, not an ultrasound image"
 
 
 def count_us_frames(path: str | Path) -> int:
@@ -54,7 +54,11 @@ def count_us_frames(path: str | Path) -> int:
     reason = why_no_ultrasound(path)
     if reason is not None:
         raise BreastkitError(f"{path} holds a {reason}; export the ultrasound pictures themselves.")
-    return int(_header(path).get("NumberOfFrames") or 1)
+    with _damage_named(path):
+        count = int(_header(path).get("NumberOfFrames") or 1)
+    if count < 1:
+        raise BreastkitError(f"{path} says that it has {count} frames; export it again.")
+    return count
 
 
 def read_us_frame(path: str | Path, frame: int = 0) -> NDArray[Any]:
@@ -67,8 +71,9 @@ def read_us_frame(path: str | Path, frame: int = 0) -> NDArray[Any]:
     Raises:
         BreastkitError: if the file is damaged, no ultrasound, compressed in an unknown way or has no such frame.
     """
-    pixels, header = _frame(Path(path), frame)
-    return _gray8(pixels, header)
+    with _damage_named(Path(path)):
+        pixels, header = _frame(Path(path), frame)
+        return _gray8(pixels, header)
 
 
 def read_us_colour_share(path: str | Path, frame: int = 0) -> float:
@@ -81,13 +86,14 @@ def read_us_colour_share(path: str | Path, frame: int = 0) -> float:
     Raises:
         BreastkitError: as `read_us_frame`.
     """
-    header = _header(Path(path), all_tags=True)
-    if header.get("SamplesPerPixel", 1) == 1 and header.get("PhotometricInterpretation") != "PALETTE COLOR":
-        return 0.0
-    pixels, header = _frame(Path(path), frame)
-    if header.get("PhotometricInterpretation") == "PALETTE COLOR":
-        pixels = pydicom.pixels.apply_color_lut(pixels, header)
-    return colour_share(pixels)
+    with _damage_named(Path(path)):
+        header = _header(Path(path), all_tags=True)
+        if header.get("SamplesPerPixel", 1) == 1 and header.get("PhotometricInterpretation") != "PALETTE COLOR":
+            return 0.0
+        pixels, header = _frame(Path(path), frame)
+        if header.get("PhotometricInterpretation") == "PALETTE COLOR":
+            pixels = pydicom.pixels.apply_color_lut(pixels, header)
+        return colour_share(pixels)
 
 
 def us_tissue_window(path: str | Path) -> tuple[slice, slice]:
@@ -98,22 +104,24 @@ def us_tissue_window(path: str | Path) -> tuple[slice, slice]:
     Raises:
         BreastkitError: if the file is damaged.
     """
-    header = _header(Path(path), all_tags=True)
-    regions = [
-        region
-        for region in header.get("SequenceOfUltrasoundRegions") or ()
-        if (region.get("RegionSpatialFormat"), region.get("RegionDataType")) == _TISSUE_2D
-    ]
-    # Side by side, several of them are several views: only a single one is clearly the picture.
-    if len(regions) != 1:
-        return slice(None), slice(None)
-    try:
-        left, right = int(regions[0].RegionLocationMinX0), int(regions[0].RegionLocationMaxX1)
-        top, bottom = int(regions[0].RegionLocationMinY0), int(regions[0].RegionLocationMaxY1)
-    except (AttributeError, TypeError, ValueError):
-        return slice(None), slice(None)
-    fits = 0 <= left < right < int(header.Columns) and 0 <= top < bottom < int(header.Rows)
-    return (slice(top, bottom + 1), slice(left, right + 1)) if fits else (slice(None), slice(None))
+    everything = slice(None), slice(None)
+    with _damage_named(Path(path)):
+        header = _header(Path(path), all_tags=True)
+        regions = [
+            region
+            for region in header.get("SequenceOfUltrasoundRegions") or ()
+            if (region.get("RegionSpatialFormat"), region.get("RegionDataType")) == _TISSUE_2D
+        ]
+        # Side by side, several of them are several views: only a single one is clearly the picture.
+        if len(regions) != 1:
+            return everything
+        try:
+            left, right = int(regions[0].RegionLocationMinX0), int(regions[0].RegionLocationMaxX1)
+            top, bottom = int(regions[0].RegionLocationMinY0), int(regions[0].RegionLocationMaxY1)
+        except (AttributeError, TypeError, ValueError):
+            return everything
+        fits = 0 <= left < right < int(header.Columns) and 0 <= top < bottom < int(header.Rows)
+        return (slice(top, bottom + 1), slice(left, right + 1)) if fits else everything
 
 
 def _frame(path: Path, frame: int) -> tuple[NDArray[Any], Dataset]:
@@ -124,7 +132,7 @@ def _frame(path: Path, frame: int) -> tuple[NDArray[Any], Dataset]:
     header = _header(path, all_tags=True)
     try:
         pixels = pixel_array(path, index=frame)
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         syntax = header.file_meta.get("TransferSyntaxUID")
         if syntax is not None and syntax.is_compressed:
             raise BreastkitError(
@@ -153,7 +161,14 @@ def _gray8(pixels: NDArray[Any], header: Dataset) -> NDArray[Any]:
 def _header(path: Path, *, all_tags: bool = False) -> Dataset:
     if not is_dicom(path):
         raise BreastkitError(f"{path} is not a DICOM file although it is named so; export it again.")
-    try:
+    with _damage_named(path):
         return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=None if all_tags else _HEADER_TAGS)
-    except _READ_ERRORS as error:
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Names the file where pydicom fails, which reads a value no earlier than it is asked for."""
+    try:
+        yield
+    except READ_ERRORS as error:
         raise BreastkitError(f"{path} is damaged and cannot be read; export it again.") from error

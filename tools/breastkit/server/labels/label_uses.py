@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from breastkit.dce.phases import DEFAULT_CHANNELS, read_phases
 from breastkit.dce.voxel_box import VoxelBox
 from breastkit.detection.boxes import compared
 from breastkit.dicom import Series
+from breastkit.errors import BreastkitError
 from breastkit.images import read_gray, read_mask, read_volume, write_nifti, write_png
 from breastkit.inference.mri_detection import LesionDetector
 from breastkit.inference.ultrasound import NORMAL, LesionClassifier, Segmenter
@@ -413,14 +416,24 @@ def base_name(name: str) -> str:
 
 
 def labels_of(path: Path) -> NDArray[Any]:
-    """Returns a label map [column, row, slice]."""
+    """Returns a label map [column, row, slice].
+
+    Raises:
+        BreastkitError: if it is damaged.
+    """
     if path.suffix == ".png":
         import cv2
 
-        return cv2.imread(str(path), cv2.IMREAD_UNCHANGED).T[:, :, None]
+        picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if picture is None or picture.ndim != 2:
+            raise BreastkitError(f"{path.name} is damaged; save the label again.")
+        return picture.T[:, :, None]
     import nibabel
 
-    return np.asarray(nibabel.Nifti1Image.from_filename(path).dataobj)
+    try:
+        return np.asarray(nibabel.Nifti1Image.from_filename(path).dataobj)
+    except (OSError, ValueError, EOFError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
+        raise BreastkitError(f"{path.name} is damaged; save the label again.") from error
 
 
 def write_mask(item: Item, folder: Path) -> Path:
@@ -431,7 +444,8 @@ def write_mask(item: Item, folder: Path) -> Path:
     mask = np.isin(np.asarray(image.dataobj), item["numbers"]).astype(np.uint8)
     place = Path(item["label"])
     # Every image has its folder, in which versions are numbered.
-    return write_nifti(folder / f"{place.parent.name}_{place.name}", mask, image.affine)
+    whose = hashlib.sha256(place.parent.name.encode()).hexdigest()[:16]
+    return write_nifti(folder / f"{whose}_{place.name}", mask, image.affine)
 
 
 def _parts(mask: NDArray[Any]) -> list[NDArray[Any]]:

@@ -7,7 +7,7 @@ beside a tombstone, until it is restored or saved anew.
 
 from __future__ import annotations
 
-import json
+import hashlib
 import re
 import threading
 from collections.abc import Iterator, Mapping
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from breastkit.atomic import make_folder, remove_leftovers, write_json
 from breastkit.errors import BreastkitError
+from breastkit.records import read_record, set_aside
 from breastkit.server.labels.label_files import write_labels
 from breastkit.server.studies.study_images import Grid
 
@@ -34,7 +35,9 @@ _TOMBSTONE = "deleted"
 CLASSES = ("normal", "benign", "malignant")
 # Seconds; what is younger another server may be writing.
 _LEFTOVER_AFTER = 600.0
-_VERSION = re.compile(r"([0-9]{6})\.json")
+_VERSION, _NUMBER = re.compile(r"([0-9]{6})\.json"), re.compile(r"[0-9]{6}(?=\.json)")
+# Bytes of a folder's name, of which most file systems take 255.
+_LONGEST_NAME, _SHORTENED_TO = 255, 200
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ class SavedLabels:
         folder = self._folder(image, tag)
         check_class(of_class)
         with self._saving:
-            version = 1 + max((number for number, _ in _files(folder)), default=0)
+            version = 1 + max(_numbers(folder), default=0)
             path = folder / f"{version:06d}{'.png' if flat else '.nii.gz'}"
             write_labels(path, labels, grid.affine)
             counts = {str(value): int((labels == value).sum()) for value in np.unique(labels) if value}
@@ -141,8 +144,9 @@ class SavedLabels:
                 raise BreastkitError(f"There is no label '{tag[:40]}' of '{image}'; save one first.")
             saved = datetime.now(UTC).isoformat(timespec="seconds")
             info = {**before.info, **changes, "user": user, "saved": saved}
-            write_json(before.path.with_name(f"{before.version + 1:06d}.json"), info)
-        return SavedLabel(image, tag, before.version + 1, before.path, info)
+            version = 1 + max(_numbers(before.path.parent))
+            write_json(before.path.with_name(f"{version:06d}.json"), info)
+        return SavedLabel(image, tag, version, before.path, info)
 
     def delete(self, image: str, tag: str, *, user: str = "") -> None:
         """Has a label count for nothing; its versions stay.
@@ -165,34 +169,50 @@ class SavedLabels:
         """
         with self._saving:
             folder = self._folder(image, tag)
-            if not _is_deleted(folder):
+            saved = self._latest(folder, tag)
+            if saved is None or saved.version > _deleted_at(folder):
                 raise BreastkitError(f"The label '{tag[:40]}' of '{image}' is not deleted.")
             (folder / _TOMBSTONE).unlink()
-            return _read(image, tag, *list(_files(folder))[-1])
+            return saved
 
     def deleted(self, tag: str = FINAL) -> set[str]:
         """Returns the images whose label is deleted."""
         folders = (path.parent for path in self._place_of(tag).glob(f"*/{_TOMBSTONE}"))
-        return {str(_tombstone_in(folder)["image"]) for folder in folders if _is_deleted(folder)}
+        found = {folder: self._latest(folder, tag) for folder in folders}
+        return {saved.image for folder, saved in found.items() if saved and saved.version <= _deleted_at(folder)}
 
     def current(self, image: str, tag: str = FINAL) -> SavedLabel | None:
         """Returns the latest version, None if there is no label or it is deleted."""
-        folder = self._folder(image, tag)
-        files = list(_files(folder))
-        return _read(image, tag, *files[-1]) if files and not _is_deleted(folder) else None
+        return self._current_in(self._folder(image, tag), tag)
 
     def versions(self, image: str, tag: str = FINAL) -> list[SavedLabel]:
         """Returns all versions, the oldest first."""
-        return [_read(image, tag, number, path) for number, path in _files(self._folder(image, tag))]
+        found = (self._read(tag, number, path) for number, path in _files(self._folder(image, tag)))
+        return [saved for saved in found if saved is not None]
 
     def labelled(self, tag: str = FINAL) -> list[str]:
         """Returns the images that have a label."""
-        found = []
-        for folder in sorted(self._place_of(tag).glob("*")):
-            files = list(_files(folder))
-            if files and not _is_deleted(folder):
-                found.append(str(json.loads(files[-1][1].read_text(encoding="utf-8"))["image"]))
-        return found
+        found = (self._current_in(folder, tag) for folder in sorted(self._place_of(tag).glob("*")))
+        return [saved.image for saved in found if saved is not None]
+
+    def _current_in(self, folder: Path, tag: str) -> SavedLabel | None:
+        saved = self._latest(folder, tag)
+        return None if saved is None or saved.version <= _deleted_at(folder) else saved
+
+    def _latest(self, folder: Path, tag: str) -> SavedLabel | None:
+        """Returns the latest version that is whole, deleted or not; what is damaged is set aside."""
+        found = (self._read(tag, number, path) for number, path in reversed(list(_files(folder))))
+        return next((saved for saved in found if saved is not None), None)
+
+    def _read(self, tag: str, version: int, path: Path) -> SavedLabel | None:
+        info = read_record(path, _checked)
+        if info is None:
+            return None
+        label = path.with_name(info["name"])
+        if self._folder(info["image"], tag).name != path.parent.name or not label.is_file():
+            set_aside(path, f"its label map {label.name} is not there")
+            return None
+        return SavedLabel(info["image"], tag, version, label, info)
 
     def _place_of(self, tag: str) -> Path:
         if not re.fullmatch(TAG_PATTERN, tag):
@@ -203,7 +223,11 @@ class SavedLabels:
 
     def _folder(self, image: str, tag: str) -> Path:
         # Nothing in a quoted name can leave the folder; a name of points alone could.
-        return self._place_of(tag) / quote(image, safe=" ()").replace(".", "%2E")
+        name = quote(image, safe=" ()").replace(".", "%2E")
+        if len(name) > _LONGEST_NAME:
+            # Six characters for every letter that is not English. No quoted name has % before anything but a number.
+            name = f"{name[:_SHORTENED_TO]}%~{hashlib.sha256(image.encode()).hexdigest()[:32]}"
+        return self._place_of(tag) / name
 
 
 def check_class(of_class: str | None) -> str | None:
@@ -217,21 +241,24 @@ def check_class(of_class: str | None) -> str | None:
     return of_class
 
 
-def _is_deleted(folder: Path) -> bool:
-    """Returns whether a label was deleted and not saved since."""
-    if not (folder / _TOMBSTONE).is_file():
-        return False
-    return max((number for number, _ in _files(folder)), default=0) <= int(_tombstone_in(folder)["version"])
+def _deleted_at(folder: Path) -> int:
+    """Returns the version up to which a label was deleted, 0 where it was not."""
+    return read_record(folder / _TOMBSTONE, lambda said: int(said["version"])) or 0
 
 
-def _tombstone_in(folder: Path) -> dict[str, Any]:
-    said: dict[str, Any] = json.loads((folder / _TOMBSTONE).read_text(encoding="utf-8"))
-    return said
+def _checked(info: Any) -> dict[str, Any]:
+    """Returns what a version's JSON says if it says what is read of it; raises what Python does if not."""
+    if info["class"] not in (None, *CLASSES) or Path(info["name"]).name != info["name"]:
+        raise ValueError(info["name"])
+    numbers = [*info["labels"].values(), *info["voxels"].values(), *map(int, info["voxels"])]
+    if not isinstance(info["image"], str) or not all(isinstance(number, int) for number in numbers):
+        raise TypeError(info["image"])
+    return dict(info)
 
 
-def _read(image: str, tag: str, version: int, path: Path) -> SavedLabel:
-    info = json.loads(path.read_text(encoding="utf-8"))
-    return SavedLabel(image, tag, version, path.with_name(str(info["name"])), info)
+def _numbers(folder: Path) -> list[int]:
+    """Returns the numbers of all versions, those that were set aside too: nothing of them is written over."""
+    return [int(match[0]) for path in folder.glob("*.json*") if (match := _NUMBER.match(path.name))]
 
 
 def _files(folder: Path) -> Iterator[tuple[int, Path]]:

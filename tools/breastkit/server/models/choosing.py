@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -39,7 +39,7 @@ class NextImage:
         offered = {**(_OF_SCORES if self.scores else {}), **_OF_NOTHING}
         return {how.value: description for how, description in offered.items()}
 
-    def choose(self, how: Choice, *, seed: int | None = None) -> str | None:
+    def choose(self, how: Choice, *, seed: int | None = None, but: Collection[str] = ()) -> str | None:
         """Returns the identifier of an image, None if all have labels.
 
         By a strategy of scores pictures come before volumes, of which another model knows other things, and images that
@@ -48,8 +48,9 @@ class NextImage:
         Args:
             how: the strategy.
             seed: with which ``random`` gives the same image again.
+            but: images that are not chosen.
         """
-        waiting = self.store.unlabelled()
+        waiting = [image for image in self.store.unlabelled() if image not in but]
         if not waiting:
             return None
         if how in _OF_NOTHING:
@@ -67,6 +68,7 @@ class NextImage:
             known = scores.known()
             scored = [image for image in listed if image in known]
             if not unlabelled.isdisjoint(scored):
+                # What is not to be chosen counts as done.
                 pool = pool_of([known[image] for image in scored], [image not in unlabelled for image in scored])
                 return scored[choose(pool, how)[0]]
         return waiting[0]

@@ -29,6 +29,7 @@ from breastkit.cases import CaseList, read_cases, write_cases
 from breastkit.errors import BreastkitError, sentence_of
 from breastkit.logs import get_logger, log_to_stderr
 from breastkit.promotion import promote, version_of_training
+from breastkit.records import read_record, write_record
 from breastkit.server.labels.label_uses import LabelUse, base_name, use_of
 from breastkit.server.models.promotion_rules import (
     LEAST_CASES,
@@ -50,6 +51,7 @@ _TRAIN_FOR_ONE = 4
 _ENDS_WITHIN = 30.0
 _ASKED_EVERY = 0.5
 _STATE, _COLLECTED, _RESULT, _WAITING = "training.json", "collected.json", "result.json", "waiting.json"
+_JOB = "job.json"
 
 
 @dataclass(frozen=True)
@@ -112,11 +114,18 @@ def keep_split(store: StudyStore) -> tuple[dict[str, str], dict[str, str]]:
         kinds.setdefault(group, set()).update(("picture",) if image.form.is_flat else ("volume", *names))
         classes[group] = classes.get(group) or saved.info["class"] or ""
     path = store.folder / "split.json"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    known = read_record(path, _checked_split) or {}
     split = assign_split(known, {group: Stratum(" ".join(sorted(kinds[group])), classes[group]) for group in kinds})
     if split != known:
-        write_json(path, split)
+        write_record(path, split)
     return split, groups
+
+
+def _checked_split(split: Any) -> dict[str, str]:
+    # None is ever written that is empty.
+    if set(split.values()) not in ({"training"}, {"validation"}, {"training", "validation"}):
+        raise ValueError("a group is in no list")
+    return dict(split)
 
 
 def group_of(image: StudyImage) -> str:
@@ -297,7 +306,8 @@ class LabelTraining:
         """
         if self.state()["status"] == "RUNNING":
             raise BreastkitError("A training is running; stop it or wait.")
-        number = max((int(path.name) for path in self.folder.glob("[0-9]*")), default=0) + 1
+        there = (path.name for path in self.folder.glob("[0-9]*"))
+        number = max((int(name) for name in there if name.isdecimal()), default=0) + 1
         job = make_folder(self.folder / f"{number:06d}")
         try:
             collect_labels(self.store, use_of(bundle), job / "cases")
@@ -311,7 +321,7 @@ class LabelTraining:
             "training": secrets.token_hex(16),
             "needs_confirmation": self.needs_confirmation,
         }
-        write_json(job / "job.json", settings)
+        write_json(job / _JOB, settings)
         with (job / "log.txt").open("wb") as log:
             command = [sys.executable, "-m", "breastkit.server.models.label_training", str(job)]
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
@@ -328,10 +338,12 @@ class LabelTraining:
         Raises:
             BreastkitError: if none waits, or other weights have come into use since.
         """
-        waiting = [path for path in sorted(self.folder.glob(f"[0-9]*/{_WAITING}")) if _model_of(path) == bundle.name]
+        waiting = [path for path in sorted(self.folder.glob(f"[0-9]*/{_WAITING}")) if _is_of(path.parent, bundle)]
         if not waiting:
             raise BreastkitError(f"No training of {bundle.name} waits for a confirmation; train first.")
-        job, held = waiting[-1].parent, json.loads(waiting[-1].read_text(encoding="utf-8"))
+        job, held = waiting[-1].parent, read_record(waiting[-1], _checked_waiting)
+        if held is None:
+            raise BreastkitError(f"What the training of {bundle.name} has to say is damaged; train again.")
         if held["version"] != bundle.version_in_use:
             raise BreastkitError(f"Other weights of {bundle.name} are in use since it was trained; train again.")
         number = promote(bundle, job / "run", figures={**held["figures"], "confirmed_by": user})
@@ -357,43 +369,83 @@ class LabelTraining:
         return state
 
     def _jobs(self) -> list[Path]:
-        return [path for path in sorted(self.folder.glob("[0-9]*")) if (path / _STATE).is_file()]
+        return [path for path in sorted(self.folder.glob("[0-9]*")) if _process_of(path) is not None]
 
     def stop(self) -> dict[str, Any]:
         """Stops a running training and returns the state."""
-        jobs = sorted(self.folder.glob("[0-9]*/training.json"))
-        if self.state()["status"] == "RUNNING":
-            known = json.loads(jobs[-1].read_text(encoding="utf-8"))
-            os.killpg(known["pid"], signal.SIGKILL)
+        jobs = self._jobs()
+        process = _process_of(jobs[-1]) if jobs else None
+        if process is not None and self.state()["status"] == "RUNNING":
+            os.killpg(process.pid, signal.SIGKILL)
             end = time.monotonic() + _ENDS_WITHIN
-            while _start_of(known["pid"]) == known["started"] and time.monotonic() < end:
+            while process.is_running and time.monotonic() < end:
                 time.sleep(0.02)
         return self.state()
 
 
 def _state_of(job: Path) -> dict[str, Any]:
     """Returns what a training does, with what 3D Slicer shows of it."""
-    known = json.loads((job / _STATE).read_text(encoding="utf-8"))
-    result, (done, total) = job / _RESULT, _epochs(job)
-    if result.is_file():
-        told = {**json.loads(result.read_text(encoding="utf-8")), "progress": 1.0}
-    elif _start_of(known["pid"]) == known["started"] is not None:
-        told = {"status": "RUNNING", "says": "Training", "progress": done / total}
+    process, result, (done, total) = _process_of(job), job / _RESULT, _epochs(job)
+    said = read_record(result, lambda content: {name: str(content[name]) for name in ("status", "says")})
+    told: dict[str, Any]
+    if said is not None:
+        told = {**said, "progress": 1.0}
+    elif process is not None and process.is_running:
+        told = {"status": "RUNNING", "says": "Training", "progress": done / max(1, total)}
     else:
-        told = {**_left_by(job), "progress": done / total}
-    ended = {"end_ts": _time_of(result)} if result.is_file() else {}
-    begun = {"id": job.name, "start_ts": _time_of(job / "job.json")}
+        told = {**_left_by(job), "progress": done / max(1, total)}
+    ended = {"end_ts": _time_of(result)} if said is not None else {}
+    begun = {"id": job.name, "start_ts": _time_of(job / _JOB)}
     epochs = {"epoch": done, "total_epochs": total}
-    return {**told, "model": known["model"], **epochs, **begun, **ended, "details": [told["says"]]}
+    return {
+        **told,
+        "model": process.model if process is not None else "",
+        **epochs,
+        **begun,
+        **ended,
+        "details": [told["says"]],
+    }
 
 
 def _time_of(path: Path) -> str:
     return datetime.fromtimestamp(path.stat().st_mtime).isoformat(" ", "seconds") if path.is_file() else ""
 
 
-def _model_of(path: Path) -> str:
-    """Returns which bundle the training of a file of its folder is of."""
-    return str(json.loads((path.parent / _STATE).read_text(encoding="utf-8"))["model"])
+@dataclass(frozen=True)
+class _Process:
+    """The process of a training, which nothing but the system knows for sure to run."""
+
+    pid: int
+    started: str | None
+    model: str
+
+    @property
+    def is_running(self) -> bool:
+        return self.started is not None and _start_of(self.pid) == self.started
+
+
+def _process_of(job: Path) -> _Process | None:
+    """Returns the process of a training, None where its folder does not say."""
+    return read_record(job / _STATE, lambda said: _Process(int(said["pid"]), said["started"], str(said["model"])))
+
+
+def _settings_of(job: Path) -> dict[str, Any] | None:
+    """Returns what a training was asked for, None where its folder does not say."""
+    return read_record(job / _JOB, _checked_settings)
+
+
+def _checked_settings(settings: Any) -> dict[str, Any]:
+    TrainingOptions.model_validate(settings["options"])
+    return {**settings, **{name: str(settings[name]) for name in ("bundle", "models", "training")}}
+
+
+def _checked_waiting(held: Any) -> dict[str, Any]:
+    return {"version": int(held["version"]), "figures": dict(held["figures"]), "told": str(held["told"])}
+
+
+def _is_of(job: Path, bundle: Bundle) -> bool:
+    process = _process_of(job)
+    return process is not None and process.model == bundle.name
 
 
 def _note_process(job: Path, pid: int, bundle: Bundle) -> None:
@@ -403,10 +455,10 @@ def _note_process(job: Path, pid: int, bundle: Bundle) -> None:
 
 def _left_by(job: Path) -> dict[str, str]:
     """Returns what a training that was killed has come to: it may have made a version before it could say so."""
-    settings = json.loads((job / "job.json").read_text(encoding="utf-8"))
-    bundle = Bundle(settings["bundle"], models=settings["models"])
-    version = version_of_training(settings.get("training", ""), bundle)
-    if not version:
+    settings = _settings_of(job)
+    bundle = Bundle(settings["bundle"], models=settings["models"]) if settings else None
+    version = version_of_training(settings["training"], bundle) if settings and bundle else 0
+    if not version or bundle is None:
         return {"status": "STOPPED", "says": "Stopped before it was done; the weights in use are those of before."}
     if version == bundle.version_in_use:
         return {"status": "DONE", "says": f"Promoted as version {version}."}
@@ -416,8 +468,9 @@ def _left_by(job: Path) -> dict[str, str]:
 def _epochs(job: Path) -> tuple[int, int]:
     """Returns how many epochs are done, and of how many."""
     table = job / "run" / "metrics.csv"
-    total = int(json.loads((job / "job.json").read_text(encoding="utf-8"))["options"]["max_epochs"])
-    done = len(table.read_text(encoding="utf-8").splitlines()) - 1 if table.is_file() else 0
+    settings = _settings_of(job)
+    total = int(settings["options"]["max_epochs"]) if settings else 0
+    done = len(table.read_text(encoding="utf-8", errors="replace").splitlines()) - 1 if table.is_file() else 0
     return min(max(done, 0), total), total
 
 
@@ -435,7 +488,7 @@ def main(words: list[str]) -> None:
     """Runs the training of a folder; what came out stands in its ``result.json``."""
     log_to_stderr()
     job = Path(words[0])
-    settings = json.loads((job / "job.json").read_text(encoding="utf-8"))
+    settings = json.loads((job / _JOB).read_text(encoding="utf-8"))
     options = TrainingOptions.model_validate(settings["options"])
     bundle = Bundle(settings["bundle"], models=settings["models"])
     _note_process(job, os.getpid(), bundle)

@@ -5,7 +5,6 @@ Computed in the background, an image at a time through the queue of inferences, 
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -16,10 +15,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from breastkit.atomic import write_json
 from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
 from breastkit.metrics.segmentation import dice
+from breastkit.records import read_record, write_record
 from breastkit.server.labels.label_files import read_labels
 from breastkit.server.labels.label_uses import outlined_in
 from breastkit.server.labels.saved_labels import SavedLabel
@@ -202,7 +201,7 @@ class Scoring:
         raise _StoppedError
 
     def _kept(self) -> dict[str, Any]:
-        return json.loads(self.path.read_text(encoding="utf-8")) if self.path.is_file() else {}
+        return read_record(self.path, _checked) or {}
 
     def _keep(self, method: Method, values: dict[str, list[float]], **more: Any) -> dict[str, Any]:
         """Keeps the means of what was measured of each kind of images, and returns them."""
@@ -211,11 +210,25 @@ class Scoring:
             for kind, ones in values.items()
         }
         found["computed"] = datetime.now(UTC).isoformat(timespec="seconds")
-        write_json(self.path, {**self._kept(), method.value: {"found": found, **more}})
+        write_record(self.path, {**self._kept(), method.value: {"found": found, **more}})
         return found
 
     def _say(self, status: str, method: str, says: str, progress: float) -> None:
         self._state = {"status": status, "method": str(method), "says": says, "progress": progress}
+
+
+def _checked(kept: Any) -> dict[str, Any]:
+    """Returns what was found of every method, if it is in the form that is kept; raises what Python does if not."""
+    if not kept:
+        raise ValueError("nothing was measured")
+    for method, one in kept.items():
+        found = one["found"]
+        datetime.fromisoformat(found["computed"])
+        for kind in set(found) - {"computed"}:
+            _ = int(found[kind]["images"]), float(found[kind][method] or 0)
+        for kind in one["weights"] if method == Method.DICE else ():
+            _ = [(int(case["version"]), float(case["dice"])) for case in one["cases"][kind].values()]
+    return dict(kept)
 
 
 def _numbers(scores: ScoredImages, saved: SavedLabel) -> list[int] | None:

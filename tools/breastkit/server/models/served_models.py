@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from breastkit.bundle import Answers, Bundle, Reads
 from breastkit.detection.boxes_file import Detection
 from breastkit.dicom.segment_kinds import SegmentCodes
-from breastkit.errors import BreastkitError
+from breastkit.errors import BreastkitError, sentence_of
 from breastkit.images import read_header
 from breastkit.inference.calibration import read_calibration
 from breastkit.inference.ultrasound import NORMAL, UltrasoundReader, weights_that_say_normal
@@ -193,7 +193,13 @@ class SegmentationModel(ServedModel):
 
     def _finished(self, source: Any) -> dict[str, Any]:
         bundle, postprocessing = self.opened()
-        prepared = bundle.preprocessing({"image": source})
+        try:
+            prepared = bundle.preprocessing({"image": source})
+        except RuntimeError as error:
+            # MONAI wraps what a reader says of a file.
+            if (said := sentence_of(error)) is None:
+                raise
+            raise BreastkitError(said) from error
         finished: dict[str, Any] = postprocessing({**prepared, "pred": bundle.run(prepared)})
         return finished
 

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from breastkit.records import set_aside_in
 from breastkit.report.page import render
 from breastkit.server.information import information_of
 from breastkit.server.labels.saved_labels import CLASSES
@@ -19,6 +20,8 @@ from breastkit.server.studies.study_images import StudyImage
 from breastkit.server.studies.study_store import StudyStore
 
 _SHOWN = 200
+# The folders that hold records, in the one of labels.
+_RECORDS = (".", "final/*", "original/*", "tags/*/*", ".training/*", ".cache")
 
 
 def start_page_endpoint(services: Services) -> APIRouter:
@@ -58,11 +61,20 @@ def start_page_endpoint(services: Services) -> APIRouter:
             labels=_told_of_labels(store, len(labelled), len(images), told["scoring"]),
             scoring=services.scoring.state() if services.scoring is not None else None,
             training=f"{training['model']}: {training['says']}" if training["model"] else "",
+            damaged=_set_aside(services),
             images=shown,
             more=max(0, len(images) - _SHOWN),
         )
 
     return router
+
+
+def _set_aside(services: Services) -> list[str]:
+    """Returns the names of records that were damaged, which somebody should look at."""
+    found = set_aside_in(services.store.folder, _RECORDS)
+    for model in services.trainable.values():
+        found += [f"{model.name}/{name}" for name in set_aside_in(model.bundle.promoted, (".", "*"))]
+    return found
 
 
 def _told_of_labels(

@@ -25,6 +25,7 @@ from urllib.parse import parse_qsl
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from breastkit.atomic import make_folder
+from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
 from breastkit.server.security.access import USER, path_of
 from breastkit.server.security.download_links import without_link
@@ -65,8 +66,13 @@ class AuditLog:
 
     def __init__(self, folder: str | Path, *, largest: int = _LARGEST_FILE, kept: int = _KEPT_FILES) -> None:
         self.path = make_folder(folder) / AUDIT_FILE
-        self._key = _key_in(self.path.parent)
-        self._file = _PrivateFile(self.path, maxBytes=largest, backupCount=kept, encoding="utf-8")
+        try:
+            self._key = _key_in(self.path.parent)
+            self._file = _PrivateFile(self.path, maxBytes=largest, backupCount=kept, encoding="utf-8")
+        except OSError as error:
+            raise BreastkitError(
+                f"{folder} cannot be written ({error.strerror}); make the folder of labels writable."
+            ) from error
 
     def code_of(self, image: str) -> str:
         """Returns what stands for an image in the log."""

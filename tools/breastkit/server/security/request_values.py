@@ -128,6 +128,8 @@ def _refuse_expressions(value: Any, depth: int) -> None:
         raise BreastkitError("The parameters are nested too deeply; send plain ones.")
     if isinstance(value, str) and value.lstrip().startswith(("$", "@", "%")):
         raise BreastkitError("A parameter begins like an expression ($, @, %), which is never run here; change it.")
+    if isinstance(value, str) and not value.isascii() and value.encode("utf-8", "replace").decode() != value:
+        raise BreastkitError("A parameter holds half a character, which no file can keep; correct the text.")
     items = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ()
     for item in items:
         _refuse_expressions(item, depth + 1)

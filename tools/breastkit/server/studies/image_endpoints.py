@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse, Response
 from breastkit.server.media_types import media_type_of
 from breastkit.server.security.request_values import ImageId, Params, Upload, read_params, received
 from breastkit.server.services import Services
-from breastkit.server.studies.study_images import add_image
+from breastkit.server.studies.study_images import add_image, shown_name
 from breastkit.temporary import temporary_folder
 
 
@@ -42,7 +42,7 @@ def image_endpoints(services: Services) -> APIRouter:
     def image(image: ImageId) -> Response:
         """Gives an image as a file."""
         path = store.file_of(image)
-        return FileResponse(path, media_type=media_type_of(path), filename=path.name)
+        return FileResponse(path, media_type=media_type_of(path), filename=shown_name(path))
 
     @router.get("/image/info")
     def image_info(image: ImageId) -> dict[str, Any]:

@@ -5,6 +5,8 @@ An identifier from a request is only ever looked up among the images found here;
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import threading
 from abc import ABC, abstractmethod
@@ -29,6 +31,8 @@ MODALITIES = ("MR", "US", "CT")
 # Pictures lie in the world as ITK, and so 3D Slicer, reads them: one millimetre a pixel, columns to the patient's left.
 PICTURE_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 _MOST_FRAMES = 500
+# What `request_values.ImageId` refuses, and what no text can hold.
+_NOT_IN_ADDRESS, _LONGEST_IDENTIFIER = re.compile(r"[/\\\x00-\x1f\ud800-\udfff]"), 256
 
 
 class Form(Enum):
@@ -161,9 +165,23 @@ class FileImages(StudyImages):
         for path, name in zip(paths, names, strict=True):
             if names.count(name) > 1 and path.is_relative_to(self.folder):
                 name = "__".join((*path.relative_to(self.folder).parts[:-1], path.name.replace(".", "_")))
+            name = _identifier(name)
             form = Form.VOLUME if path.name.lower().endswith(VOLUME_SUFFIXES) else Form.PICTURE
-            found[name] = StudyImage(name, form, (path,), {"name": path.name})
+            found[name] = StudyImage(name, form, (path,), {"name": shown_name(path)})
         return found
+
+
+def shown_name(path: Path) -> str:
+    """Returns the name of a file as text that can be sent; bytes that are no text become question marks."""
+    return path.name.encode("utf-8", "replace").decode()
+
+
+def _identifier(name: str) -> str:
+    """Returns what clients call an image: its name, with a hash where the name cannot stand in an address."""
+    kept = _NOT_IN_ADDRESS.sub("_", name)[:_LONGEST_IDENTIFIER]
+    if kept == name:
+        return name
+    return f"{kept[: _LONGEST_IDENTIFIER - 17]} {hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}"
 
 
 def _image_files(place: Path) -> list[Path]:
@@ -235,13 +253,20 @@ def _series_image(instances: list[Instance]) -> StudyImage:
     }
     form = Form.FRAMES if modality == "US" else Form.SERIES
     # As viewers order them; where a header does not tell, by name.
-    ordered = sorted(instances, key=lambda one: (int(_text(one, "InstanceNumber") or 0), str(one.path)))
+    ordered = sorted(instances, key=lambda one: (_number(_text(one, "InstanceNumber")), str(one.path)))
     return StudyImage(first.series, form, tuple(one.path for one in ordered), info)
 
 
 def _text(instance: Instance, keyword: str) -> str:
     values = instance.attributes.get(tag_of(keyword), {}).get("Value") or [""]
     return str(values[0])
+
+
+def _number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        return 0
 
 
 def series_of(image: StudyImage) -> Series:
