@@ -57,5 +57,5 @@ class BreastMonaiLabel(MONAILabelApp):
         return {method.value: Measure(method, scoring) for method in Method} if scoring is not None else {}
 
     def init_batch_infer(self) -> dict[str, Any]:
-        """Offers no batches: 'breastkit run' and the bundles' own inference do that."""
+        """Offers no tasks: the server runs batches itself."""
         return {}

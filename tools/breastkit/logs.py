@@ -21,7 +21,7 @@ def get_logger(name: str) -> logging.Logger:
 def log_to_stderr(level: int = logging.INFO) -> None:
     """Sends this package's log to stderr, once however often it is called."""
     logger = logging.getLogger(ROOT)
-    if not logger.handlers:
+    if not any(isinstance(handler, logging.StreamHandler) for handler in logger.handlers):
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"))
         logger.addHandler(handler)

@@ -104,7 +104,7 @@ def picture(field):
 
 
 def lent(place):
-    return place.services.sessions.add(picture("file")["file"][1], "picture.png")
+    return place.services.sessions.add([picture("file")["file"]])
 
 
 def labelled(place):
@@ -142,6 +142,10 @@ def stored(place, role):
 SAVING = {"params": json.dumps({"save_label": True})}
 EFFECTS = {
     ("POST", "/infer/{model}"): lambda p, r: (f"/infer/{MODEL}?image={p.image()}&output=json", {"data": SAVING}),
+    ("POST", "/batch/infer/{model}"): lambda p, r: (
+        f"/batch/infer/{MODEL}?run_sync=true",
+        {"json": {"label_tag": f"batch{r}"}},
+    ),
     ("PUT", "/session/"): lambda p, r: ("/session/", {"files": picture("files")}),
     ("DELETE", "/session/{session_id}"): lambda p, r: (f"/session/{lent(p)}", {}),
     ("PUT", "/datastore/"): lambda p, r: (f"/datastore/?image=new {r}", {"files": picture("file")}),
@@ -166,6 +170,7 @@ EFFECTS = {
 WITHOUT = {
     ("POST", "/train/{model}/confirmation"): f"/train/{MODEL}/confirmation",
     ("DELETE", "/scoring/"): "/scoring/",
+    ("DELETE", "/batch/infer"): "/batch/infer",
     ("POST", "/dicom-web/studies/{study}"): "/dicom-web/studies/1.2.3",
 }
 

@@ -18,6 +18,8 @@ from breastkit.errors import BreastkitError
 from breastkit.server.information import information_endpoints
 from breastkit.server.labels.label_endpoints import label_endpoints
 from breastkit.server.labels.stored_segmentations import keep_as_label
+from breastkit.server.log_endpoints import log_endpoints
+from breastkit.server.models.batch_endpoints import batch_endpoints
 from breastkit.server.models.choosing_endpoints import choosing_endpoints
 from breastkit.server.models.inference_endpoints import inference_endpoints
 from breastkit.server.models.inference_queue import BusyError
@@ -40,6 +42,7 @@ from breastkit.server.viewer.ohif import viewing
 _ENDPOINTS = (
     information_endpoints,
     inference_endpoints,
+    batch_endpoints,
     image_endpoints,
     label_endpoints,
     choosing_endpoints,
@@ -47,6 +50,7 @@ _ENDPOINTS = (
     training_endpoints,
     scoring_endpoints,
     login_endpoints,
+    log_endpoints,
     start_page_endpoint,
 )
 

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from breastkit.server.labels.folder_lock import FolderLock
+from breastkit.server.models.batch_inference import BatchInference
 from breastkit.server.models.choosing import NextImage
 from breastkit.server.models.inference_queue import InferenceQueue
 from breastkit.server.models.label_training import LabelTraining
@@ -16,6 +17,7 @@ from breastkit.server.models.model_list import find_models
 from breastkit.server.models.scored_images import ScoredImages
 from breastkit.server.models.scoring import Scoring
 from breastkit.server.models.served_models import SegmentationModel, ServedModel
+from breastkit.server.recent_log import RecentLog
 from breastkit.server.security.audit import AUDIT_FOLDER, AuditLog
 from breastkit.server.security.download_links import DownloadLinks
 from breastkit.server.security.request_limits import Limits
@@ -42,9 +44,11 @@ class Services:
         training: on saved labels.
         scores: what a model makes of each picture, and of each volume.
         scoring: how good the models are; None where none outlines.
+        batch: a model over many images.
         next_image: what to annotate next.
         sessions: images that clients lent.
         audit: who asked what.
+        log: what was logged last.
         lock: on the folder of labels; None of a server that only reads.
         limits: of requests.
         users: those who may log in; None to serve this machine alone.
@@ -63,9 +67,11 @@ class Services:
     training: LabelTraining
     scores: Sequence[ScoredImages]
     scoring: Scoring | None
+    batch: BatchInference
     next_image: NextImage
     sessions: Sessions
     audit: AuditLog
+    log: RecentLog
     lock: FolderLock | None = None
     limits: Limits = field(default_factory=Limits)
     users: Users | None = None
@@ -90,6 +96,7 @@ class Services:
         """Removes what was lent, closes the log and lets others have the labels."""
         self.sessions.close()
         self.audit.close()
+        self.log.detach()
         if self.lock is not None:
             self.lock.release()
 
@@ -122,9 +129,11 @@ def open_services(studies: str, conf: Mapping[str, str]) -> Services:
         training=LabelTraining(store, needs_confirmation="confirm_promotions" in conf),
         scores=scores,
         scoring=Scoring(store, scores, store.folder / ".cache" / "measured.json") if scores else None,
+        batch=BatchInference(store, queue),
         next_image=NextImage(store, scores),
         sessions=Sessions(),
         audit=AuditLog(_audit_folder(store.folder, only_reads=lock is None)),
+        log=RecentLog(),
         lock=lock,
         users=Users(conf["users"]) if conf.get("users") else None,
         proxy=proxy_of(conf),

@@ -17,6 +17,7 @@ from breastkit.errors import BreastkitError
 from breastkit.server.labels.label_files import write_labels
 from breastkit.server.labels.saved_labels import ORIGINAL
 from breastkit.server.media_types import media_type_of
+from breastkit.server.models.batch_inference import keep_prediction
 from breastkit.server.models.box_markups import MARKUPS_SUFFIX, write_markups
 from breastkit.server.models.model_list import why_not_served
 from breastkit.server.models.served_models import Prediction, ServedModel
@@ -32,7 +33,7 @@ from breastkit.server.security.request_values import (
 )
 from breastkit.server.services import Services
 from breastkit.server.studies.sessions import image_of_upload
-from breastkit.server.studies.study_images import Grid, StudyImage
+from breastkit.server.studies.study_images import StudyImage, StudyImages
 from breastkit.server.studies.study_phases import phases_in_store
 from breastkit.server.studies.study_store import StudyStore
 from breastkit.temporary import temporary_folder
@@ -74,15 +75,13 @@ def inference_endpoints(services: Services) -> APIRouter:
         if options.save_label:
             refuse_to_write(request)
         with temporary_folder("request") as folder:
-            chosen = _chosen(services, image, session_id, file, folder)
-            phases_of = partial(phases_in_store, store.images)
-            prediction = services.queue.run(lambda: task.predict(chosen, store.images.file_of, phases_of))
+            chosen, images = _chosen(services, image, session_id, file, folder)
+            phases_of = partial(phases_in_store, images)
+            prediction = services.queue.run(lambda: task.predict(chosen, images.file_of, phases_of))
             says = _told_of(task, prediction.says)
-            if options.save_label and prediction.labels is not None and chosen.id in store.images.all():
-                columns, rows, slices = prediction.labels.shape
-                grid = Grid((columns, rows, slices), prediction.affine)
-                asked = user_of(request)
-                store.labels.save(chosen.id, prediction.labels, grid, tag=ORIGINAL, names=task.labels, user=asked)
+            # What was lent or sent along is no image of the store, whatever it is called.
+            if options.save_label and prediction.labels is not None and not session_id and file is None:
+                keep_prediction(store, chosen, prediction, task, tag=ORIGINAL, user=user_of(request))
             if output is Output.JSON:
                 return JSONResponse(says)
             path = _write(folder, prediction, task, store, chosen, options, as_segmentation=output is Output.DICOM_SEG)
@@ -128,15 +127,18 @@ def _write(
     return write_labels(path, prediction.labels, prediction.affine, compress=options.result_compress)
 
 
-def _chosen(services: Services, image: str, session: str, file: UploadFile | None, folder: Path) -> StudyImage:
+def _chosen(
+    services: Services, image: str, session: str, file: UploadFile | None, folder: Path
+) -> tuple[StudyImage, StudyImages]:
+    """Returns the image to run on, and the images it is one of."""
     if session:
-        lent = services.sessions.image(session)
+        lent = services.sessions.find(session)
         if lent is None:
             raise HTTPException(404, "There is no such session; create it again.")
-        return lent
+        return lent.image, lent.images or services.store.images
     if file is not None:
-        return image_of_upload(file.file.read(), str(file.filename), folder)
-    return services.store.image(image)
+        return image_of_upload(file.file.read(), str(file.filename), folder), services.store.images
+    return services.store.image(image), services.store.images
 
 
 def _told_of(task: ServedModel, says: dict[str, Any]) -> dict[str, Any]:

@@ -91,6 +91,12 @@ class Scoring:
             thread.join()
         return self.state()
 
+    def wait(self) -> dict[str, Any]:
+        """Waits until nothing runs, and returns the state."""
+        if (thread := self._thread) is not None:
+            thread.join()
+        return self.state()
+
     def run(self, method: Method) -> dict[str, Any]:
         """Runs a method and returns what it found."""
         return self._dice() if method is Method.DICE else self._uncertainty()

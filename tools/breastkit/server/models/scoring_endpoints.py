@@ -20,10 +20,11 @@ def scoring_endpoints(services: Services) -> APIRouter:
     router = APIRouter(prefix="/scoring")
     scoring = services.scoring
 
-    def start(methods: list[Method]) -> dict[str, Any]:
+    def start(methods: list[Method], run_sync: bool) -> dict[str, Any]:
         if scoring is None:
             raise HTTPException(404, "Nothing can be scored: there is no model that outlines.")
-        return scoring.start(*methods)
+        state = scoring.start(*methods)
+        return scoring.wait() if run_sync else state
 
     @router.get("/")
     def state(check_if_running: bool = False) -> dict[str, Any]:
@@ -34,16 +35,16 @@ def scoring_endpoints(services: Services) -> APIRouter:
         return told
 
     @router.post("/")
-    def score_all(params: JsonBody = None) -> dict[str, Any]:
+    def score_all(params: JsonBody = None, run_sync: bool = False) -> dict[str, Any]:
         """Starts all methods."""
         checked_params(params)
-        return start(list(Method))
+        return start(list(Method), run_sync)
 
     @router.post("/{method}")
-    def score(method: Method, params: JsonBody = None) -> dict[str, Any]:
+    def score(method: Method, params: JsonBody = None, run_sync: bool = False) -> dict[str, Any]:
         """Starts a method."""
         checked_params(params)
-        return start([method])
+        return start([method], run_sync)
 
     @router.delete("/")
     def stop() -> dict[str, Any]:

@@ -11,7 +11,7 @@ from fastapi import Path as InPath
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from breastkit.errors import BreastkitError
-from breastkit.server.labels.saved_labels import TAG_PATTERN
+from breastkit.server.labels.saved_labels import ORIGINAL, TAG_PATTERN
 from breastkit.server.security.download_links import without_link
 from breastkit.server.security.users import Role
 
@@ -40,6 +40,15 @@ class InferenceOptions(BaseModel):
     result_extension: Literal[".nrrd", ".nii.gz", ".nii", ".png"] = ".nrrd"
     result_compress: bool = True
     save_label: bool = False
+
+
+class BatchOptions(BaseModel):
+    """What is read of the parameters of a model over many images."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    label_tag: str = Field(default=ORIGINAL, pattern=rf"^{TAG_PATTERN}$")
+    max_batch_size: int = Field(default=0, ge=0)
 
 
 class ChoosingOptions(BaseModel):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from fastapi.responses import FileResponse, Response
+from starlette.background import BackgroundTask
 
+from breastkit.server.labels.dataset_archive import write_archive
 from breastkit.server.media_types import media_type_of
 from breastkit.server.security.request_values import ImageId, Params, Upload, read_params, received
 from breastkit.server.services import Services
@@ -58,5 +61,14 @@ def image_endpoints(services: Services) -> APIRouter:
             sent = received(file, folder)
             name = image if image not in ("", "None") else Path(str(file.filename)).name.partition(".")[0]
             return {"image": add_image(store.images, name, sent).id}
+
+    @router.get("/dataset")
+    def dataset(limit_cases: int = Query(0, ge=0)) -> Response:
+        """Gives the labelled images with their labels, as a zip with a case list in it."""
+        with ExitStack() as until_sent:
+            folder = until_sent.enter_context(temporary_folder("dataset"))
+            path = write_archive(store, folder / "dataset.zip", most=limit_cases)
+            sent = BackgroundTask(until_sent.pop_all().close)
+        return FileResponse(path, media_type="application/zip", filename=path.name, background=sent)
 
     return router

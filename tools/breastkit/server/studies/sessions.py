@@ -6,18 +6,21 @@ import secrets
 import shutil
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from breastkit.atomic import make_folder
+from breastkit.dicomweb.folder_index import FolderIndex
 from breastkit.errors import BreastkitError
 from breastkit.images import PICTURE_SUFFIXES, VOLUME_SUFFIXES, is_volume, read_header, write_png
 from breastkit.pictures import to_gray8
 from breastkit.server.security.decompressed_sizes import refuse_growing_volume
-from breastkit.server.studies.study_images import Form, StudyImage
+from breastkit.server.studies.study_images import DicomImages, Form, StudyImage, StudyImages
 from breastkit.temporary import remove_abandoned_folders, temporary_folder
 
 _KEPT_FOR_SECONDS = 3600.0
@@ -25,9 +28,21 @@ _MOST = 32
 
 
 @dataclass(frozen=True)
-class _Session:
+class Session:
+    """What a client lent.
+
+    Attributes:
+        image: what models run on.
+        images: what it is one of, where several files of DICOM were lent.
+        folder: where it lies.
+        kept_for: seconds from when it was lent, or last asked to be kept.
+        until: when it is forgotten, by the clock that never goes back.
+    """
+
     image: StudyImage
+    images: StudyImages | None
     folder: Path
+    kept_for: float
     until: float
 
 
@@ -38,15 +53,15 @@ class Sessions:
         remove_abandoned_folders()
         self._until_closed = ExitStack()
         self._folder = self._until_closed.enter_context(temporary_folder("sessions"))
-        self._sessions: dict[str, _Session] = {}
+        self._sessions: dict[str, Session] = {}
         self._changing = threading.Lock()
 
-    def add(self, data: bytes, name: str) -> str:
-        """Takes an image and returns the identifier of its session.
+    def add(self, files: Sequence[tuple[str, bytes]], *, kept_for: float = 0) -> str:
+        """Takes an image, the phases of a study, or DICOM files, and returns the identifier of their session.
 
         Args:
-            data: the file.
-            name: as the client calls it; only its suffix is used.
+            files: name, of which only the suffix is used, and content of each; of phases in their order.
+            kept_for: seconds; an hour by default and at most.
 
         Raises:
             BreastkitError: if it is no image, or too many are lent.
@@ -54,8 +69,9 @@ class Sessions:
         session = secrets.token_hex(16)
         folder = self._folder / session
         folder.mkdir()
+        kept_for = min(kept_for or _KEPT_FOR_SECONDS, _KEPT_FOR_SECONDS)
         try:
-            image = image_of_upload(data, name, folder)
+            image, images = _lent(files, folder)
         except BreastkitError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -64,15 +80,22 @@ class Sessions:
             if len(self._sessions) >= _MOST:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise BreastkitError(f"There are {_MOST} sessions already; end one or wait.")
-            self._sessions[session] = _Session(image, folder, time.monotonic() + _KEPT_FOR_SECONDS)
+            self._sessions[session] = Session(image, images, folder, kept_for, time.monotonic() + kept_for)
         return session
 
-    def image(self, session: str) -> StudyImage | None:
-        """Returns the image of a session, None if there is no such session."""
+    def find(self, session: str, *, keep: bool = False) -> Session | None:
+        """Returns a session, None if there is no such.
+
+        Args:
+            session: its identifier.
+            keep: as long from now as when it was lent.
+        """
         with self._changing:
             self._forget_old()
             found = self._sessions.get(session)
-            return found.image if found else None
+            if found and keep:
+                found = self._sessions[session] = replace(found, until=time.monotonic() + found.kept_for)
+            return found
 
     def remove(self, session: str) -> bool:
         """Ends a session and tells whether there was one."""
@@ -91,6 +114,40 @@ class Sessions:
             if one.until < time.monotonic():
                 del self._sessions[session]
                 shutil.rmtree(one.folder, ignore_errors=True)
+
+
+def _lent(files: Sequence[tuple[str, bytes]], folder: Path) -> tuple[StudyImage, StudyImages | None]:
+    """Writes what a client lends into a folder, under names of ours, and returns the image to run on."""
+    if len(files) == 1 and not _looks_like_dicom(files[0][1]):
+        return image_of_upload(files[0][1], files[0][0], folder), None
+    place = make_folder(folder / "files")
+    if all(_looks_like_dicom(data) for _, data in files):
+        for number, (_, data) in enumerate(files):
+            (place / f"{number:06d}.dcm").write_bytes(data)
+        images = DicomImages(FolderIndex((place,)), folder / "volumes")
+        first = next(iter(images.all().values()), None)
+        if first is None:
+            raise BreastkitError("The DICOM files hold no MR, US or CT images; send such.")
+        return first, images
+    if not all(name.lower().endswith(VOLUME_SUFFIXES) for name, _ in files):
+        raise BreastkitError(
+            "A session holds one image, the phases of one study as NIfTI in their order, or DICOM files; send such."
+        )
+    # Named as phases are, the phase before contrast first.
+    phases = []
+    for number, (name, data) in enumerate(files):
+        suffix = ".nii.gz" if name.lower().endswith(".gz") else ".nii"
+        phases.append(place / f"image_{number:04d}{suffix}")
+        phases[-1].write_bytes(data)
+        try:
+            refuse_growing_volume(phases[-1])
+        except BreastkitError as error:
+            raise BreastkitError(str(error).replace(str(phases[-1]), f"Image {number + 1}")) from error
+    return StudyImage("image", Form.VOLUME, (phases[0],)), None
+
+
+def _looks_like_dicom(data: bytes) -> bool:
+    return data[128:132] == b"DICM"
 
 
 def image_of_upload(data: bytes, name: str, folder: Path) -> StudyImage:
