@@ -31,8 +31,9 @@ DICOM_SUFFIXES = (".dcm", ".ima")
 _FETCH_AGAIN = "copy or export it again"
 # The types that come with the library take the class for one of its errors.
 _ISAL_ERROR: type[Exception] = isal_zlib.error  # type: ignore[assignment]
-# Decoded pictures of more pixels than this are refused: they are damaged headers or whole-slide scans, not ultrasound.
-_MOST_PIXELS = 100_000_000
+# Pictures of more pixels than this are refused before they are decoded: they are damaged headers or whole-slide scans,
+# not ultrasound. Networks need seventy bytes for each pixel.
+MOST_PIXELS = 2**24
 # Red, green and blue that differ by more than compression makes them; and modes that have no colour.
 _COLOURED = 30
 _GRAY_MODES = ("1", "L", "LA", "I", "F")
@@ -96,6 +97,7 @@ def read_header(path: str | Path) -> Header:
 
     try:
         with Pictures.open(path) as picture:
+            _refuse_too_many_pixels(picture, path)
             header = Header((picture.height, picture.width), None)
             picture.verify()
             return header
@@ -346,8 +348,7 @@ def _open_picture(path: str | Path) -> Picture:
     path = _existing(path)
     try:
         picture = Pictures.open(path)
-        if picture.width * picture.height > _MOST_PIXELS:
-            raise BreastkitError(f"{path} has {picture.width}x{picture.height} pixels, too many; crop or shrink it.")
+        _refuse_too_many_pixels(picture, path)
         if min(picture.size) < 2:
             raise BreastkitError(f"{path} is only {picture.width}x{picture.height} pixels; give the image itself.")
         picture.seek(0)
@@ -355,6 +356,11 @@ def _open_picture(path: str | Path) -> Picture:
     except (OSError, ValueError, SyntaxError, EOFError, Pictures.DecompressionBombError) as error:
         raise _not_a_picture(path) from error
     return picture
+
+
+def _refuse_too_many_pixels(picture: Picture, path: Path) -> None:
+    if picture.width * picture.height > MOST_PIXELS:
+        raise BreastkitError(f"{path} has {picture.width}x{picture.height} pixels, too many; crop or shrink it.")
 
 
 def _without_transparency(picture: Picture) -> Picture:

@@ -12,6 +12,7 @@ from breastkit.dicom.read_series import (
 )
 from breastkit.dicom.read_us import (
     count_us_frames,
+    count_us_pixels,
     read_us_colour_share,
     read_us_frame,
     us_tissue_window,
@@ -23,6 +24,7 @@ __all__ = [
     "FolderContents",
     "Series",
     "count_us_frames",
+    "count_us_pixels",
     "holds_dicom",
     "is_dicom",
     "list_series",

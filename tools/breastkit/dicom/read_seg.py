@@ -18,6 +18,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 from scipy import ndimage
 
+from breastkit.dicom.pixel_budget import encoded_frames, refuse_too_many
 from breastkit.dicom.read_errors import READ_ERRORS
 from breastkit.dicom.read_series import Series, _read, _vector, is_dicom
 from breastkit.dicom.segment_kinds import SegmentKind
@@ -165,6 +166,7 @@ def _check_belongs(dataset: Dataset, images: SourceImages, path: Path) -> None:
 
 def _pixels(dataset: Dataset, path: Path) -> NDArray[Any]:
     try:
+        refuse_too_many(dataset, str(path), encoded=encoded_frames(dataset))
         pixels = dataset.pixel_array
     except READ_ERRORS as error:
         raise BreastkitError(f"{path} is truncated or damaged; {_EXPORT_AGAIN}.") from error

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, EnhancedMRImageStorage, MRImageStorage
 
+from breastkit.dicom.pixel_budget import encoded_frames, refuse_too_many
 from breastkit.dicom.read_errors import READ_ERRORS
 from breastkit.errors import BreastkitError
 from breastkit.images import Image
@@ -28,6 +29,8 @@ _HEADER_TAGS = [
     "SOPClassUID", "SeriesInstanceUID", "StudyInstanceUID", "PatientID", "Modality", "SeriesDescription",
     "SeriesNumber", "NumberOfFrames", "SeriesTime", "AcquisitionTime", "StudyDate",
 ]  # fmt: skip
+# 512 x 512 x 512.
+_MOST_VOXELS = 2**27
 # Positions are written with few digits; slices further off an even spacing than this share of it are not one volume.
 _SPACING_TOLERANCE = 0.1
 
@@ -164,7 +167,11 @@ def read_series(folder: str | Path | Series, *, series: str | int | None = None)
     """
     chosen = folder if isinstance(folder, Series) else _choose(Path(folder), series)
     place = folder.files[0].parent if isinstance(folder, Series) else Path(folder)
-    slices = [one for path in chosen.files for one in _slices_of(path)]
+    slices: list[_Slice] = []
+    for path in chosen.files:
+        slices += _slices_of(path)
+        if len(slices) * slices[-1].pixels.size > _MOST_VOXELS:
+            raise BreastkitError(f"{place} holds more voxels than fit into memory; give each volume its own folder.")
     slices = _in_order(slices, place)
     affine = _affine(slices)
     array = np.stack([one.pixels for one in slices], axis=-1).transpose(1, 0, 2)
@@ -286,8 +293,10 @@ def _decode(dataset: Dataset, path: Path) -> NDArray[Any]:
         raise BreastkitError(f"{path} has no pixels; export it again.")
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     try:
+        frames = int(dataset.get("NumberOfFrames") or 1)
+        refuse_too_many(dataset, str(path), frames=frames, encoded=encoded_frames(dataset))
         pixels = dataset.pixel_array
-    except (RuntimeError, NotImplementedError, ValueError, AttributeError, OSError, EOFError) as error:
+    except READ_ERRORS as error:
         if syntax is not None and syntax.is_compressed:
             raise BreastkitError(
                 f"{path} is compressed as {syntax.name}, which no installed decoder reads; "

@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import pixel_array
 from pydicom.uid import UltrasoundImageStorage, UltrasoundMultiFrameImageStorage
 
+from breastkit.dicom.pixel_budget import encoded_frame_of, refuse_too_many
 from breastkit.dicom.read_errors import READ_ERRORS
 from breastkit.dicom.read_series import is_dicom
 from breastkit.errors import BreastkitError
@@ -59,6 +60,17 @@ def count_us_frames(path: str | Path) -> int:
     if count < 1:
         raise BreastkitError(f"{path} says that it has {count} frames; export it again.")
     return count
+
+
+def count_us_pixels(path: str | Path) -> int:
+    """Returns how many pixels a frame of an ultrasound object has by its header.
+
+    Raises:
+        BreastkitError: if the file is damaged.
+    """
+    with _damage_named(Path(path)):
+        header = _header(Path(path), all_tags=True)
+        return int(header.Rows) * int(header.Columns)
 
 
 def read_us_frame(path: str | Path, frame: int = 0) -> NDArray[Any]:
@@ -131,6 +143,7 @@ def _frame(path: Path, frame: int) -> tuple[NDArray[Any], Dataset]:
         raise BreastkitError(f"{path} has {frames} frames and no frame {frame + 1}; choose one of these.")
     header = _header(path, all_tags=True)
     try:
+        refuse_too_many(header, str(path), encoded=encoded_frame_of(path, frame))
         pixels = pixel_array(path, index=frame)
     except READ_ERRORS as error:
         syntax = header.file_meta.get("TransferSyntaxUID")

@@ -33,6 +33,14 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from breastkit.dicom.pixel_budget import (
+    MOST_BYTES,
+    TooManyPixelsError,
+    bytes_of_frame,
+    encoded_frame_of,
+    encoded_frames,
+    refuse_too_many,
+)
 from breastkit.dicom.read_errors import READ_ERRORS
 from breastkit.dicomweb.folder_index import Instance
 from breastkit.errors import BreastkitError
@@ -119,6 +127,8 @@ def object_of(instance: Instance, *, uncompressed: bool = False) -> bytes:
         dataset = pydicom.dcmread(instance.path)
     if stored.is_encapsulated:
         with _decoding_errors_named(instance):
+            count = int(dataset.get("NumberOfFrames") or 1)
+            refuse_too_many(dataset, instance.uid, frames=count, encoded=encoded_frames(dataset))
             dataset.decompress(generate_instance_uid=False)
     with _errors_named(instance):
         if stored == ExplicitVRBigEndian and int(dataset.get("BitsAllocated") or 8) > 8 and "PixelData" in dataset:
@@ -154,17 +164,27 @@ def frames_of(instance: Instance, numbers: Sequence[int], *, uncompressed: bool 
         if stored.is_encapsulated and not uncompressed:
             # Tag, representation and undefined length stand before the table of offsets.
             file.seek(pixels_at + 12)
-            frames = [get_frame(file, number - 1, number_of_frames=count) for number in numbers]
-            return [Frame(frame, *stored_frame_form(instance)) for frame in frames]
+            frames = [get_frame(file, number - 1, number_of_frames=count) for number in set(numbers)]
+            by_number = dict(zip(set(numbers), frames, strict=True))
+            _refuse_long_answer(instance, sum(len(by_number[number]) for number in numbers))
+            return [Frame(by_number[number], *stored_frame_form(instance)) for number in numbers]
+        _refuse_long_answer(instance, len(numbers) * bytes_of_frame(header))
         if not stored.is_encapsulated and stored not in (DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian):
             at = pixels_at + (8 if stored.is_implicit_VR else 12)
             frames = [_native_frame(file, header, number, at) for number in numbers]
             return [Frame(frame, "application/octet-stream", str(ExplicitVRLittleEndian)) for frame in frames]
     with _decoding_errors_named(instance):
         source = _decodable(instance)
+        for number in numbers:
+            refuse_too_many(header, instance.uid, encoded=encoded_frame_of(instance.path, number - 1))
         arrays = [pixel_array(source, index=number - 1, raw=True) for number in numbers]
     frames = [array.astype(array.dtype.newbyteorder("<")).tobytes() for array in arrays]
     return [Frame(frame, "application/octet-stream", str(ExplicitVRLittleEndian)) for frame in frames]
+
+
+def _refuse_long_answer(instance: Instance, size: int) -> None:
+    if size > MOST_BYTES:
+        raise TooManyPixelsError(f"These frames of {instance.uid} are {size // 2**20} MiB; ask for fewer at once.")
 
 
 def _decodable(instance: Instance) -> Path | Dataset:
@@ -213,6 +233,7 @@ def rendered(instance: Instance, number: int = 1, *, largest: int | None = None,
                 f"{instance.uid} has {count if 'Rows' in header else 'no'} frames; ask for one of them."
             )
     with _decoding_errors_named(instance):
+        refuse_too_many(header, instance.uid, encoded=encoded_frame_of(instance.path, number - 1))
         pixels = pixel_array(_decodable(instance), index=number - 1)
         pixels = pixels if pixels.ndim == 3 else _windowed(pixels, header)
     if largest is not None and max(pixels.shape[:2]) > largest:
@@ -225,7 +246,7 @@ def rendered(instance: Instance, number: int = 1, *, largest: int | None = None,
 def _windowed(pixels: NDArray[Any], header: Dataset) -> NDArray[Any]:
     if int(header.BitsAllocated) == 1:
         return (pixels * 255).astype(np.uint8)
-    values = apply_rescale(pixels, header).astype(np.float64)
+    values = apply_rescale(pixels, header).astype(np.float32)
     centre, width = (_first_number(header.get(name)) for name in ("WindowCenter", "WindowWidth"))
     if centre is not None and width is not None and width >= 1:
         low, high = centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2

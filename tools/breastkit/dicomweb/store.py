@@ -17,6 +17,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
 from breastkit.atomic import make_folder
+from breastkit.dicom.pixel_budget import TooManyPixelsError
 from breastkit.dicomweb.folder_index import FolderIndex, Instance
 from breastkit.dicomweb.folder_search import Level, Query, search
 from breastkit.dicomweb.media_types import Accepted, accepted_by, fits, should_decompress
@@ -91,7 +92,12 @@ def store_app(
     app.include_router(_retrieving(index))
     app.include_router(_looking(index))
     app.include_router(_storing(stored, largest_upload, after_storing))
-    for error, status in ((UnreadableError, 404), (NotDecodableError, 406), (BreastkitError, 400)):
+    for error, status in (
+        (UnreadableError, 404),
+        (NotDecodableError, 406),
+        (TooManyPixelsError, 413),
+        (BreastkitError, 400),
+    ):
         app.add_exception_handler(error, _answer_with(status))
     app.add_exception_handler(RequestValidationError, _answer_invalid)
     return app

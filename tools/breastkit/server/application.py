@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI, Request
@@ -31,6 +32,7 @@ from breastkit.server.security.audit import Audited
 from breastkit.server.security.login_endpoints import login_endpoints
 from breastkit.server.security.request_limits import BodyLimits, RateLimits
 from breastkit.server.security.root_path import UnderPath
+from breastkit.server.security.shown_sentences import without_folders
 from breastkit.server.security.trusted_proxy import BehindProxy
 from breastkit.server.services import Services
 from breastkit.server.studies.image_endpoints import image_endpoints
@@ -86,7 +88,7 @@ def build_endpoints(services: Services) -> FastAPI:
     _add_dicomweb(server, services)
     if services.pages is not None:
         server.mount("/results", StaticFiles(directory=services.pages, html=True))
-    server.add_exception_handler(BreastkitError, _answer_with_sentence)
+    server.add_exception_handler(BreastkitError, _answer_with_sentence(services))
     server.add_exception_handler(BusyError, _answer_busy)
     server.add_exception_handler(RequestValidationError, _answer_invalid)
     if services.origins:
@@ -114,8 +116,13 @@ def _add_dicomweb(server: FastAPI, services: Services) -> None:
         server.include_router(viewing())
 
 
-def _answer_with_sentence(request: Request, error: Exception) -> Response:
-    return JSONResponse({"detail": str(error)}, 400)
+def _answer_with_sentence(services: Services) -> Callable[[Request, Exception], Response]:
+    folders = (services.store.folder, *services.store.images.folders, tempfile.gettempdir())
+
+    def answer(request: Request, error: Exception) -> Response:
+        return JSONResponse({"detail": without_folders(str(error), *folders)}, 400)
+
+    return answer
 
 
 def _answer_busy(request: Request, error: Exception) -> Response:

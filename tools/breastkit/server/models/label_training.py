@@ -40,6 +40,7 @@ from breastkit.server.models.promotion_rules import (
 )
 from breastkit.server.models.served_models import ServedModel
 from breastkit.server.security.request_values import TrainingOptions
+from breastkit.server.security.shown_sentences import without_folders
 from breastkit.server.studies.study_images import Form, StudyImage
 from breastkit.server.studies.study_phases import phases_beside
 from breastkit.server.studies.study_store import StudyStore
@@ -386,7 +387,7 @@ class LabelTraining:
 def _state_of(job: Path) -> dict[str, Any]:
     """Returns what a training does, with what 3D Slicer shows of it."""
     process, result, (done, total) = _process_of(job), job / _RESULT, _epochs(job)
-    said = read_record(result, lambda content: {name: str(content[name]) for name in ("status", "says")})
+    said = read_record(result, lambda content: {name: _shown(content[name]) for name in ("status", "says")})
     told: dict[str, Any]
     if said is not None:
         told = {**said, "progress": 1.0}
@@ -405,6 +406,12 @@ def _state_of(job: Path) -> dict[str, Any]:
         **ended,
         "details": [told["says"]],
     }
+
+
+def _shown(said: Any) -> str:
+    if not isinstance(said, str):
+        raise TypeError(said)
+    return without_folders(said)
 
 
 def _time_of(path: Path) -> str:

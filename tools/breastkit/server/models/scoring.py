@@ -24,6 +24,7 @@ from breastkit.server.labels.label_uses import outlined_in
 from breastkit.server.labels.saved_labels import SavedLabel
 from breastkit.server.models.inference_queue import BusyError
 from breastkit.server.models.scored_images import ScoredImages
+from breastkit.server.security.shown_sentences import without_folders
 from breastkit.server.studies.study_images import StudyImage
 from breastkit.server.studies.study_store import StudyStore
 
@@ -110,7 +111,7 @@ class Scoring:
             except _StoppedError:
                 status, says = "STOPPED", "Stopped."
             except BreastkitError as error:
-                status, says = "ERROR", str(error)
+                status, says = "ERROR", without_folders(str(error))
             except Exception:  # a viewer that waits must be told
                 _log.exception("Scoring %s failed", method)
                 status, says = "ERROR", "Scoring failed; the server's log says why."

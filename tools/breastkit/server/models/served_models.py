@@ -20,6 +20,7 @@ from breastkit.images import read_header
 from breastkit.inference.calibration import read_calibration
 from breastkit.inference.ultrasound import NORMAL, UltrasoundReader, weights_that_say_normal
 from breastkit.opened_bundle import OpenedBundle
+from breastkit.server.security.decompressed_sizes import refuse_large_volume
 from breastkit.server.studies.study_images import StudyImage, frames_of
 from breastkit.server.studies.study_phases import PhasesOf, phases_beside
 from breastkit.weights import read_model_json
@@ -177,8 +178,11 @@ class SegmentationModel(ServedModel):
                 mask = np.zeros(gray.shape, np.uint8)
                 mask[window] = self._mask(gray[window])
                 masks.append(mask.T)
-            return np.stack(masks, axis=-1) * np.uint8(number), image.affine
+            labels = np.stack(masks, axis=-1)
+            labels *= np.uint8(number)
+            return labels, image.affine
         path = file_of(image)
+        refuse_large_volume(path)
         mask = self._mask(str(path)).astype(np.uint8)
         return mask * np.uint8(number), np.asarray(read_header(path).affine, dtype=np.float64)
 

@@ -15,7 +15,8 @@ _PIECE = 2**20
 # Beside the voxels: headers and what programs put after the last voxel.
 BESIDE = 2**20
 BYTES_PER_VOXEL = 8
-_MOST_VOXELS = 600_000_000
+# Networks need twenty bytes for each; 512 x 512 x 256, twice the largest breast MRI.
+_MOST_VOXELS = 2**26
 
 
 def refuse_larger(data: bytes, most: int) -> None:
@@ -39,16 +40,27 @@ def refuse_larger(data: bytes, most: int) -> None:
         data = member.unused_data
 
 
+def refuse_large_volume(path: Path) -> tuple[int, ...]:
+    """Refuses a NIfTI file of more voxels than fit into memory beside other requests, and returns its shape.
+
+    Raises:
+        BreastkitError: if it has more, or is no NIfTI.
+    """
+    shape = read_header(path).shape
+    voxels = int(np.prod([int(size) for size in shape], dtype=np.float64))
+    if voxels > _MOST_VOXELS:
+        raise BreastkitError(f"{path} has {voxels} voxels, more than any image here; crop it.")
+    return shape
+
+
 def refuse_growing_volume(path: Path) -> tuple[int, ...]:
     """Refuses a NIfTI file that holds more than its header says, and returns the shape that it says.
 
     Raises:
         BreastkitError: if it does, or is no NIfTI.
     """
-    shape = read_header(path).shape
+    shape = refuse_large_volume(path)
     voxels = int(np.prod([int(size) for size in shape], dtype=np.float64))
-    if voxels > _MOST_VOXELS:
-        raise BreastkitError(f"{path} has {voxels} voxels, more than any image here; crop it.")
     try:
         refuse_larger(path.read_bytes(), BYTES_PER_VOXEL * voxels + BESIDE)
     except isal_zlib.error as error:  # type: ignore[misc]  # its stub does not say that it is an exception

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from breastkit.atomic import atomic_path, make_folder
-from breastkit.dicom import Series, count_us_frames, read_series, read_us_frame, us_tissue_window
+from breastkit.dicom import Series, count_us_frames, count_us_pixels, read_series, read_us_frame, us_tissue_window
 from breastkit.dicomweb.folder_index import FolderIndex, Instance, tag_of
 from breastkit.dicomweb.retrieve import metadata_of
 from breastkit.errors import BreastkitError
@@ -31,6 +31,8 @@ MODALITIES = ("MR", "US", "CT")
 # Pictures lie in the world as ITK, and so 3D Slicer, reads them: one millimetre a pixel, columns to the patient's left.
 PICTURE_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 _MOST_FRAMES = 500
+# Of a whole clip: about three bytes each at once.
+_MOST_CLIP_PIXELS = 2**28
 # What `request_values.ImageId` refuses, and what no text can hold.
 _NOT_IN_ADDRESS, _LONGEST_IDENTIFIER = re.compile(r"[/\\\x00-\x1f\ud800-\udfff]"), 256
 
@@ -91,6 +93,11 @@ class StudyImages(ABC):
     def __init__(self, cache: str | Path) -> None:
         self.cache = make_folder(cache)
         self._converting = threading.Lock()
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders of this machine in which the images lie."""
+        return ()
 
     @abstractmethod
     def all(self) -> dict[str, StudyImage]:
@@ -156,6 +163,11 @@ class FileImages(StudyImages):
         super().__init__(cache)
         self.folder, self.added = Path(folder).resolve(), Path(added).resolve()
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders of this machine in which the images lie."""
+        return (self.folder, self.added)
+
     def all(self) -> dict[str, StudyImage]:
         """Returns the images by name; where names repeat, the folders' names stand before them."""
         own = [path for path in _image_files(self.folder) if not path.is_relative_to(self.added.parent)]
@@ -210,6 +222,11 @@ class DicomImages(StudyImages):
         super().__init__(cache)
         self.index = index
         self._referred: dict[str, set[str]] = {}
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders of this machine in which the images lie."""
+        return self.index.folders
 
     def all(self) -> dict[str, StudyImage]:
         """Returns the series by SeriesInstanceUID."""
@@ -295,6 +312,9 @@ def frames_of(image: StudyImage) -> list[tuple[NDArray[Any], tuple[slice, slice]
     counts = [count_us_frames(path) for path in image.files]
     if sum(counts) > _MOST_FRAMES:
         raise BreastkitError(f"Series {image.id} has {sum(counts)} frames; at most {_MOST_FRAMES} are read, cut it.")
+    pixels = sum(count * count_us_pixels(path) for path, count in zip(image.files, counts, strict=True))
+    if pixels > _MOST_CLIP_PIXELS:
+        raise BreastkitError(f"Series {image.id} has {pixels} pixels, more than are read at once; cut the clip.")
     found = [
         (read_us_frame(path, number), us_tissue_window(path))
         for path, count in zip(image.files, counts, strict=True)
