@@ -125,8 +125,10 @@ def label_map(segments: tuple[ReadSegment, ...]) -> NDArray[Any]:
     """Joins segments into one array of their numbers, 0 where there is none; probabilities count from 0.5.
 
     Raises:
-        BreastkitError: if segments overlap, because a label map could not hold them.
+        BreastkitError: if there are none, or they overlap, because a label map could not hold them.
     """
+    if not segments:
+        raise BreastkitError("The segmentation holds no segment; save at least one, which may be empty.")
     joined = np.zeros(segments[0].mask.shape, dtype=np.uint8 if max(s.number for s in segments) < 256 else np.uint16)
     for segment in segments:
         inside = segment.mask >= 0.5

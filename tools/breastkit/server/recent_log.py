@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections import deque
 
 from breastkit.logs import ROOT
+from breastkit.server.security.shown_sentences import without_folders
 
 KEPT_LINES = 2000
 _LOGGERS = (ROOT, "uvicorn.error")
-_FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^\s/'\",:;]+/)+")
 
 
 class RecentLog(logging.Handler):
@@ -25,7 +24,7 @@ class RecentLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keeps what was logged."""
-        self.lines.extend(_FOLDERS.sub("", self.format(record)).splitlines())
+        self.lines.extend(without_folders(self.format(record)).splitlines())
 
     def detach(self) -> None:
         """Keeps nothing any more; `close` is called by whoever configures logging anew, as uvicorn does."""

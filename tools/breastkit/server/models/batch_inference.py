@@ -16,6 +16,7 @@ from breastkit.logs import get_logger
 from breastkit.server.labels.saved_labels import FINAL, SavedLabel
 from breastkit.server.models.inference_queue import BusyError, InferenceQueue
 from breastkit.server.models.served_models import Prediction, ServedModel
+from breastkit.server.security.shown_sentences import without_folders
 from breastkit.server.studies.study_images import Grid, StudyImage
 from breastkit.server.studies.study_phases import phases_in_store
 from breastkit.server.studies.study_store import StudyStore
@@ -147,7 +148,8 @@ class BatchInference:
             except BusyError:
                 self._stopping.wait(_PATIENCE)
             except BreastkitError as error:
-                self._state = {**self._state, "failed": {**self._state["failed"], image.id: str(error)}}
+                why = without_folders(str(error))
+                self._state = {**self._state, "failed": {**self._state["failed"], image.id: why}}
                 return
 
     def _is_made(self, model: ServedModel, image: StudyImage, tag: str) -> bool:

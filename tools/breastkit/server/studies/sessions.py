@@ -17,7 +17,7 @@ import numpy as np
 from breastkit.atomic import make_folder
 from breastkit.dicomweb.folder_index import FolderIndex
 from breastkit.errors import BreastkitError
-from breastkit.images import PICTURE_SUFFIXES, VOLUME_SUFFIXES, is_volume, read_header, write_png
+from breastkit.images import MOST_PIXELS, PICTURE_SUFFIXES, VOLUME_SUFFIXES, is_volume, read_header, write_png
 from breastkit.pictures import to_gray8
 from breastkit.server.security.decompressed_sizes import refuse_growing_volume
 from breastkit.server.studies.study_images import DicomImages, Form, StudyImage, StudyImages
@@ -72,7 +72,7 @@ class Sessions:
         kept_for = min(kept_for or _KEPT_FOR_SECONDS, _KEPT_FOR_SECONDS)
         try:
             image, images = _lent(files, folder)
-        except BreastkitError:
+        except Exception:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         with self._changing:
@@ -189,6 +189,8 @@ def _picture_in(path: Path) -> StudyImage | None:
     shape = read_header(path).shape
     if len(shape) < 2 or any(size != 1 for size in shape[2:4]) or shape[4:] not in ((), (1,), (3,), (4,)):
         return None
+    if shape[0] * shape[1] > MOST_PIXELS:
+        raise BreastkitError(f"{path} has {shape[0]}x{shape[1]} pixels, too many; crop or shrink it.")
     import nibabel
 
     volume: Any = nibabel.load(path)
