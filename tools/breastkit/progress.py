@@ -247,6 +247,11 @@ def _start_worker(given_up: Any) -> None:
     _Worker.given_up = given_up
     signal.signal(signal.SIGINT, _Worker.interrupt)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    compute_with_one_thread()
+
+
+def compute_with_one_thread() -> None:
+    """Makes this process compute with one thread, by whatever library, those imported later included."""
     os.environ["OMP_NUM_THREADS"] = "1"
     if "cv2" in sys.modules:
         sys.modules["cv2"].setNumThreads(1)

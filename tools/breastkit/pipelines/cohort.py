@@ -11,13 +11,14 @@ import io
 import json
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, redirect_stderr
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import psutil
 from tqdm import tqdm
@@ -25,6 +26,7 @@ from tqdm import tqdm
 from breastkit.atomic import make_folder, remove_unfinished, replaced_folder, unfinished, write_json
 from breastkit.errors import BreastkitError, PartlyDoneError, SomeFailedError, UsageError, sentence_of
 from breastkit.inference.results import say_left_aside
+from breastkit.pipelines.cohort_ray import ray_results
 from breastkit.pipelines.cohort_studies import Study, shard_of, studies_in, studies_of_table
 from breastkit.pipelines.cohort_summary import (
     FAILURES,
@@ -39,6 +41,7 @@ from breastkit.pipelines.cohort_summary import (
 from breastkit.progress import available_cores, parallel_results, progress_bar
 from breastkit.weights import read_model_json
 
+Engine = Literal["processes", "ray"]
 SETTINGS = "cohort.json"
 # The summary is made of these outputs of every study.
 _NEEDED = ("csv", "json", "png")
@@ -103,6 +106,8 @@ def run_cohort(
     cases: str | None = None,
     workers: int | None = None,
     shard: str | None = None,
+    engine: Engine = "processes",
+    address: str | None = None,
 ) -> Path:
     """Runs a pipeline on many studies; what an earlier run did is kept, what failed in it is tried again.
 
@@ -113,6 +118,8 @@ def run_cohort(
         cases: a table that names the studies instead; see `studies_of_table`.
         workers: so many studies at a time; as many as cores and memory allow by default.
         shard: this part of the studies alone, ``i/n``.
+        engine: processes of this machine, or a Ray cluster.
+        address: of the cluster; see `breastkit.pipelines.cohort_ray.ray_results`.
 
     Returns:
         The page that shows all studies.
@@ -121,6 +128,8 @@ def run_cohort(
         SomeFailedError: after all others are done, if some failed.
         BreastkitError: if there is no study, weights are missing, or the folder cannot be written.
     """
+    if address is not None and engine != "ray":
+        raise UsageError("--address is that of a Ray cluster; add --engine ray, or leave it out.")
     studies, aside = _studies_of(pipeline, folder, out, cases)
     chosen = shard_of(studies, shard)
     say_left_aside(aside)
@@ -134,7 +143,7 @@ def run_cohort(
         tqdm.write(f"Done already: {len(chosen) - len(todo)} of {len(chosen)} studies.", file=sys.stderr)
     failed: list[tuple[str, str]] = []
     try:
-        with closing(_results(pipeline, root, todo, workers=workers)) as results:
+        with closing(_results(pipeline, root, todo, workers=workers, engine=engine, address=address)) as results:
             for study, sentence in results:
                 if sentence:
                     failed.append((study.name, sentence))
@@ -144,16 +153,18 @@ def run_cohort(
     return page
 
 
-def refuse_options_of_cohorts(study: str | None, **options: Any) -> str:
+def refuse_options_of_cohorts(study: str | None, *, engine: Engine, **options: Any) -> str:
     """Returns the study of a command that was not given a cohort.
 
     Args:
         study: as it was given.
-        options: that belong to cohorts.
+        engine: likewise.
+        options: that belong to cohorts, None where they were not given.
 
     Raises:
         UsageError: if there is none, or one of the options was given.
     """
+    options |= {} if engine == "processes" else {"engine": engine}
     given = next((name for name, value in options.items() if value is not None), None)
     if given is not None:
         raise UsageError(f"--{given} belongs to a cohort; add --cohort or --cases, or leave it out.")
@@ -248,19 +259,27 @@ def _short(value: Any) -> str:
 
 
 def _results(
-    pipeline: StudyPipeline, out: Path, studies: Sequence[Study], *, workers: int | None
+    pipeline: StudyPipeline,
+    out: Path,
+    studies: Sequence[Study],
+    *,
+    workers: int | None,
+    engine: Engine,
+    address: str | None,
 ) -> Generator[tuple[Study, str]]:
     """Yields studies with their sentences as they are done, with a bar; failures are kept and told at once."""
     with progress_bar("Studies", total=len(studies), unit="study") as bar:
         wrong = [study for study in studies if study.problem]
         sound = [study for study in studies if not study.problem]
-        at_a_time = min(workers or studies_at_a_time(pipeline.memory_gb), max(len(sound), 1))
-        run: Callable[[Study], str] = partial(run_study, pipeline, out)
-        for results in (
-            ((study, study.problem) for study in wrong),
-            parallel_results(run, sound, workers=at_a_time, killed=partial(_killed, out)),
-        ):
-            for study, sentence in results:
+        # Machines of a cluster work in folders of their own.
+        run, killed = partial(run_study, pipeline, out.absolute()), partial(_killed, out)
+        if engine == "ray":
+            ran = ray_results(run, sound, address=address, workers=workers, memory_gb=pipeline.memory_gb, killed=killed)
+        else:
+            at_a_time = min(workers or studies_at_a_time(pipeline.memory_gb), max(len(sound), 1))
+            ran = parallel_results(run, sound, workers=at_a_time, killed=killed)
+        with closing(ran):
+            for study, sentence in chain(((study, study.problem) for study in wrong), ran):
                 if sentence:
                     keep_failure(out, study, sentence)
                     tqdm.write(f"Failed: {study.name}: {sentence}", file=sys.stderr)

@@ -33,7 +33,7 @@ from breastkit.inference.mri_detection import LesionDetector
 from breastkit.inference.results import say_left_aside
 from breastkit.opened_bundle import OpenedBundle
 from breastkit.pipelines import BREASTS, LESIONS
-from breastkit.pipelines.cohort import StudyPipeline, refuse_for_cohorts, refuse_options_of_cohorts, run_cohort
+from breastkit.pipelines.cohort import Engine, StudyPipeline, refuse_for_cohorts, refuse_options_of_cohorts, run_cohort
 from breastkit.pipelines.cohort_studies import files_below, is_dicom_or_named_so
 from breastkit.pipelines.mri_outlines import open_breasts, outline_breasts, outline_lesions
 
@@ -59,6 +59,8 @@ def run_mri(
     cases: str | None = None,
     workers: int | None = None,
     shard: str | None = None,
+    engine: Engine = "processes",
+    address: str | None = None,
     networks: MriNetworks | None = None,
 ) -> Path:
     """Outlines breasts and lesions in one dynamic breast MRI study and measures the lesions.
@@ -82,6 +84,8 @@ def run_mri(
         cases: run on the studies that this table (CSV) names in its column path.
         workers: so many studies of a cohort at a time; as many as cores and memory allow by default.
         shard: this part of a cohort alone, for example 1/4.
+        engine: run a cohort by processes of this machine or on a Ray cluster.
+        address: of the cluster; a new one on this machine by default.
         networks: of the chain, where they are in memory already.
 
     Returns:
@@ -98,8 +102,10 @@ def run_mri(
         options = {"pre": pre, "post": post, "most": most, "register": register, "shading": shading}
         refuse_for_cohorts(boxes=boxes)
         studies = MriStudies.of(**options, segmenter=segmenter, detector=detector, formats=formats)
-        return run_cohort(studies, study, out=out, cases=cases, workers=workers, shard=shard)
-    study = refuse_options_of_cohorts(study, workers=workers, shard=shard)
+        return run_cohort(
+            studies, study, out=out, cases=cases, workers=workers, shard=shard, engine=engine, address=address
+        )
+    study = refuse_options_of_cohorts(study, workers=workers, shard=shard, engine=engine, address=address)
     found = find_phases(study, pre=pre, post=post)
     say_left_aside(found.skipped)
     _say(found.doubts)

@@ -26,7 +26,7 @@ from breastkit.inference.ultrasound import (
 )
 from breastkit.inference.ultrasound_inputs import UltrasoundPicture, find_ultrasound, read_ultrasound
 from breastkit.pipelines import ULTRASOUND
-from breastkit.pipelines.cohort import StudyPipeline, refuse_options_of_cohorts, run_cohort
+from breastkit.pipelines.cohort import Engine, StudyPipeline, refuse_options_of_cohorts, run_cohort
 from breastkit.pipelines.cohort_studies import is_dicom_or_named_so
 from breastkit.pipelines.ultrasound_cases import cases_of_pictures
 
@@ -53,6 +53,8 @@ def run_ultrasound(
     cases: str | None = None,
     workers: int | None = None,
     shard: str | None = None,
+    engine: Engine = "processes",
+    address: str | None = None,
     reader: UltrasoundReader | None = None,
 ) -> Path:
     """Outlines the lesion in breast ultrasound pictures, tells its class, and writes a report.
@@ -78,6 +80,8 @@ def run_ultrasound(
             list in the folder of the pictures or above it.
         workers: so many studies of a cohort at a time; as many as cores and memory allow by default.
         shard: this part of a cohort alone, for example 1/4.
+        engine: run a cohort by processes of this machine or on a Ray cluster.
+        address: of the cluster; a new one on this machine by default.
         reader: the networks, where they are in memory already.
 
     Returns:
@@ -96,8 +100,17 @@ def run_ultrasound(
     if cohort or (cases is not None and by is None):
         grouping = {"by": by, "cases": cases if by else None}
         studies = UltrasoundStudies.of(**networks, **grouping, explanation=explanation, formats=formats)
-        return run_cohort(studies, source, out=out, cases=None if by else cases, workers=workers, shard=shard)
-    source = refuse_options_of_cohorts(source, workers=workers, shard=shard)
+        return run_cohort(
+            studies,
+            source,
+            out=out,
+            cases=None if by else cases,
+            workers=workers,
+            shard=shard,
+            engine=engine,
+            address=address,
+        )
+    source = refuse_options_of_cohorts(source, workers=workers, shard=shard, engine=engine, address=address)
     case_of = cases_of_pictures(source, cases) if by else {}
     inputs = find_ultrasound(source, outputs=_ENDS)
     refuse_folder_of_pictures(Path(out), inputs, option="--out")
