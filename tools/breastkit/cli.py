@@ -113,6 +113,31 @@ COMMANDS = Group(
                 ),
             },
         ),
+        "clinical": Group(
+            "explore clinical tables, and what of them goes with features of images.",
+            {
+                "explore": Verb(
+                    "breastkit.report.clinical:explore_clinical",
+                    "show what a clinical table holds: every category, what is missing, what is rare",
+                    "breastkit clinical explore work/phantom/clinical.csv --out work/clinical",
+                ),
+                "boxes": Verb(
+                    "breastkit.clinical.boxes:boxes_as_features",
+                    "turn the lesion boxes of Duke-Breast-Cancer-MRI into a table of features",
+                    "breastkit clinical boxes Annotation_Boxes.xlsx --out work/boxes.csv",
+                ),
+                "correlate": Verb(
+                    "breastkit.report.clinical:correlate_clinical",
+                    "tell how features of images go with clinical variables, with honest statistics",
+                    "breastkit clinical correlate work/features.csv work/phantom/clinical.csv --out work/correlated",
+                ),
+                "predict": Verb(
+                    "breastkit.report.clinical:predict_clinical",
+                    "tell whether features predict a clinical variable better than chance",
+                    "breastkit clinical predict work/features.csv work/clinical.csv --target her2 --out work/predicted",
+                ),
+            },
+        ),
         "serve": Verb(
             "breastkit.server.serve:serve_studies",
             "serve studies to OHIF, 3D Slicer and scripts, with the bundles behind (MONAI Label)",

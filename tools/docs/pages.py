@@ -52,6 +52,7 @@ def navigation() -> list[dict[str, Any]]:
             "How-to guides": [
                 {"Get and prepare data sets": "tools/breastkit/datasets/README.md"},
                 {"Run a cohort": "tools/docs/cohorts/README.md"},
+                {"Correlate with clinical tables": "tools/breastkit/clinical/README.md"},
                 {"Annotate in OHIF or 3D Slicer": "apps/breast_monailabel/README.md"},
                 {"Track runs in MLflow": "mlflow/README.md"},
                 {"Contribute": "CONTRIBUTING.md"},
