@@ -118,11 +118,11 @@ def test_a_damaged_workbook_and_no_file(tmp_path):
 
 
 def test_the_same_row_twice_and_columns_that_say_nothing(tmp_path):
-    (tmp_path / "t.csv").write_text("patient_id,er,none,same\nDUKE_001,1,NA,4\nDUKE_001,1,NA,4\n2.0,0,,4\n")
+    (tmp_path / "t.csv").write_text("patient_id,er,nothing,same\nDUKE_001,1,NA,4\nDUKE_001,1,NA,4\n2.0,0,,4\n")
     table = read_clinical(tmp_path / "t.csv")
     assert table.patients == ("1", "2")
     assert table.columns["er"].values.tolist() == [1, 0]
-    assert table.columns["none"].missing == 2
+    assert table.columns["nothing"].missing == 2
     assert table.columns["same"].values.nunique() == 1
 
 

@@ -262,6 +262,8 @@ def _read(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
 
 def _of_duke(rows: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
     """Reads Duke's workbook: rows of groups, of titles and of explanations stand above the patients."""
+    # A group without columns of its own is a heading.
+    rows = rows.loc[:, ~rows.iloc[1:].map(is_missing).all()]
     groups = pd.Series(rows.iloc[0].replace("", np.nan)).ffill().fillna("")
     titles: list[str] = []
     explained: dict[str, str] = {}
