@@ -300,10 +300,11 @@ class BundleContract(ExportContract):
             if (trained / "evaluation" / name).is_file():
                 assert (tmp_path / "evaluation" / name).read_text() == (trained / "evaluation" / name).read_text()
 
-    def test_evaluation_alone_is_one_sentence(self):
+    @pytest.mark.parametrize("name", ["evaluate", "multi_gpu_train"])
+    def test_an_overlay_alone_is_one_sentence(self, name):
         with pytest.raises(ValueError, match="is not defined in the config content") as raised:
-            run(config_file=self.config("evaluate"), bundle_root=str(self.root))
-        assert "evaluate.json is run on another config" in sentence_of(raised.value)
+            run(config_file=self.config(name), bundle_root=str(self.root))
+        assert f"{name}.json is run on " in sentence_of(raised.value)
 
     def infer(self, data: Path, trained: Path, out: Path) -> None:
         options = self.inference_options(data, trained, out)

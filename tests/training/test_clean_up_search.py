@@ -2,7 +2,7 @@ import csv
 
 import numpy as np
 import torch
-from monai.inferers import SimpleInferer
+from monai.engines import SupervisedEvaluator
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -22,7 +22,8 @@ def picture(*, specks, lesion):
 
 def search(folder, pictures):
     save_weights(folder, nn.Identity(), threshold=0.5, figures={"val_dice": 0.1})
-    CleanUpSearch(folder, nn.Identity(), DataLoader(pictures, 2), SimpleInferer(), device="cpu").run()
+    evaluator = SupervisedEvaluator("cpu", DataLoader(pictures[:1]), nn.Identity())
+    CleanUpSearch(folder, evaluator, dataloader=DataLoader(pictures, 2)).run()
     return read_model_json(folder)
 
 

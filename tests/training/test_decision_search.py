@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from monai.engines import SupervisedEvaluator
 from monai.inferers import SimpleInferer
 from torch import nn
 from torch.utils.data import DataLoader
@@ -30,11 +31,15 @@ def network():
     return made
 
 
-def pictures(scores, labels):
-    return [
-        {"image": torch.full((1, 4, 4), float(score)), "label": label, "case": place}
-        for place, (score, label) in enumerate(zip(scores, labels, strict=True))
-    ]
+class Pictures(list):
+    """As many cases."""
+
+    def __init__(self, scores, labels):
+        super().__init__(
+            {"image": torch.full((1, 4, 4), float(score)), "label": label, "case": place}
+            for place, (score, label) in enumerate(zip(scores, labels, strict=True))
+        )
+        self.cases = len(self)
 
 
 def told_apart(count=200, seed=0):
@@ -47,9 +52,8 @@ def search(folder, scores, labels, **options):
     made = network()
     save_weights(folder, made, architecture="x", classes=list(CLASSES), threshold=0.5, figures={"val_auc": 0.1})
     inferer = ClassSampling(SimpleInferer(), samples=20)
-    batches = DataLoader(pictures(scores, labels), 16)
-    given = {"cases": len(labels), "classes": CLASSES, "device": "cpu", **options}
-    DecisionSearch(folder, made, batches, inferer, **given).run()
+    evaluator = SupervisedEvaluator("cpu", DataLoader(Pictures(scores, labels), 16), made)
+    DecisionSearch(folder, evaluator, inferer=inferer, classes=CLASSES, **options).run()
     return read_model_json(folder)
 
 

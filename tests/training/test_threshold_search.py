@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from monai.inferers import SimpleInferer
+from monai.engines import SupervisedEvaluator
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -24,21 +24,23 @@ class Scaled(nn.Module):
         return image * self.weight
 
 
-def slices(cut):
-    """Two cases whose pixels are true exactly where the probability is at least `cut`."""
-    probability = torch.linspace(0.001, 0.999, 64).reshape(1, 8, 8)
-    item = {"image": torch.logit(probability), "label": (probability >= cut).float()}
-    return [{**item, "case": case} for case in (0, 0, 1)]
+class Slices(list):
+    """Those of two cases, whose pixels are true exactly where the probability is at least `cut`."""
+
+    cases = 2
+
+    def __init__(self, cut):
+        probability = torch.linspace(0.001, 0.999, 64).reshape(1, 8, 8)
+        item = {"image": torch.logit(probability), "label": (probability >= cut).float()}
+        super().__init__({**item, "case": case} for case in (0, 0, 1))
 
 
 @pytest.mark.parametrize("cut", [0.3, 0.72])
 def test_finds_the_threshold_the_truth_was_made_with(tmp_path, cut):
     save_weights(tmp_path, Scaled(), threshold=0.5, figures={"val_dice": 0.1})
     # The network starts with other weights than the best ones.
-    search = ThresholdSearch(
-        tmp_path, Scaled(-3.0), DataLoader(slices(cut), 2), SimpleInferer(), cases=2, device="cpu", step=0.01
-    )
-    best = search.run()
+    evaluator = SupervisedEvaluator("cpu", DataLoader(Slices(cut), 2), Scaled(-3.0))
+    best = ThresholdSearch(tmp_path, evaluator, step=0.01).run()
     assert best == pytest.approx(cut, abs=0.011)
     facts = json.loads((tmp_path / "model.json").read_text())
     assert facts["threshold"] == best

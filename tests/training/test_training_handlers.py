@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from monai.engines import SupervisedEvaluator
+from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import LrScheduleHandler, ValidationHandler
 from torch import nn
 
@@ -26,9 +26,10 @@ def handlers(folder, **options):
     optimizer = torch.optim.SGD(network.parameters(), 0.1)
     if options.pop("scheduled", False):
         options["lr_scheduler"] = torch.optim.lr_scheduler.ConstantLR(optimizer)
-    given = {"run": RunFolder(folder, settings={}), "network": network, "average": copy.deepcopy(network)}
-    given |= {"optimizer": optimizer, "evaluator": SupervisedEvaluator("cpu", [], network), "seed": 0}
-    return TrainingHandlers(**given, **options).handlers
+    trainer = SupervisedTrainer("cpu", 1, [], network, optimizer, nn.MSELoss())
+    evaluator = SupervisedEvaluator("cpu", [], copy.deepcopy(network))
+    made = TrainingHandlers(run=RunFolder(folder, settings={}), evaluator=evaluator, seed=0, **options)
+    return list(made.handlers(trainer))
 
 
 @pytest.mark.parametrize(

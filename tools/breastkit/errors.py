@@ -57,7 +57,8 @@ def sentence_of(error: BaseException | None) -> str | None:
             return (
                 f"The config refers to '{missing[1]}' and does not say it; evaluate.json is run on another config: "
                 "--config_file \"['…/train.json','…/evaluate.json']\" judges a run just trained, with inference.json "
-                "in place of train.json the weights that ship or that --ckpt_path names."
+                "in place of train.json the weights that ship or that --ckpt_path names; multi_gpu_train.json is run "
+                "on train.json in the same way."
             )
         if isinstance(error, BreastkitError):
             return str(error)

@@ -52,6 +52,9 @@ class SlicesOfVolumes(Dataset[dict[str, Any]]):
         workers: processes that fill the cache.
         seed: with `set_epoch`, decides what a random transform does to a slice, whoever loads it.
 
+    Attributes:
+        cases: how many volumes there are.
+
     Raises:
         BreastkitError: if there is no volume, or one cannot be used.
     """
@@ -75,6 +78,7 @@ class SlicesOfVolumes(Dataset[dict[str, Any]]):
         if folder:
             remove_leftovers(folder, untouched_for=_WRITTEN_WITHIN)
         prepare = partial(_prepared, transform=volume_transform, folder=folder)
+        self.cases = len(self.data)
         self._volumes = parallel_map(prepare, self.data, "preprocessing scans", workers=workers, unit="scan")
         self._ends = list(accumulate(len(volume) for volume in self._volumes))
         # Shared, so that workers that outlive an epoch see the next one.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from ignite.engine import Engine
@@ -14,9 +15,7 @@ from tqdm import tqdm
 
 from breastkit.bundle import Bundle
 from breastkit.images import write_png
-from breastkit.inference.inputs import Inputs
-from breastkit.inference.readable_cases import ReadableCases
-from breastkit.inference.results import Results, refuse_folder_of_pictures, write_table
+from breastkit.inference.results import Results
 from breastkit.inference.ultrasound import CLASSES, LesionClassifier
 from breastkit.metrics.classification import MALIGNANT, most_probable
 
@@ -33,6 +32,7 @@ COLUMNS = (
 )
 
 
+@dataclass(eq=False)
 class ClassOutputs(Results):
     """Handler that writes ``predictions.csv`` and for a picture ``x.png`` the mask that was looked at, ``x_mask.png``.
 
@@ -56,41 +56,25 @@ class ClassOutputs(Results):
     """
 
     outputs = ("_mask",)
+    columns = COLUMNS
+    beside_inputs: ClassVar[bool] = False
 
-    def __init__(
-        self,
-        output_dir: str | Path,
-        *,
-        inputs: Inputs,
-        dataset: ReadableCases,
-        classes: Sequence[str],
-        rule: Mapping[str, float],
-        architecture: str,
-        without_lesion: str | Path | None = None,
-        bundle: Bundle | None = None,
-    ) -> None:
-        super().__init__(output_dir, inputs=inputs, dataset=dataset)
-        self.classes, self.rule, self.architecture = list(classes), dict(rule), architecture
-        self.without_lesion = None if without_lesion is None else Path(without_lesion)
-        self.bundle = bundle
-        self._rows: list[dict[str, Any]] = []
-        self._unsure: list[str] = []
-        self._second: LesionClassifier | None = None
+    classes: Sequence[str]
+    rule: Mapping[str, float]
+    architecture: str
+    without_lesion: str | Path | None = None
+    bundle: Bundle | None = None
 
     def start(self, engine: Engine) -> None:
-        """Makes the folder.
-
-        Raises:
-            BreastkitError: if it is the folder of the pictures, beside which true masks could be overwritten.
-        """
-        refuse_folder_of_pictures(self.folder, self.inputs)
+        """Makes the folder, and opens the variant for pictures without a lesion where it is needed and there."""
         super().start(engine)
-        self._rows, self._unsure = [], []
-        if "normal" not in self.classes and self.without_lesion is not None and self.without_lesion.is_file():
+        self._unsure: list[str] = []
+        self._second: LesionClassifier | None = None
+        if "normal" not in self.classes and self.without_lesion is not None and Path(self.without_lesion).is_file():
             self._second = LesionClassifier(self.without_lesion, bundle=self.bundle)
 
     def write_input(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
-        """Writes the mask of one picture and the table so far."""
+        """Writes the mask of one picture and adds its row."""
         name, picture = Path(batch["picture"].meta["filename_or_obj"]).name, batch["picture"][0].cpu().numpy()
         mask = batch["mask_picture"][0].cpu().numpy() > 0
         write_png(self.folder / f"{batch['name']}_mask.png", mask * np.uint8(255))
@@ -102,8 +86,7 @@ class ClassOutputs(Results):
                 answer["decided_by"] += ", although no lesion was found"
             else:
                 answer = self._of_second(self._second, picture, mask)
-        self._rows.append({"file": name, "mask": f"{batch['name']}_mask.png", **answer})
-        self._write_table()
+        self.rows.append({"file": name, "mask": f"{batch['name']}_mask.png", **answer})
 
     def _of_second(self, second: LesionClassifier, picture: NDArray[Any], mask: NDArray[Any]) -> dict[str, Any]:
         probabilities, uncertainty = second.classify(second.prepare(picture.round().astype(np.uint8), mask))
@@ -120,8 +103,7 @@ class ClassOutputs(Results):
         return answer | {f"p_{name}": round(float(value), 4) for name, value in probabilities.items()}
 
     def finish(self, engine: Engine) -> None:
-        """Writes the tables and says which pictures without a lesion were decided by a variant that knows no normal."""
-        self._write_table()
+        """Says which pictures without a lesion were decided by a variant that knows no normal."""
         for name in self._unsure:
             tqdm.write(
                 f"{name}: no lesion was found, and this variant knows benign and malignant alone; its answer means "
@@ -129,6 +111,3 @@ class ClassOutputs(Results):
                 file=sys.stderr,
             )
         super().finish(engine)
-
-    def _write_table(self) -> None:
-        write_table(self.folder / "predictions.csv", self._rows, COLUMNS)

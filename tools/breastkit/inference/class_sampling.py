@@ -31,8 +31,7 @@ class ClassSampling(Inferer):
         if not set(self.flip_axes) <= {0, 1} or self.samples < 0:
             raise ValueError(f"flip_axes must be 0 or 1 and samples 0 or more, got {flip_axes} and {samples}.")
 
-    # MONAI passes any callable; this inferer needs the parts of a classifier.
-    def __call__(  # type: ignore[override]
+    def __call__(  # type: ignore[override]  # MONAI passes any callable; this needs the parts of a classifier
         self, inputs: torch.Tensor, network: Classifier, *args: Any, **kwargs: Any
     ) -> torch.Tensor:
         """Returns logits ``(batch, 1 + samples, classes)``; the first are those without dropout."""

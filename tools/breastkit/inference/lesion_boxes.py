@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ignite.engine import Engine
 
@@ -13,13 +14,10 @@ from breastkit.detection.boxes_file import write_boxes
 from breastkit.detection.find_lesions import lesions_in_breast, lesions_on_grid
 from breastkit.errors import BreastkitError
 from breastkit.images import read_volume
-from breastkit.inference.inputs import Inputs
-from breastkit.inference.readable_cases import ReadableCases
-from breastkit.inference.results import Results, write_table
-
-_COLUMNS = ("study", "lesion", "score", *BOUNDS, "slices")
+from breastkit.inference.results import Results
 
 
+@dataclass(eq=False)
 class LesionBoxes(Results):
     """Handler that writes the lesion candidates of every study, on the study's own grid.
 
@@ -36,28 +34,24 @@ class LesionBoxes(Results):
         most: so many candidates of a study at most are told.
     """
 
-    def __init__(
-        self,
-        output_dir: str | Path,
-        *,
-        inputs: Inputs,
-        dataset: ReadableCases,
-        breast_mask: str | Path | None = None,
-        most: int | None = None,
-    ) -> None:
-        super().__init__(output_dir, inputs=inputs, dataset=dataset)
-        self.most = None if most is None else int(most)
-        self._masks = {item["name"]: _mask_of(item["name"], breast_mask, len(inputs.items)) for item in inputs.items}
-        self._rows: list[dict[str, Any]] = []
+    table: ClassVar[str] = "detections.csv"
+    columns = ("study", "lesion", "score", *BOUNDS, "slices")
+
+    breast_mask: str | Path | None = None
+    most: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = [item["name"] for item in self.inputs.items]
+        self._masks = {name: _mask_of(name, self.breast_mask, len(names)) for name in names}
 
     def start(self, engine: Engine) -> None:
         """Makes the folder and begins an empty table."""
         super().start(engine)
-        self._rows = []
-        self._write_table()
+        self.write_table()
 
     def write_input(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
-        """Writes the file of one study and the table so far."""
+        """Writes the file of one study and adds its rows."""
         name = batch["name"]
         scan = batch["scan"]
         grid = Grid.of(scan.shape[1:], scan.affine)
@@ -68,15 +62,11 @@ class LesionBoxes(Results):
             if breast.shape != grid.shape:
                 raise BreastkitError(f"{path} has shape {breast.shape} but {name} {grid.shape}; make one for it.")
             lesions = lesions_in_breast(lesions, breast)
-        lesions = lesions[: self.most]
+        lesions = lesions[: None if self.most is None else int(self.most)]
         write_boxes(self.folder / f"{name}_boxes.json", scan.meta["filename_or_obj"], grid.shape, lesions)
         for number, lesion in enumerate(lesions, start=1):
             row = {"study": name, "lesion": number, "score": lesion.score, **lesion.box.bounds}
-            self._rows.append({**row, "slices": len(lesion.parts)})
-        self._write_table()
-
-    def _write_table(self) -> None:
-        write_table(self.folder / "detections.csv", self._rows, _COLUMNS)
+            self.rows.append({**row, "slices": len(lesion.parts)})
 
 
 def _mask_of(name: str, place: str | Path | None, studies: int) -> Path | None:

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from ignite.engine import Engine
 
 from breastkit.images import write_png
 from breastkit.inference.axial_view import AxialView
-from breastkit.inference.inputs import Inputs
-from breastkit.inference.readable_cases import ReadableCases
-from breastkit.inference.results import Results, write_on_grid, write_table
+from breastkit.inference.results import Results, write_on_grid
 from breastkit.pictures import LESION, grid
 
-_COLUMNS = ("study", "mask", "regions", "voxels", "volume_mm3")
 
-
+@dataclass(eq=False)
 class LesionResults(Results):
     """Handler that writes the lesions of every study on the study's own grid.
 
@@ -34,20 +30,12 @@ class LesionResults(Results):
         pictures: write the pictures.
     """
 
-    def __init__(
-        self, output_dir: str | Path, *, inputs: Inputs, dataset: ReadableCases, pictures: bool = True
-    ) -> None:
-        super().__init__(output_dir, inputs=inputs, dataset=dataset)
-        self.pictures = pictures
-        self._rows: list[dict[str, Any]] = []
+    columns = ("study", "mask", "regions", "voxels", "volume_mm3")
 
-    def start(self, engine: Engine) -> None:
-        """Makes the folder and begins an empty table."""
-        super().start(engine)
-        self._rows = []
+    pictures: bool = True
 
     def write_input(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
-        """Writes the files of one study and the table so far."""
+        """Writes the files of one study and adds its row."""
         name, scan = str(batch["name"]), batch["scan"]
         affine = np.asarray(scan.affine, dtype=np.float64)
         mask = output["pred"][0].cpu().numpy() > 0
@@ -56,8 +44,7 @@ class LesionResults(Results):
         voxels = int(np.count_nonzero(mask))
         volume = round(voxels * abs(float(np.linalg.det(affine[:3, :3]))), 3)
         row = {"study": name, "mask": file, "regions": len(batch["regions"]), "voxels": voxels, "volume_mm3": volume}
-        self._rows.append(row)
-        write_table(self.folder / "predictions.csv", self._rows, _COLUMNS)
+        self.rows.append(row)
         if self.pictures:
             view = AxialView(scan[0].cpu().numpy(), affine, {"lesion": mask})
             slices = sorted({*view.spread("lesion", 3), view.largest("lesion")})

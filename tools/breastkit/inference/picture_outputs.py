@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from ignite.engine import Engine
 from numpy.typing import NDArray
 
 from breastkit.images import write_png
-from breastkit.inference.inputs import Inputs
-from breastkit.inference.readable_cases import ReadableCases
-from breastkit.inference.results import Results, refuse_folder_of_pictures, write_table
+from breastkit.inference.results import Results
 from breastkit.metrics.segmentation import bounding_box
 from breastkit.pictures import PREDICTION, overlay
 
@@ -21,6 +19,7 @@ BOX = ("x_min", "y_min", "x_max", "y_max")
 COLUMNS = ("file", "mask", "area_px", *BOX, "confidence")
 
 
+@dataclass(eq=False)
 class PictureOutputs(Results):
     """Handler that writes, on every picture's own grid, the mask, an overlay and, on request, the probability.
 
@@ -43,33 +42,20 @@ class PictureOutputs(Results):
     """
 
     outputs = ("_overlay", "_probability", "_uncertainty")
+    # Whole numbers stay whole although an empty mask has no box.
+    whole: ClassVar[Sequence[str]] = ("area_px", *BOX)
+    beside_inputs: ClassVar[bool] = False
 
-    def __init__(
-        self,
-        output_dir: str | Path,
-        *,
-        inputs: Inputs,
-        dataset: ReadableCases,
-        overlays: bool = True,
-        probability: bool = False,
-        uncertainty: bool = False,
-    ) -> None:
-        super().__init__(output_dir, inputs=inputs, dataset=dataset)
-        self.overlays, self.probability, self.uncertainty = overlays, probability, uncertainty
-        self._rows: list[dict[str, Any]] = []
+    overlays: bool = True
+    probability: bool = False
+    uncertainty: bool = False
 
-    def start(self, engine: Engine) -> None:
-        """Makes the folder.
-
-        Raises:
-            BreastkitError: if it is the folder of the pictures, whose true masks would be overwritten.
-        """
-        refuse_folder_of_pictures(self.folder, self.inputs)
-        super().start(engine)
-        self._rows = []
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.columns = [*COLUMNS, *(["uncertainty"] if self.uncertainty else [])]
 
     def write_input(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
-        """Writes the files of one picture and the table so far."""
+        """Writes the files of one picture and adds its row."""
         picture = batch["picture"][0].cpu().numpy().round().astype(np.uint8)
         mask = output["pred"][0].cpu().numpy() > 0
         probability = output["probability"][0].cpu().numpy()
@@ -89,19 +75,7 @@ class PictureOutputs(Results):
         row |= measure_mask(mask, probability)
         if self.uncertainty:
             row["uncertainty"] = round(float(output["pred_disagreement"]), 4)
-        self._rows.append(row)
-        self._write_table()
-
-    def finish(self, engine: Engine) -> None:
-        """Writes the tables, an empty one where no picture could be used."""
-        self._write_table()
-        super().finish(engine)
-
-    def _write_table(self) -> None:
-        uncertain = ["uncertainty"] if self.uncertainty else []
-        # Whole numbers stay whole although an empty mask has no box.
-        whole = ("area_px", *BOX)
-        write_table(self.folder / "predictions.csv", self._rows, [*COLUMNS, *uncertain], whole=whole)
+        self.rows.append(row)
 
 
 def measure_mask(mask: NDArray[Any], probability: NDArray[Any]) -> dict[str, float | int | None]:

@@ -56,8 +56,7 @@ class Predictor(Inferer):
         self.progress = progress
         self._refused: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 
-    # MONAI passes any callable; OpenVINO converts modules alone.
-    def __call__(  # type: ignore[override]
+    def __call__(  # type: ignore[override]  # MONAI passes any callable; OpenVINO converts modules alone
         self, inputs: torch.Tensor, network: nn.Module, *args: Any, **kwargs: Any
     ) -> torch.Tensor:
         """Returns the network's float32 output in the layout and on the device of the inputs.

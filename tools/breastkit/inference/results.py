@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -21,19 +22,38 @@ from breastkit.inference.inputs import Inputs
 from breastkit.inference.readable_cases import ReadableCases
 
 
+@dataclass(eq=False)
 class Results:
-    """Handler that has the files of every input written, and ``problems.csv`` where inputs were left out.
+    """Handler that has the files of every input written, a table of all, and ``problems.csv`` where some were left out.
 
-    A subclass writes one input in `write_input`, and in `finish` what belongs to all of them.
+    A subclass writes one input in `write_input`, where it adds to the `rows`, and in `finish` what belongs to all.
 
     Args:
         output_dir: the folder to write to.
         inputs: what inference was given.
         dataset: knows which inputs could not be used.
+
+    Attributes:
+        table: name of the table.
+        whole: which of its columns hold whole numbers, also where a row has none.
+        beside_inputs: whether the folder may be that of the inputs.
+        columns: of the table.
+        rows: of the table so far.
     """
 
-    def __init__(self, output_dir: str | Path, *, inputs: Inputs, dataset: ReadableCases) -> None:
-        self.folder, self.inputs, self.dataset = Path(output_dir), inputs, dataset
+    table: ClassVar[str] = "predictions.csv"
+    whole: ClassVar[Sequence[str]] = ()
+    beside_inputs: ClassVar[bool] = True
+
+    output_dir: str | Path
+    _: KW_ONLY
+    inputs: Inputs
+    dataset: ReadableCases
+    columns: Sequence[str] = field(init=False)
+    rows: list[dict[str, Any]] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.folder = Path(self.output_dir)
 
     def attach(self, engine: Engine) -> None:
         """Attaches to an evaluator that decollates."""
@@ -42,18 +62,30 @@ class Results:
         engine.add_event_handler(Events.COMPLETED, self.finish)
 
     def start(self, engine: Engine) -> None:
-        """Makes the folder, before hours of work, and names what is left aside."""
+        """Makes the folder, before hours of work, and names what is left aside.
+
+        Raises:
+            BreastkitError: if true masks beside the inputs could be overwritten.
+        """
+        if not self.beside_inputs:
+            refuse_folder_of_pictures(self.folder, self.inputs)
         make_folder(self.folder)
         say_left_aside(self.inputs.skipped)
+        self.rows = []
 
     def write(self, engine: Engine) -> None:
         """Writes the files of the inputs of a batch."""
         state: Any = engine.state
         for batch, output in zip(state.batch, state.output, strict=True):
             self.write_input(batch, output)
+            self.write_table()
+
+    def write_table(self) -> None:
+        """Writes the table so far."""
+        write_table(self.folder / self.table, self.rows, self.columns, whole=self.whole)
 
     def write_input(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
-        """Writes the files of one input."""
+        """Writes the files of one input and adds its rows."""
         raise NotImplementedError
 
     def finish(self, engine: Engine) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from ignite.engine import Engine
@@ -14,8 +14,6 @@ from breastkit.images import write_png
 from breastkit.inference.axial_view import AxialView
 from breastkit.inference.candidate import find_candidate
 from breastkit.inference.features import FEATURES, measure_candidate
-from breastkit.inference.inputs import Inputs
-from breastkit.inference.readable_cases import ReadableCases
 from breastkit.inference.results import Results, write_on_grid, write_table
 from breastkit.pictures import LESION, PREDICTION, grid
 
@@ -23,6 +21,7 @@ _ROWS = 12
 _COLUMNS = 5
 
 
+@dataclass(eq=False)
 class TissueResults(Results):
     """Handler that writes, on every scan's own grid, the breast mask, the lesion candidate in it, and pictures.
 
@@ -40,26 +39,17 @@ class TissueResults(Results):
     """
 
     outputs = ("_breast", "_candidate", "_probability")
+    table: ClassVar[str] = "features.csv"
+    columns = ("patient_id", "scan", *FEATURES)
 
-    def __init__(
-        self,
-        output_dir: str | Path,
-        *,
-        inputs: Inputs,
-        dataset: ReadableCases,
-        percentile: float = 98.0,
-        pictures: bool = True,
-    ) -> None:
-        super().__init__(output_dir, inputs=inputs, dataset=dataset)
-        self.percentile, self.pictures = percentile, pictures
-        self._rows: list[dict[str, Any]] = []
-        self._orientations: list[dict[str, Any]] = []
-        self._strips: list[tuple[str, list[NDArray[Any]]]] = []
+    percentile: float = 98.0
+    pictures: bool = True
 
     def start(self, engine: Engine) -> None:
         """Makes the folder and begins empty tables."""
         super().start(engine)
-        self._rows, self._orientations, self._strips = [], [], []
+        self._orientations: list[dict[str, Any]] = []
+        self._strips: list[tuple[str, list[NDArray[Any]]]] = []
 
     def finish(self, engine: Engine) -> None:
         """Writes what belongs to all scans."""
@@ -71,7 +61,7 @@ class TissueResults(Results):
         super().finish(engine)
 
     def write_input(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
-        """Writes the files of one scan and the tables so far."""
+        """Writes the files of one scan and adds its rows."""
         scan, affine = batch["scan"][0].cpu().numpy(), np.asarray(batch["scan"].affine, dtype=np.float64)
         breast = output["pred"][0].cpu().numpy() > 0
         candidate = find_candidate(scan, breast, percentile=self.percentile)
@@ -82,8 +72,7 @@ class TissueResults(Results):
         for end, volume in volumes.items():
             write_on_grid(self.folder / f"{name}{end}.nii.gz", volume, batch["scan"])
         features = measure_candidate(scan, candidate, voxel_mm3=abs(np.linalg.det(affine[:3, :3])))
-        self._rows.append({"patient_id": batch["patient_id"], "scan": name, **features})
-        write_table(self.folder / "features.csv", self._rows, ("patient_id", "scan", *FEATURES))
+        self.rows.append({"patient_id": batch["patient_id"], "scan": name, **features})
         self._orientations.append({"scan": name, **orientation_row(batch["image"].meta)})
         write_table(self.folder / "orientation.csv", self._orientations)
         if self.pictures:

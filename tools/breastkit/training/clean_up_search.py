@@ -41,10 +41,8 @@ class CleanUpSearch(ValidationSearch):
 
     Args:
         folder: the run's output folder, with the best weights and their threshold.
-        network: the network itself; it gets these weights.
+        evaluator: the run's engine that validates; its network gets these weights.
         dataloader: validation pictures with and without lesion; every process sees all of them, one does the work.
-        inferer: how the network is run on a batch.
-        device: where to compute.
         shares: smallest sizes of a piece, as shares of the picture's longest side squared.
     """
 

@@ -40,17 +40,13 @@ class DecisionSearch(ValidationSearch):
 
     Args:
         folder: the run's output folder.
-        network: gets the run's weights.
-        dataloader: gives the validation pictures as `LesionPictures` does.
+        evaluator: the run's engine that validates, on `LesionPictures`; its network gets the run's weights.
         inferer: gives logits, see `breastkit.inference.ClassSampling`.
-        cases: number of validation pictures.
         classes: names of the classes in order.
-        device: where to compute.
         recall: share of the malignant pictures to be found.
         coverage: share of the pictures to be answered rather than abstained from.
     """
 
-    cases: int
     classes: Sequence[str]
     recall: float = 0.95
     coverage: float = 0.9

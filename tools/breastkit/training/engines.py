@@ -20,7 +20,7 @@ class Trainer(SupervisedTrainer):
 
     Args:
         loss_function: of one output and the truth, see `HeadsLoss`.
-        train_handlers: as MONAI's.
+        train_handlers: as MONAI's; they are attached when the trainer is whole.
         key_train_metric: as MONAI's; ``train_loss``, of which less is better, if left out.
         options: of MONAI's trainer.
     """
@@ -36,9 +36,10 @@ class Trainer(SupervisedTrainer):
         mean = {"train_loss": Average(output_transform=lambda output: output["loss"].item())}
         less = {"key_train_metric": mean, "metric_cmp_fn": operator.lt}
         how = less if key_train_metric is None else {"key_train_metric": dict(key_train_metric)}
-        handlers = [EpochProgress(), *train_handlers]
-        whole = {"loss_function": HeadsLoss(loss_function), "train_handlers": handlers, "decollate": False}
-        super().__init__(**{**how, **whole, **options})
+        super().__init__(**{**how, "loss_function": HeadsLoss(loss_function), "decollate": False, **options})
+        # MONAI would attach them before it takes in the network and the optimiser, which they look at.
+        for handler in (EpochProgress(), *train_handlers):
+            handler.attach(self)
 
 
 class Validator(SupervisedEvaluator):

@@ -25,17 +25,12 @@ class ThresholdSearch(ValidationSearch):
 
     Args:
         folder: the run's output folder, with the best weights.
-        network: the network itself; it gets these weights.
-        dataloader: validation slices.
-        inferer: how the network is run on a batch.
-        device: where to compute.
-        cases: number of validation cases.
+        evaluator: the run's engine that validates; its network gets these weights.
         low: first threshold.
         high: last threshold.
         step: distance of thresholds.
     """
 
-    cases: int
     low: float = 0.05
     high: float = 0.95
     step: float = 0.05

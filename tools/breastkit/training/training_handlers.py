@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
-from ignite.engine import Engine
-from monai.engines import Evaluator
+from monai.engines import SupervisedEvaluator, SupervisedTrainer
 from monai.handlers import LrScheduleHandler, ValidationHandler
-from torch import nn
-from torch.optim import Optimizer
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import _LRScheduler
 
 from breastkit.training.best_weights import BestWeights
@@ -22,6 +21,7 @@ from breastkit.training.run_folder import RunFolder
 from breastkit.training.weight_average import WeightAverage
 
 
+@dataclass(kw_only=True, eq=False)
 class TrainingHandlers:
     """Handler that attaches those of every training: seeds, learning rate, averages, validation, weights, checkpoint.
 
@@ -29,10 +29,8 @@ class TrainingHandlers:
 
     Args:
         run: the run, whose folder takes weights, curves and checkpoint.
-        network: that is trained, not its distributed wrapper.
-        average: a copy of it that holds the running mean of its weights, which is validated and kept.
-        optimizer: of the network.
-        evaluator: the engine that validates.
+        evaluator: the engine that validates. Its network is a copy of the one that learns: it holds the running mean of
+            the weights, and is what is kept.
         seed: the run's seed.
         interval: epochs from one validation to the next.
         peak: the highest learning rate of one cycle over the run.
@@ -43,40 +41,38 @@ class TrainingHandlers:
         facts: what ``model.json`` says besides.
     """
 
-    def __init__(
-        self,
-        *,
-        run: RunFolder,
-        network: nn.Module,
-        average: nn.Module,
-        optimizer: Optimizer,
-        evaluator: Evaluator,
-        seed: int,
-        interval: int = 1,
-        peak: float | None = None,
-        lr_scheduler: _LRScheduler | None = None,
-        patience: int | None = None,
-        metric: str = "val_loss",
-        mode: Literal["min", "max", "last"] = "min",
-        facts: Mapping[str, Any] | None = None,
-    ) -> None:
-        parts: dict[str, Any] = {"network": network, "optimizer": optimizer}
-        handlers: list[Any] = [EpochSeeds(seed)]
-        if peak is not None:
-            handlers.append(OneCycle(optimizer, peak=peak))
-        handlers.append(WeightAverage(network, average))
-        handlers.append(ValidationHandler(interval=interval, validator=evaluator))
-        handlers.append(BestWeights(run, average, evaluator, metric=metric, mode=mode, facts=facts))
-        if patience is not None:
-            better: Literal["min", "max"] = "max" if mode == "max" else "min"
-            handlers.append(EarlyStopping(evaluator, patience=patience, metric=metric, mode=better))
-        handlers.append(Curves(run.path, evaluator))
-        if lr_scheduler is not None:
-            handlers.append(LrScheduleHandler(lr_scheduler, print_lr=False))
-            parts["lr_scheduler"] = lr_scheduler
-        self.handlers = (*handlers, Checkpoint(run.path, parts))
+    run: RunFolder
+    evaluator: SupervisedEvaluator
+    seed: int
+    interval: int = 1
+    peak: float | None = None
+    lr_scheduler: _LRScheduler | None = None
+    patience: int | None = None
+    metric: str = "val_loss"
+    mode: Literal["min", "max", "last"] = "min"
+    facts: Mapping[str, Any] | None = None
 
-    def attach(self, engine: Engine) -> None:
+    def attach(self, engine: SupervisedTrainer) -> None:
         """Attaches all of them to a trainer."""
-        for handler in self.handlers:
+        for handler in self.handlers(engine):
             handler.attach(engine)
+
+    def handlers(self, engine: SupervisedTrainer) -> Iterator[Any]:
+        """Yields those of a trainer in their order."""
+        network = engine.network.module if isinstance(engine.network, DistributedDataParallel) else engine.network
+        parts: dict[str, Any] = {"network": network, "optimizer": engine.optimizer}
+        average = self.evaluator.network
+        yield EpochSeeds(self.seed)
+        if self.peak is not None:
+            yield OneCycle(engine.optimizer, peak=self.peak)
+        yield WeightAverage(network, average)
+        yield ValidationHandler(interval=self.interval, validator=self.evaluator)
+        yield BestWeights(self.run, average, self.evaluator, metric=self.metric, mode=self.mode, facts=self.facts)
+        if self.patience is not None:
+            better: Literal["min", "max"] = "max" if self.mode == "max" else "min"
+            yield EarlyStopping(self.evaluator, patience=self.patience, metric=self.metric, mode=better)
+        yield Curves(self.run.path, self.evaluator)
+        if self.lr_scheduler is not None:
+            yield LrScheduleHandler(self.lr_scheduler, print_lr=False)
+            parts["lr_scheduler"] = self.lr_scheduler
+        yield Checkpoint(self.run.path, parts)

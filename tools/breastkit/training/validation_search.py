@@ -6,12 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ignite.distributed as idist
 import torch
+from monai.engines import SupervisedEvaluator
 from monai.inferers import Inferer
-from torch import nn
 from torch.utils.data import DataLoader
 
 from breastkit.atomic import atomic_path
@@ -29,21 +29,30 @@ class ValidationSearch(ABC):
 
     Args:
         folder: the run's output folder, with the best weights.
-        network: the network itself; it gets these weights.
-        dataloader: the validation cases.
-        inferer: how the network is run on a batch.
-        device: where to compute.
+        evaluator: the run's engine that validates; its network gets these weights.
+        dataloader: the validation cases, where it is not to be those of the evaluator.
+        inferer: how the network is run on a batch, where not as the evaluator does.
     """
 
     folder: Path
-    network: nn.Module
-    dataloader: DataLoader[Any]
-    inferer: Inferer
+    evaluator: SupervisedEvaluator
     _: KW_ONLY
-    device: torch.device
+    dataloader: DataLoader[Any] | None = None
+    inferer: Inferer | None = None
 
     def __post_init__(self) -> None:
         self.folder = Path(self.folder)
+
+    @property
+    def batches(self) -> DataLoader[Any]:
+        """What is looked at."""
+        return cast("DataLoader[Any]", self.dataloader or self.evaluator.data_loader)
+
+    @property
+    def cases(self) -> int:
+        """How many cases that are, as the data set says."""
+        dataset: Any = self.batches.dataset
+        return int(dataset.cases)
 
     def run(self) -> Any:
         """Searches, writes, and returns what was chosen."""
@@ -64,10 +73,11 @@ class ValidationSearch(ABC):
         Args:
             text: what the progress bar says.
         """
-        load_weights(self.folder, self.network)
-        self.network.eval()
-        for batch in track(self.dataloader, text, unit="batch") if is_main() else self.dataloader:
-            yield self.inferer(batch["image"].to(self.device), self.network), batch
+        network, inferer = self.evaluator.network, self.inferer or self.evaluator.inferer
+        load_weights(self.folder, network)
+        network.eval()
+        for batch in track(self.batches, text, unit="batch") if is_main() else self.batches:
+            yield inferer(batch["image"].to(self.evaluator.state.device), network), batch
 
     def write_sweep(self, rows: Sequence[dict[str, float]], best: float, *, title: str, of: str) -> None:
         """Writes ``thresholds.csv``, and ``thresholds.png`` with the figures over the threshold and the best marked.

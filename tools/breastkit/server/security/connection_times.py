@@ -13,8 +13,7 @@ from typing import Any
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 
-# uvicorn chooses the class when it is imported, which a type checker does not see.
-class TimedConnection(AutoHTTPProtocol):  # type: ignore[valid-type, misc]
+class TimedConnection(AutoHTTPProtocol):  # type: ignore[valid-type, misc]  # uvicorn chooses it at import
     """A connection that ends when nothing happens on it.
 
     Attributes:
@@ -79,4 +78,4 @@ def time_connections() -> None:
     def new(kind: type, *args: Any, **kwargs: Any) -> Any:
         return object.__new__(TimedConnection if kind is AutoHTTPProtocol else kind)
 
-    AutoHTTPProtocol.__new__ = new  # type: ignore[method-assign, assignment]
+    AutoHTTPProtocol.__new__ = new  # type: ignore[method-assign, assignment]  # it inherits object's, as far as types go
