@@ -1,5 +1,6 @@
 """The demonstration's parts, on small phantoms; the whole of it is run by `make demo` in `.ci/run`."""
 
+import csv
 import json
 import shutil
 
@@ -10,7 +11,7 @@ from breastkit import demo
 from breastkit.bundle import Bundle
 from breastkit.dicom.write_us import write_us_dicom
 from breastkit.errors import BreastkitError
-from breastkit.images import read_mask, write_nifti, write_png
+from breastkit.images import read_mask, read_volume, write_nifti, write_png
 from breastkit.phantoms.mri import write_mri_phantoms
 from breastkit.phantoms.us.pictures import write_us_phantoms
 
@@ -185,3 +186,17 @@ def test_the_server_over_a_demonstration_is_checked(tmp_path):
 def test_no_server_without_studies(tmp_path):
     with pytest.raises(BreastkitError, match=r"did not start: .*studies is no folder"):
         demo.check_pages(tmp_path)
+
+
+def test_a_cohort_is_measured_and_correlated(tmp_path):
+    demo._make_cohort(tmp_path / "cohort", seed=1, cases=8)
+    with (tmp_path / "cohort" / "features.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert 4 <= len(rows) <= 8
+    for row in rows:
+        mask = read_volume(tmp_path / "cohort" / "segmentations" / "expert" / f"{row['patient_id']}.nii.gz", mask=True)
+        assert int(row["volume_voxels"]) == np.count_nonzero(mask.array)
+        assert 0 < float(row["mean_intensity"]) <= float(row["max_intensity"])
+    demo._correlate(tmp_path / "correlation", cohort=tmp_path / "cohort")
+    assert (tmp_path / "correlation" / "corr_nottingham_grade.png").is_file()
+    assert "tests were made" in (tmp_path / "correlation" / "index.html").read_text(encoding="utf-8")

@@ -23,7 +23,7 @@ from typing import IO, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from breastkit.atomic import atomic_folder, make_folder, write_json
+from breastkit.atomic import atomic_folder, atomic_path, make_folder, write_json
 from breastkit.bundle import Bundle
 from breastkit.errors import BreastkitError, sentence_of
 from breastkit.images import read_gray, read_mask, read_volume, stem, write_png
@@ -71,6 +71,8 @@ def run_demo(out: str = "work/demo", *, seed: int = 1, serve: bool | None = None
     }
     studies = _made_once(folder / "studies", {"seed": seed}, partial(_make_studies, seed=seed))
     results["mri_lesions"] = _find_mri_lesions(folder / "mri_lesions", studies / "mri", seed)
+    cohort = _made_once(folder / "cohort", {"seed": seed}, partial(_make_cohort, seed=seed))
+    _made_once(folder / "correlation", {"seed": seed}, partial(_correlate, cohort=cohort))
     _track_evaluation(folder / "tracked", ultrasound, seed)
     page = _write_page(folder, mri, ultrasound, results, seed)
     _log.info("The page: %s", page.resolve().as_uri())
@@ -186,6 +188,28 @@ def _make_ultrasound(folder: Path, *, seed: int) -> None:
     from breastkit.phantoms.us.pictures import write_us_phantoms
 
     write_us_phantoms(folder, cases=6, seed=seed)
+
+
+def _make_cohort(folder: Path, *, seed: int, cases: int = 40) -> None:
+    """Makes small dynamic studies with a clinical table, and measures their true lesions: features.csv."""
+    from breastkit.phantoms.mri import write_mri_phantoms
+
+    write_mri_phantoms(str(folder), cases=cases, seed=seed, size=96, layout="mamamia")
+    rows = []
+    for path in sorted((folder / "segmentations" / "expert").glob("*.nii.gz")):
+        lesions = read_volume(path, mask=True).array > 0
+        if lesions.any():
+            after = read_volume(folder / "images" / stem(path).upper() / f"{stem(path)}_0001.nii.gz").array[lesions]
+            rows.append((stem(path), int(lesions.sum()), f"{after.mean():.2f}", f"{after.max():.2f}"))
+    with atomic_path(folder / "features.csv") as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("patient_id", "volume_voxels", "mean_intensity", "max_intensity"), *rows])
+
+
+def _correlate(folder: Path, *, cohort: Path) -> None:
+    from breastkit.report.clinical import correlate_clinical
+
+    tables = (cohort / "features.csv", cohort / "clinical_and_imaging_info.xlsx")
+    correlate_clinical(*map(str, tables), out=str(folder))
 
 
 def _copy_pictures(folder: Path, *, ultrasound: Path) -> None:
@@ -333,6 +357,8 @@ _FILES = (
     ("mri", "the phantom studies: scans in inference/scans and train/scans, masks, truth"),
     ("ultrasound", "the phantom images with their masks, in the layout of BUSI"),
     ("pictures", "the same images without masks, in one folder"),
+    ("cohort", "40 small dynamic studies in the layout of MAMA-MIA, with clinical table and features.csv"),
+    ("correlation", "what of the clinical table goes with these features: index.html, correlations.csv, heatmaps"),
     ("tracked", "an evaluation of the ultrasound segmenter on them, tracked in MLflow"),
 )
 _WRITTEN = (
