@@ -1,11 +1,15 @@
 """Servers beside the annotation server, as processes of their own."""
 
+import signal
+import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
 
 import mlflow
 import pytest
+from tests.apps.server_process import free_port
 
 from breastkit.errors import BreastkitError
 from breastkit.server.companions import Companion, mlflow_interface
@@ -42,6 +46,43 @@ def test_mlflow_shows_the_runs_and_leaves_nothing_running(tmp_path):
     end = time.monotonic() + 60
     while alive(group) and time.monotonic() < end:
         time.sleep(0.2)
+    assert not alive(group)
+
+
+# The annotation server's own way to serve, with a companion, around an application that starts at once.
+SERVING = """
+import sys, types
+from breastkit.server import serve
+from breastkit.server.companions import Companion
+
+async def app(scope, receive, send):
+    message = await receive()
+    while scope["type"] == "lifespan":
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+        message = await receive()
+
+sys.modules["breastkit.server.app"] = types.SimpleNamespace(app=app)
+serve.end_blocks_on_sigterm()
+with Companion("A server", "http.server", ["{port}", "--bind", "127.0.0.1"]) as companion:
+    print(companion._process.pid, flush=True)
+    serve._serve("127.0.0.1", int(sys.argv[1]), [companion])
+"""
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_companions_end_with_the_server_however_it_ends(sent):
+    command = [sys.executable, "-c", SERVING, str(free_port())]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        group = int(server.stdout.readline())
+        assert server.stdout.readline().startswith("Ready: ")
+        assert alive(group)
+        server.send_signal(sent)
+        server.wait(60)
+    end = time.monotonic() + 60
+    while alive(group) and time.monotonic() < end:
+        time.sleep(0.1)
     assert not alive(group)
 
 

@@ -226,6 +226,37 @@ def test_a_browser_logs_in_with_a_cookie(server):
     assert browser.get(f"{server}/auth/token/valid").json() == {"username": "anna", "role": "annotator"}
 
 
+def test_logging_out_ends_the_token_of_a_program_and_of_a_browser(server):
+    headers = token_of(server, "eva")
+    assert requests.post(f"{server}/auth/logout", headers=headers).status_code == 204
+    assert requests.get(f"{server}/info/", headers=headers).status_code == 401
+    # A token that has ended is no error.
+    assert requests.post(f"{server}/auth/logout", headers=headers).status_code == 204
+    browser = requests.Session()
+    browser.headers["Accept"] = "text/html"
+    browser.post(f"{server}/login", data={"username": "anna", "password": PASSWORDS["anna"]}, allow_redirects=False)
+    (cookie,) = browser.cookies
+    assert "Log out" in browser.get(f"{server}/").text
+    gone = browser.post(f"{server}/auth/logout", allow_redirects=False)
+    assert (gone.status_code, gone.headers["location"]) == (303, "/login")
+    assert not browser.cookies
+    kept = requests.get(f"{server}/info/", cookies={cookie.name: cookie.value})
+    assert kept.status_code == 401
+    foreign = {**token_of(server, "anna"), "Origin": "https://evil.example"}
+    assert requests.post(f"{server}/auth/logout", headers=foreign).status_code == 403
+
+
+def test_answers_say_what_a_page_may_load_and_that_data_are_not_kept(server):
+    headers = token_of(server, "eva")
+    for path in ("/", "/info/", "/datastore/image?image=us", "/login", "/nowhere"):
+        answer = requests.get(server + path, headers=headers)
+        assert answer.headers["X-Content-Type-Options"] == "nosniff", path
+        assert answer.headers["Cache-Control"] == "no-store", path
+        policy = answer.headers["Content-Security-Policy"]
+        assert "default-src 'self'" in policy and "frame-ancestors 'self'" in policy and "unsafe-eval" not in policy
+    assert "http" not in requests.get(f"{server}/ohif/", headers=headers).headers["Content-Security-Policy"]
+
+
 def token_of(server, name):
     answer = requests.post(f"{server}/auth/token", data={"username": name, "password": PASSWORDS[name]})
     return {"Authorization": f"Bearer {answer.json()['access_token']}"}
@@ -344,10 +375,12 @@ def test_guessing_is_slowed(tmp_path):
     path = set_user(str(tmp_path / "users.json"), "anna", password="draws lesions")
     users = Users(path)
     assert users.log_in("anna", "draws lesions")
-    for _ in range(5):
-        assert users.log_in("anna", "wrong guess") is None
+    for _ in range(3):
+        assert users.log_in("anna", "wrong guess", client="10.0.0.9") is None
     with pytest.raises(TooManyFailuresError):
-        users.log_in("anna", "draws lesions")
+        users.log_in("anna", "draws lesions", client="10.0.0.9")
+    # Whoever guesses elsewhere keeps nobody out.
+    assert users.log_in("anna", "draws lesions", client="10.0.0.1")
 
 
 def test_passwords_are_not_in_the_file(tmp_path, capsys):

@@ -29,6 +29,7 @@ from breastkit.server.models.training_endpoints import training_endpoints
 from breastkit.server.pages.start_page import start_page_endpoint
 from breastkit.server.security.access import AccessControl, user_of
 from breastkit.server.security.audit import Audited
+from breastkit.server.security.headers import AnswerHeaders
 from breastkit.server.security.login_endpoints import login_endpoints
 from breastkit.server.security.request_limits import BodyLimits, RateLimits
 from breastkit.server.security.root_path import UnderPath
@@ -68,7 +69,7 @@ def build_application(services: Services) -> ASGIApp:
         only_reads=services.only_reads,
         links=services.links,
     )
-    app = Audited(RateLimits(app, limits=services.limits), log=services.audit)
+    app = AnswerHeaders(Audited(RateLimits(app, limits=services.limits), log=services.audit))
     if services.proxy is not None:
         app = BehindProxy(app, proxy=services.proxy)
     return UnderPath(app, root=services.root_path) if services.root_path else app

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
@@ -19,6 +20,9 @@ from breastkit.errors import BreastkitError
 
 _LONGEST_S = 300
 _GRACE_S = 20
+# Loaded before any process is forked: between fork and exec nothing may be.
+_LIBC = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 
 
 class Companion:
@@ -49,6 +53,7 @@ class Companion:
             env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
             # Ctrl-C reaches the annotation server alone, which stops this one.
             start_new_session=True,
+            preexec_fn=_ends_with_parent if sys.platform == "linux" else None,
         )
         return self
 
@@ -83,6 +88,11 @@ class Companion:
                 continue
         self._process.poll()
         self._said.close()
+
+
+def _ends_with_parent() -> None:
+    """Has the kernel end a new process when the annotation server is gone, however it ended."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def mlflow_interface(store: str | Path) -> Companion:

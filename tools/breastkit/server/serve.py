@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -91,6 +92,7 @@ def serve_studies(
         "mlflow": mlflow_interface(mlflow) if mlflow else None,
         "page": ultrasound_page(calibration) if ultrasound else None,
     }
+    end_blocks_on_sigterm()
     with ExitStack() as stack:
         beside = {name: stack.enter_context(one) for name, one in asked.items() if one is not None}
         conf |= {name: companion.address for name, companion in beside.items()}
@@ -115,6 +117,15 @@ def _serve(host: str, port: int, beside: Sequence[Companion]) -> None:
         raise failures[0]
 
 
+def end_blocks_on_sigterm() -> None:
+    """Has SIGTERM leave every `with` block, as Ctrl-C does: uvicorn stops, and then sends itself what it was sent."""
+
+    def end(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, end)
+
+
 def _tell_when_ready(server: Any, address: str, beside: Sequence[Companion], failures: list[BreastkitError]) -> None:
     while not server.started and not server.should_exit:
         time.sleep(0.05)
@@ -133,9 +144,8 @@ def _settle(studies: str, port: int, conf: dict[str, str]) -> None:
     """Puts the options where MONAI Label's own command puts them."""
     prepare()
     os.environ["MONAI_LABEL_APP_DIR"] = str(app_folder())
-    if "trusted_proxy" in conf:
-        # Whom to believe is decided by the application, not before by uvicorn.
-        os.environ["FORWARDED_ALLOW_IPS"] = ""
+    # Whom to believe is decided by the application: uvicorn would believe everybody on this machine.
+    os.environ["FORWARDED_ALLOW_IPS"] = ""
     from monailabel.config import settings
 
     settings.MONAI_LABEL_APP_DIR = str(app_folder())

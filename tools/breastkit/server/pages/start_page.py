@@ -14,7 +14,7 @@ from breastkit.report.page import render
 from breastkit.server.information import information_of
 from breastkit.server.labels.saved_labels import CLASSES
 from breastkit.server.models.scoring import Method
-from breastkit.server.security.access import root_of
+from breastkit.server.security.access import root_of, user_of
 from breastkit.server.services import Services
 from breastkit.server.studies.study_images import StudyImage
 from breastkit.server.studies.study_store import StudyStore
@@ -54,6 +54,7 @@ def start_page_endpoint(services: Services) -> APIRouter:
             address=str(request.base_url),
             dicom=services.holds_dicom,
             pages=services.pages is not None,
+            user=user_of(request),
             beside={name: services.companions.get(name, "") for name in ("page", "mlflow")},
             total=len(images),
             completed=len(labelled),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from breastkit.server.security.access import COOKIE, NAMED_BY_PROXY, USER, root_of, token_of
+from breastkit.server.security.request_limits import client_of
 from breastkit.server.security.users import TooManyFailuresError
 from breastkit.server.services import Services
 
@@ -23,11 +26,11 @@ def login_endpoints(services: Services) -> APIRouter:
         if users is None:
             raise HTTPException(404, "Nobody has to log in here.")
         try:
-            token = users.log_in(name, password)
+            token = users.log_in(name, password, client=client_of(request.scope))
         except TooManyFailuresError as error:
-            raise HTTPException(
-                429, "Too many wrong passwords; wait a minute.", headers={"Retry-After": "60"}
-            ) from error
+            wait = math.ceil(error.seconds)
+            sentence = f"Too many wrong passwords; try again in {wait} s."
+            raise HTTPException(429, sentence, headers={"Retry-After": str(wait)}) from error
         if token is not None:
             # For the audit log; what somebody else typed may be a password in the wrong field.
             request.scope[USER] = name
@@ -61,6 +64,18 @@ def login_endpoints(services: Services) -> APIRouter:
         if users is not None and user is None:
             raise HTTPException(401, "Log in first.", headers={"WWW-Authenticate": "Bearer"})
         return {"username": user.name if user else "", "role": user.role.name.lower() if user else ""}
+
+    @router.post("/auth/logout")
+    def log_out(request: Request) -> Response:
+        """Ends the token that is sent, of programs and of browsers."""
+        found = token_of(request.headers)
+        if users is not None and found is not None:
+            users.log_out(found)
+        home = f"{root_of(request.scope)}/"
+        is_page = "text/html" in request.headers.get("accept", "")
+        answer: Response = RedirectResponse(f"{home}login", 303) if is_page else Response(status_code=204)
+        answer.delete_cookie(COOKIE, path=home, httponly=True, samesite="strict")
+        return answer
 
     @router.get("/login", response_class=HTMLResponse)
     def page() -> str:

@@ -69,7 +69,7 @@ class Rate:
         return 0.0 if allowed else (1 - left) * 60 / self.per_minute
 
 
-def _client_of(scope: Scope) -> str:
+def client_of(scope: Scope) -> str:
     """Returns the address of a client; of IPv6 the network, of which one client has all addresses."""
     host = (scope.get("client") or ("",))[0]
     try:
@@ -94,7 +94,7 @@ class RateLimits:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request or passes it on."""
         if scope["type"] == "http":
-            client = _client_of(scope)
+            client = client_of(scope)
             wait = self._requests.seconds_to_wait(client)
             rule = RULES.find(scope["method"], path_of(scope))
             if not wait and rule is not None and rule.is_login:

@@ -149,6 +149,8 @@ RULES = RuleTable(
         Rule("GET", "/auth/", None),
         Rule("POST", "/auth/token", None, largest=_LOGIN_BYTES, is_login=True),
         Rule("GET", "/auth/token/valid", None),
+        # Open, as a token that has ended by itself may be sent.
+        Rule("POST", "/auth/logout", None, largest=_LOGIN_BYTES),
         Rule("GET", "/login", None),
         Rule("POST", "/login", None, largest=_LOGIN_BYTES, is_login=True),
         # There is none; browsers ask for it before anybody has logged in.

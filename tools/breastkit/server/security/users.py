@@ -17,11 +17,13 @@ from pathlib import Path
 
 from breastkit.atomic import write_json
 from breastkit.errors import BreastkitError, UsageError
+from breastkit.logs import get_logger
+from breastkit.server.security.throttle import Throttle
 
+_log = get_logger(__name__)
 _TOKEN_SECONDS = 12 * 3600.0
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _SHORTEST = 8
-_FAILURES, _FAILURES_WITHIN = 5, 60.0
 # About 50 ms and 16 MiB for each try.
 _COST = {"n": 2**14, "r": 8, "p": 1}
 
@@ -54,11 +56,22 @@ class User:
 
 
 class TooManyFailuresError(Exception):
-    """A name was tried with wrong passwords too often within a minute."""
+    """Wrong passwords were tried too often.
+
+    Attributes:
+        seconds: to wait before the next try.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
 
 
 class Users:
-    """The users of a file.
+    """The users of a file, which is read anew as soon as it changes.
+
+    A token ends with the password it was given for, and with its user. Where a changed file is damaged or gone, those
+    known before stay, and the log says so.
 
     Args:
         path: as `set_user` writes it.
@@ -68,44 +81,68 @@ class Users:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self._known = _read(Path(path))
-        self._tokens: dict[str, tuple[str, float]] = {}
-        self._failed: dict[str, list[float]] = {}
+        self._path = Path(path)
+        self._seen = _state_of(self._path)
+        self._read_users = _read(self._path)
+        # Of each token's digest the user, until when, and the stored password it was given for.
+        self._tokens: dict[str, tuple[str, float, str]] = {}
+        self._throttle = Throttle()
         self._changing = threading.Lock()
         self._nobody = _hashed(secrets.token_hex(8))
 
-    def log_in(self, name: str, password: str) -> str | None:
+    def log_in(self, name: str, password: str, *, client: str = "") -> str | None:
         """Returns a token, None if name or password are wrong.
+
+        Args:
+            name: of the user.
+            password: as it was typed.
+            client: the address it comes from.
 
         Raises:
             TooManyFailuresError: if there were too many wrong ones.
         """
-        now = time.monotonic()
-        with self._changing:
-            recent = [when for when in self._failed.get(name, []) if now - when < _FAILURES_WITHIN]
-            if len(recent) >= _FAILURES:
-                raise TooManyFailuresError
-            # Counted before the slow comparison, so that many at once count too; names nobody has are forgotten first.
-            self._failed = {**dict(list(self._failed.items())[-1000:]), name: [*recent, now]}
+        wait = self._throttle.seconds_to_wait(client, name)
+        if wait:
+            raise TooManyFailuresError(wait)
         # A name nobody has takes as long as a wrong password.
-        right = _matches(password, self._known.get(name, {}).get("password", self._nobody))
-        if not right or name not in self._known:
+        known = self._known
+        stored = known.get(name, {}).get("password", self._nobody)
+        if not _matches(password, stored) or name not in known:
             return None
-        token = secrets.token_urlsafe(32)
+        self._throttle.succeeded(client, name)
+        token, now = secrets.token_urlsafe(32), time.monotonic()
         with self._changing:
-            self._failed.pop(name, None)
             self._tokens = {key: one for key, one in self._tokens.items() if one[1] > now}
-            self._tokens[_digest(token)] = (name, now + _TOKEN_SECONDS)
+            self._tokens[_digest(token)] = (name, now + _TOKEN_SECONDS, stored)
         return token
+
+    def log_out(self, token: str) -> None:
+        """Ends a token, where there is such a one."""
+        with self._changing:
+            self._tokens.pop(_digest(token), None)
 
     def of_token(self, token: str) -> User | None:
         """Returns who holds a token, None if nobody does."""
-        name, until = self._tokens.get(_digest(token), ("", 0.0))
-        return None if until < time.monotonic() else self.named(name)
+        name, until, stored = self._tokens.get(_digest(token), ("", 0.0, ""))
+        if until < time.monotonic() or self._known.get(name, {}).get("password") != stored:
+            return None
+        return self.named(name)
 
     def named(self, name: str) -> User | None:
         """Returns the user of a name, None if nobody has it."""
-        return User(name, Role.of(self._known[name]["role"])) if name in self._known else None
+        known = self._known
+        return User(name, Role.of(known[name]["role"])) if name in known else None
+
+    @property
+    def _known(self) -> dict[str, dict[str, str]]:
+        state = _state_of(self._path)
+        if state != self._seen:
+            self._seen = state
+            try:
+                self._read_users = _read(self._path)
+            except BreastkitError as error:
+                _log.warning("%s Those known before stay.", error)
+        return self._read_users
 
 
 def set_user(path: str, name: str, *, role: str = "annotator", password: str | None = None) -> Path:
@@ -136,6 +173,15 @@ def set_user(path: str, name: str, *, role: str = "annotator", password: str | N
     write_json(place, {"users": users})
     place.chmod(0o600)
     return place
+
+
+def _state_of(path: Path) -> tuple[int, int, int] | None:
+    """Returns what changes when a file is written; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _read(path: Path) -> dict[str, dict[str, str]]:
