@@ -29,6 +29,10 @@ def test_breastkit_serve(studies, tmp_path):
     with command(["breastkit", "serve", "--studies", str(studies), "--port", str(port)], port, log=log) as address:
         check(address)
         wait_for_line(f"Ready: {address}/", log)
+        # Nobody on this machine is believed to ask for somebody else, unless it is the proxy that was named.
+        assert requests.get(f"{address}/info/", headers={"X-Forwarded-For": "192.0.2.7"}).status_code == 200
+        asked = (studies / "labels" / ".audit" / "requests.jsonl").read_text()
+        assert "127.0.0.1" in asked and "192.0.2.7" not in asked
 
 
 def test_the_stock_command_with_our_server(studies, tmp_path):
