@@ -155,6 +155,14 @@ def test_a_damaged_record_of_what_was_measured(server, labels, damage):
     assert ".cache/measured.json.damaged" in page and "0.500 over 1 pictures" in page
 
 
+def test_damaged_scores_are_computed_again(server, labels):
+    address, services, _ = server
+    path = services.scores[0].path
+    path.write_bytes(b"no database" * 1000)
+    assert services.scores[0].known() == {}
+    assert ".cache/scores.sqlite.damaged" in all_answers(address)
+
+
 @damages
 def test_a_damaged_split(server, labels, damage):
     _, services, _ = server

@@ -23,6 +23,7 @@ from breastkit.errors import BreastkitError
 from breastkit.images import write_nifti
 from breastkit.logs import get_logger
 from breastkit.pictures import to_gray8
+from breastkit.records import set_aside
 from breastkit.server.models.inference_queue import BusyError, InferenceQueue
 from breastkit.server.models.served_models import SegmentationModel
 from breastkit.server.studies.remote_images import RemoteImages
@@ -226,6 +227,20 @@ class ScoredImages:
 
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self.path, timeout=60)) as connection, connection:
-            connection.execute(_TABLE)
+        with closing(self._connection()) as connection, connection:
             yield connection
+
+    def _connection(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=60)
+        try:
+            connection.execute(_TABLE)
+        except sqlite3.OperationalError:
+            connection.close()
+            raise
+        except sqlite3.DatabaseError:
+            # No database any more: what it held is computed again.
+            connection.close()
+            set_aside(self.path)
+            connection = sqlite3.connect(self.path, timeout=60)
+            connection.execute(_TABLE)
+        return connection
