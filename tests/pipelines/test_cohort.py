@@ -186,6 +186,7 @@ def test_other_settings_are_not_mixed_in(cohort, tmp_path, capfd):
         ("x --shard 1/2", "--shard belongs to a cohort; add --cohort or --cases, or leave it out."),
         ("x --engine ray", "--engine belongs to a cohort; add --cohort or --cases, or leave it out."),
         ("x --cohort --address 1", "--address is that of a Ray cluster; add --engine ray, or leave it out."),
+        ("x --cohort --workers 0", "--workers takes a whole number from 1 up, not 0."),
         ("x --cohort --shard 3/2", "--shard takes a part and the number of parts, for example 1/4, not '3/2'."),
         (
             "x --cohort --cases y.csv",

@@ -128,6 +128,8 @@ def run_cohort(
         SomeFailedError: after all others are done, if some failed.
         BreastkitError: if there is no study, weights are missing, or the folder cannot be written.
     """
+    if workers is not None and workers < 1:
+        raise UsageError(f"--workers takes a whole number from 1 up, not {workers}.")
     if address is not None and engine != "ray":
         raise UsageError("--address is that of a Ray cluster; add --engine ray, or leave it out.")
     studies, aside = _studies_of(pipeline, folder, out, cases)
