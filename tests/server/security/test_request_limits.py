@@ -37,9 +37,13 @@ def application(limits, *, working=None):
         body = await request.body()
         return len(body)
 
-    @app.post("/login")
     @app.get("/quick")
     def quick():
+        return "here"
+
+    @app.post("/login")
+    async def login(request: Request):
+        await request.body()
         return "here"
 
     @app.post("/work")
@@ -183,6 +187,20 @@ def test_large_uploads_wait_for_their_turn_and_small_requests_do_not():
         assert int(third.headers["Retry-After"]) >= 1
         # Their turns are given back.
         assert requests.post(f"{address}/work", data=bytes(2 * MEGABYTE)).status_code == 200
+
+
+def test_logins_that_drip_take_nobodys_turn_and_are_cut_off_soon():
+    """Sent in chunks they do not say how large they are, and anybody may send them."""
+    head = b"POST /login" + HOST + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n"
+    with listening(application(Limits(uploads=2, seconds_for_turn=SOON, seconds_to_log_in=SOON))) as address:
+        slow = [connected(address) for _ in range(4)]
+        for connection in slow:
+            connection.sendall(head)
+        time.sleep(0.2)
+        assert requests.post(f"{address}/count", data=bytes(2 * MEGABYTE)).status_code == 200
+        assert all(b" 408 " in connection.recv(65536) for connection in slow)
+        for connection in slow:
+            connection.close()
 
 
 class Hasty(TimedConnection):

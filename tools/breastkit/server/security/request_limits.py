@@ -33,6 +33,7 @@ class Limits:
         uploads: requests of more than a megabyte that are read and worked on at once, of all clients together.
         seconds_for_turn: how long an upload waits for its turn before it is asked to come back.
         seconds_to_send: how long a request may take to arrive, beside what its size allows.
+        seconds_to_log_in: likewise, of requests that need no login, such as the login itself.
         slowest: bytes a second; a request of a megabyte may take so much longer.
     """
 
@@ -42,6 +43,7 @@ class Limits:
     uploads: int = 4
     seconds_for_turn: float = 30.0
     seconds_to_send: float = 30.0
+    seconds_to_log_in: float = 5.0
     slowest: int = 64 * 1024
 
 
@@ -128,21 +130,28 @@ class BodyLimits:
         if size is not None and size > largest:
             await _too_large(largest)(scope, receive, send)
             return
-        async with self._turn(size) as has_turn:
+        # Without a stated size it may be as large as its endpoint takes: a login, however it is sent, needs no turn.
+        async with self._turn(largest if size is None else size) as has_turn:
             if not has_turn:
                 sentence = "Too many large files are on their way; try again in a moment."
                 await _come_back(503, sentence, round(self.limits.seconds_for_turn))(scope, receive, send)
                 return
-            body = _Body(receive, send, self.limits, largest)
+            body = _Body(receive, send, self.limits, largest, seconds=self._seconds_for(scope))
             # Nobody is there any more, or the request was cut off by us.
             with suppress(ClientDisconnect):
                 await self.app(scope, body.receive, body.send)
             if body.refusal is not None and not body.answered:
                 await body.refusal(scope, receive, send)
 
+    def _seconds_for(self, scope: Scope) -> float:
+        """Returns how long a request may take to arrive: of who has not logged in, a form is there in a moment."""
+        rule = RULES.find(scope["method"], path_of(scope))
+        is_open = rule is not None and rule.role is None
+        return self.limits.seconds_to_log_in if is_open else self.limits.seconds_to_send
+
     @asynccontextmanager
-    async def _turn(self, size: int | None) -> AsyncIterator[bool]:
-        if size is not None and size <= _UPLOAD:
+    async def _turn(self, size: int) -> AsyncIterator[bool]:
+        if size <= _UPLOAD:
             yield True
             return
         try:
@@ -159,8 +168,9 @@ class BodyLimits:
 class _Body:
     """One request on its way in; cut off when it is too large or too slow."""
 
-    def __init__(self, receive: Receive, send: Send, limits: Limits, largest: int) -> None:
+    def __init__(self, receive: Receive, send: Send, limits: Limits, largest: int, *, seconds: float) -> None:
         self._receive, self._send, self._limits, self._largest = receive, send, limits, largest
+        self._seconds = seconds
         self._begun, self._count, self._whole = time.monotonic(), 0, False
         self.refusal: Response | None = None
         self.answered = False
@@ -170,7 +180,7 @@ class _Body:
         if self._whole:
             return await self._receive()
         if self.refusal is None:
-            allowed = self._limits.seconds_to_send + self._count / self._limits.slowest
+            allowed = self._seconds + self._count / self._limits.slowest
             try:
                 async with asyncio.timeout(self._begun + allowed - time.monotonic()):
                     message = await self._receive()
