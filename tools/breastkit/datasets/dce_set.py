@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from breastkit.atomic import write_text
-from breastkit.cases import Item, case_list_path, read_cases, write_cases
+from breastkit.cases import Item, write_cases
 from breastkit.datasets.dce_case import DceCase, DceRecipe, PreparedDce, prepare_dce_case
+from breastkit.datasets.splits import lists_before
 from breastkit.dce.phases import check_channels
 from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
@@ -89,18 +90,12 @@ def check_options(channels: str, image_size: int, negatives: float) -> None:
 
 def previous_patients(out: Path, settings: Mapping[str, Any]) -> dict[str, list[Item]] | None:
     """Returns where the patients of an earlier preparation stand."""
-    path = case_list_path(out)
-    if not path.exists():
+    slices = lists_before(out, SET_NAME, settings, options="other options")
+    if slices is None:
         return None
-    cases = read_cases(path, check=False)
-    if cases.facts.get("name") != SET_NAME or cases.facts.get("split") != settings:
-        raise BreastkitError(
-            f"{path} was prepared from another set or with other options, which is never reshuffled; choose another "
-            "folder or remove this one."
-        )
     lists: dict[str, list[Item]] = {}
-    for name in ("training", "validation", "test"):
-        patients = {item["case"]: item.get("fold") for item in getattr(cases, name)}
+    for name, items in slices.items():
+        patients = {item["case"]: item.get("fold") for item in items}
         lists[name] = [
             {"image": patient, "case": patient, **({} if fold is None else {"fold": fold})}
             for patient, fold in patients.items()

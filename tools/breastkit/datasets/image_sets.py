@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from breastkit.atomic import make_folder
-from breastkit.cases import Item, case_list_path, read_cases, write_cases
+from breastkit.cases import Item, write_cases
 from breastkit.datasets.duplicates import (
     RESEMBLANCE,
     THRESHOLD,
@@ -29,7 +29,7 @@ from breastkit.datasets.duplicates import (
     pixel_hash,
     thumbnail,
 )
-from breastkit.datasets.splits import FRACTIONS, split_items
+from breastkit.datasets.splits import FRACTIONS, lists_before, split_items
 from breastkit.errors import BreastkitError
 from breastkit.images import PICTURE_SUFFIXES, read_gray, read_mask, stem, write_png
 from breastkit.logs import get_logger
@@ -172,7 +172,7 @@ def prepare_images(
     """
     _check_request(found, request)
     out = make_folder(out).absolute()
-    previous = _previous_lists(out, found.set_name, request)
+    previous = lists_before(out, found.set_name, request.facts(), options="another split")
     problems = list(found.problems)
     pictures, left_out = _without_listed(found.pictures, leave_out, problems)
     pictures = _without_clashes(pictures, problems)
@@ -236,19 +236,6 @@ def _split(
         problems.append(f"{item['image']} is left out: {why}.")
         left_out.append({"image": item["image"], "reason": why})
     return split.lists
-
-
-def _previous_lists(out: Path, set_name: str, request: SplitRequest) -> dict[str, list[Item]] | None:
-    path = case_list_path(out)
-    if not path.exists():
-        return None
-    cases = read_cases(path, check=False)
-    if cases.facts.get("name") != set_name or cases.facts.get("split") != request.facts():
-        raise BreastkitError(
-            f"{path} was prepared from another set or with another split, which is never reshuffled; "
-            "choose another folder or remove this one."
-        )
-    return {name: getattr(cases, name) for name in ("training", "validation", "test")}
 
 
 def _without_listed(

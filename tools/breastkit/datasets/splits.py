@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from breastkit.cases import LISTS, Item
+from breastkit.cases import LISTS, Item, case_list_path, read_cases
+from breastkit.errors import BreastkitError
 
 FRACTIONS = (0.7, 0.2, 0.1)
 
@@ -40,6 +43,30 @@ class _Group:
     @property
     def size(self) -> int:
         return len(self.items)
+
+
+def lists_before(out: Path, name: str, split: Mapping[str, Any], *, options: str) -> dict[str, list[Item]] | None:
+    """Returns the lists of an earlier preparation, None where there was none.
+
+    Args:
+        out: the prepared folder.
+        name: of the data set.
+        split: what the split is made from.
+        options: what else it may have been prepared with, in words.
+
+    Raises:
+        BreastkitError: if the folder holds another set or split.
+    """
+    path = case_list_path(out)
+    if not path.exists():
+        return None
+    cases = read_cases(path, check=False)
+    if cases.facts.get("name") != name or cases.facts.get("split") != split:
+        raise BreastkitError(
+            f"{path} was prepared from another set or with {options}, which is never reshuffled; choose another "
+            "folder or remove this one."
+        )
+    return {part: getattr(cases, part) for part in LISTS}
 
 
 def split_items(

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from breastkit.atomic import make_folder, write_text
-from breastkit.cases import Item, case_list_path, read_cases, write_cases
+from breastkit.cases import Item, write_cases
 from breastkit.datasets.registry import DataSet
-from breastkit.datasets.splits import FRACTIONS, split_items
+from breastkit.datasets.splits import FRACTIONS, lists_before, split_items
 from breastkit.datasets.tissue_case import PreparedCase, Recipe, Scan, prepare_case
 from breastkit.errors import BreastkitError
 from breastkit.images import VOLUME_SUFFIXES, Header, read_header, stem
@@ -150,7 +150,7 @@ def prepare_tissue(
     found = find_tissue(root)
     out = make_folder(out).absolute()
     split_facts = {"seed": seed, "folds": folds}
-    previous = _previous_lists(out, split_facts)
+    previous = lists_before(out, SET_NAME, split_facts, options="another seed or number of folds")
     headers, problems = _read_headers(found.scans, workers)
     consistency = _consistency(headers)
     for line in _consistency_text(consistency):
@@ -320,19 +320,6 @@ def _consistency_text(facts: Mapping[str, Any]) -> list[str]:
     if facts["different"]:
         lines.append(f"{len(facts['different'])} scans differ from most of the set in orientation or spacing")
     return lines
-
-
-def _previous_lists(out: Path, split_facts: Mapping[str, Any]) -> dict[str, list[Item]] | None:
-    path = case_list_path(out)
-    if not path.exists():
-        return None
-    cases = read_cases(path, check=False)
-    if cases.facts.get("name") != SET_NAME or cases.facts.get("split") != split_facts:
-        raise BreastkitError(
-            f"{path} was prepared from another set or with another seed or number of folds, which is never reshuffled; "
-            "choose another folder or remove this one."
-        )
-    return {name: getattr(cases, name) for name in ("training", "validation", "test")}
 
 
 def _split(

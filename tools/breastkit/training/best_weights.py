@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal
 
 from ignite.engine import Engine, Events
@@ -15,6 +16,7 @@ from breastkit.training.run_folder import RunFolder
 from breastkit.weights import load_weights, save_weights
 
 
+@dataclass(eq=False)
 class BestWeights:
     """Handler that writes ``model.pt`` and ``model.json`` whenever a validation figure is the best so far, or always.
 
@@ -30,21 +32,14 @@ class BestWeights:
         facts: what to say about the weights in ``model.json`` beside the figures and the facts of every run.
     """
 
-    def __init__(
-        self,
-        run: RunFolder,
-        network: nn.Module,
-        evaluator: Engine,
-        *,
-        metric: str = "val_loss",
-        mode: Literal["min", "max", "last"] = "min",
-        facts: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.run, self.network, self.evaluator = run, network, evaluator
-        self.metric, self.mode = metric, mode
-        # A search after training chooses the threshold.
-        self.facts = {**run.facts, "threshold": 0.5, **(facts or {})}
-        self.best: float | None = None
+    run: RunFolder
+    network: nn.Module
+    evaluator: Engine
+    _: KW_ONLY
+    metric: str = "val_loss"
+    mode: Literal["min", "max", "last"] = "min"
+    facts: Mapping[str, Any] | None = None
+    best: float | None = field(init=False, default=None)
 
     def attach(self, engine: Engine) -> None:
         """Attaches to a trainer."""
@@ -65,7 +60,9 @@ class BestWeights:
         self.best = figure
         if is_main():
             figures["epoch"] = engine.state.epoch
-            save_weights(self.run.path, self.network, **self.facts, figures=figures)
+            # A search after training chooses the threshold.
+            facts = {**self.run.facts, "threshold": 0.5, **(self.facts or {})}
+            save_weights(self.run.path, self.network, **facts, figures=figures)
 
     def state_dict(self) -> Mapping[str, Any]:
         """Returns the best figure so far."""

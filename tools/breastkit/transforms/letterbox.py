@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from abc import abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform
-from monai.utils import InterpolateMode, TraceKeys
+from monai.utils import InterpolateMode, TraceKeys, convert_to_tensor
 from numpy.typing import NDArray
 
 from breastkit.transforms.mask_keys import MaskKeysTransform
@@ -69,7 +71,10 @@ class Letterbox:
 
 
 class LetterboxTransform(MaskKeysTransform, InvertibleTransform):
-    """The options of both transforms, and how they record what they did; both halves are theirs to write.
+    """The options of both transforms, what they do to each key, and how they record it.
+
+    The inverse undoes the geometry of any number of channels, bilinear for what came from an image (and for
+    probabilities), nearest for masks or where `monai.transforms.Invertd` asks for it.
 
     Args:
         keys: the images and masks.
@@ -80,6 +85,9 @@ class LetterboxTransform(MaskKeysTransform, InvertibleTransform):
     """
 
     default_percentiles: ClassVar[tuple[float, float]]
+    # What is letterboxed, and how many axes it has behind its one channel.
+    kind: ClassVar[str]
+    dimensions: ClassVar[int]
 
     def __init__(
         self,
@@ -99,24 +107,46 @@ class LetterboxTransform(MaskKeysTransform, InvertibleTransform):
         if not 0 <= self.percentiles[0] < self.percentiles[1] <= 100:
             raise ValueError(f"percentiles must rise within 0 to 100, got {(low, high)}.")
 
-    def record(self, key: Hashable, source: MetaTensor, result: MetaTensor, box: Letterbox, **moved: Any) -> None:
-        """Has a result take over its source's history and adds this step.
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Returns the data letterboxed.
 
-        Args:
-            key: the key of both.
-            source: what was letterboxed.
-            result: the squares.
-            box: where the source lies in them.
-            moved: what MONAI is to know besides, such as ``affine``.
+        Raises:
+            ValueError: if something is not one channel with so many axes.
         """
-        result.applied_operations = list(source.applied_operations)
-        mode = InterpolateMode.NEAREST if self.is_mask(key) else InterpolateMode.BILINEAR
-        info = {**asdict(box), "mode": mode.value}
-        self.push_transform(result, orig_size=tuple(source.shape[1:]), extra_info=info, **moved)
+        results = dict(data)
+        for key in self.key_iterator(results):
+            source = convert_to_tensor(results[key], track_meta=True)
+            if source.ndim != 1 + self.dimensions or source.shape[0] != 1:
+                raise ValueError(f"{key} must be one channel of a {self.kind}, got shape {tuple(source.shape)}.")
+            squares, box, moved = self.squares(key, source)
+            result: MetaTensor = MetaTensor(squares).copy_meta_from(source)
+            result.applied_operations = list(source.applied_operations)
+            mode = InterpolateMode.NEAREST if self.is_mask(key) else InterpolateMode.BILINEAR
+            info = {**asdict(box), "mode": mode.value}
+            self.push_transform(result, orig_size=tuple(source.shape[1:]), extra_info=info, **moved)
+            results[key] = result
+        return results
 
-    def recorded(self, data: dict[Hashable, Any], key: Hashable) -> tuple[Letterbox, bool]:
-        """Takes the step off again; returns where the source lay, and whether it is undone to the nearest neighbour."""
-        info = self.pop_transform(data, key)[TraceKeys.EXTRA_INFO]
-        # `monai.transforms.Invertd` may have changed the mode.
-        nearest = info["mode"].startswith(InterpolateMode.NEAREST.value)
-        return Letterbox(**{field.name: info[field.name] for field in fields(Letterbox)}), nearest
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Returns the data on the grid it had before."""
+        results = dict(data)
+        for key in self.key_iterator(results):
+            info = self.pop_transform(results, key)[TraceKeys.EXTRA_INFO]
+            # `monai.transforms.Invertd` may have changed the mode.
+            nearest = info["mode"].startswith(InterpolateMode.NEAREST.value)
+            box = Letterbox(**{field.name: info[field.name] for field in fields(Letterbox)})
+            results[key] = self.restored(results[key], box, nearest=nearest)
+        return results
+
+    @abstractmethod
+    def squares(self, key: Hashable, source: MetaTensor) -> tuple[torch.Tensor, Letterbox, dict[str, Any]]:
+        """Returns the squares, where the source lies in them, and what MONAI is to know besides, such as ``affine``."""
+
+    @abstractmethod
+    def restored(self, source: torch.Tensor, box: Letterbox, *, nearest: bool) -> MetaTensor:
+        """Returns squares on the grid that was letterboxed, to the nearest neighbour if asked."""
+
+
+def plain(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor numpy can look at without copying; metadata makes every small operation several times slower."""
+    return (tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor).detach().cpu()

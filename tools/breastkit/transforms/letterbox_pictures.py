@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.utils import convert_to_tensor
 from numpy.typing import NDArray
 
-from breastkit.transforms.letterbox import Letterbox, LetterboxTransform
+from breastkit.transforms.letterbox import Letterbox, LetterboxTransform, plain
 from breastkit.transforms.letterbox_slices import letterbox_masks, slice_percentiles, unletterbox
 
 
@@ -47,9 +46,7 @@ def letterbox_picture(
 class LetterboxPicturesd(LetterboxTransform):
     """Brings pictures ``(1, rows, columns)`` to squares with their aspect ratio kept, values from 0 to 1.
 
-    Images are treated by `letterbox_picture`, masks scaled to the nearest neighbour. The inverse undoes the geometry of
-    any number of channels, bilinear for what came from an image (and for probabilities), nearest for masks or where
-    `monai.transforms.Invertd` asks for it.
+    Images are treated by `letterbox_picture`, masks scaled to the nearest neighbour.
 
     Args:
         keys: the pictures.
@@ -60,36 +57,20 @@ class LetterboxPicturesd(LetterboxTransform):
     """
 
     default_percentiles = (0.5, 99.5)
+    kind, dimensions = "picture", 2
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Returns the data with its pictures letterboxed.
+    def squares(self, key: Hashable, source: MetaTensor) -> tuple[torch.Tensor, Letterbox, dict[str, Any]]:
+        """Returns the square, and where the picture lies in it."""
+        picture = plain(source).numpy()
+        if self.is_mask(key):
+            box = Letterbox(picture.shape[1], picture.shape[2], self.image_size)
+            square = letterbox_masks(picture, box)[0]
+        else:
+            square, box = letterbox_picture(picture[0], self.image_size, percentiles=self.percentiles)
+        return torch.from_numpy(square)[None], box, {}
 
-        Raises:
-            ValueError: if a picture is not ``(1, rows, columns)``.
-        """
-        results = dict(data)
-        for key in self.key_iterator(results):
-            source = convert_to_tensor(results[key], track_meta=True)
-            if source.ndim != 3 or source.shape[0] != 1:
-                raise ValueError(f"{key} must be one channel of a picture, got shape {tuple(source.shape)}.")
-            picture = source.as_tensor().detach().cpu().numpy()
-            if self.is_mask(key):
-                box = Letterbox(picture.shape[1], picture.shape[2], self.image_size)
-                square = letterbox_masks(picture, box)
-            else:
-                square, box = letterbox_picture(picture[0], self.image_size, percentiles=self.percentiles)
-            result = MetaTensor(torch.from_numpy(square).reshape(1, *square.shape[-2:])).copy_meta_from(source)
-            self.record(key, source, result, box)
-            results[key] = result
-        return results
-
-    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Returns the data with its pictures at the size they had before."""
-        results = dict(data)
-        for key in self.key_iterator(results):
-            source = results[key]
-            box, nearest = self.recorded(results, key)
-            plain = source.as_tensor() if isinstance(source, MetaTensor) else source
-            restored = unletterbox(plain.detach().cpu().numpy(), box, nearest=nearest)
-            results[key] = MetaTensor(torch.from_numpy(restored)).copy_meta_from(source)
-        return results
+    def restored(self, source: torch.Tensor, box: Letterbox, *, nearest: bool) -> MetaTensor:
+        """Returns pictures at the size they had before."""
+        pictures = torch.from_numpy(unletterbox(plain(source).numpy(), box, nearest=nearest))
+        result: MetaTensor = MetaTensor(pictures).copy_meta_from(source)
+        return result

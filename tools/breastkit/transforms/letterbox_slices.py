@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from functools import cache
 from typing import Any
 
@@ -11,11 +11,10 @@ import cv2
 import numpy as np
 import torch
 from monai.data import MetaTensor
-from monai.utils import convert_to_tensor
 from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
-from breastkit.transforms.letterbox import Letterbox, LetterboxTransform
+from breastkit.transforms.letterbox import Letterbox, LetterboxTransform, plain
 
 # A slice is read from volumes of any memory order; so many at a time turn scattered reads into whole cache lines.
 _BLOCK = 16
@@ -156,9 +155,7 @@ class LetterboxSlicesd(LetterboxTransform):
 
     ``(1, column, row, slice)`` becomes ``(1, row, column, slice)`` with square slices, upright like a picture, in which
     a millimetre is as high as it is wide. Images are clipped, scaled bilinearly, padded and normalised slice by slice
-    (see `letterbox_images`), masks scaled to the nearest neighbour. The inverse undoes the geometry of any number of
-    channels, bilinear for what came from an image (and for probabilities), nearest for masks or where
-    `monai.transforms.Invertd` asks for it.
+    (see `letterbox_images`), masks scaled to the nearest neighbour.
 
     Args:
         keys: the volumes.
@@ -169,48 +166,25 @@ class LetterboxSlicesd(LetterboxTransform):
     """
 
     default_percentiles = (1.0, 99.0)
+    kind, dimensions = "volume", 3
 
-    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Returns the data with its volumes letterboxed.
+    def squares(self, key: Hashable, source: MetaTensor) -> tuple[torch.Tensor, Letterbox, dict[str, Any]]:
+        """Returns the squares, where the slices lie in them, and what that makes of the affine."""
+        slices = plain(source)[0].permute(2, 1, 0).numpy()
+        wide, high = torch.linalg.norm(torch.as_tensor(source.affine)[:3, :2], dim=0).tolist()
+        _, rows, columns = slices.shape
+        box = Letterbox.of_spacing(rows, columns, self.image_size, spacing=(high, wide))
+        if self.is_mask(key):
+            squares = letterbox_masks(slices, box)
+        else:
+            squares = letterbox_images(slices, box, percentiles=self.percentiles)
+        return torch.from_numpy(squares).permute(1, 2, 0)[None], box, {"affine": torch.from_numpy(box.affine)}
 
-        Raises:
-            ValueError: if a volume is not ``(1, columns, rows, slices)``.
-        """
-        results = dict(data)
-        for key in self.key_iterator(results):
-            source = convert_to_tensor(results[key], track_meta=True)
-            if source.ndim != 4 or source.shape[0] != 1:
-                raise ValueError(f"{key} must be one channel of a volume, got shape {tuple(source.shape)}.")
-            slices = _plain(source)[0].permute(2, 1, 0).numpy()
-            wide, high = torch.linalg.norm(torch.as_tensor(source.affine)[:3, :2], dim=0).tolist()
-            _, rows, columns = slices.shape
-            box = Letterbox.of_spacing(rows, columns, self.image_size, spacing=(high, wide))
-            if self.is_mask(key):
-                squares = letterbox_masks(slices, box)
-            else:
-                squares = letterbox_images(slices, box, percentiles=self.percentiles)
-            result = MetaTensor(torch.from_numpy(squares).permute(1, 2, 0)[None]).copy_meta_from(source)
-            self.record(key, source, result, box, affine=torch.from_numpy(box.affine))
-            results[key] = result
-        return results
-
-    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        """Returns the data with its volumes on the grid they had before."""
-        results = dict(data)
-        for key in self.key_iterator(results):
-            source = results[key]
-            box, nearest = self.recorded(results, key)
-            channels = [
-                unletterbox(channel.permute(2, 0, 1).numpy(), box, nearest=nearest) for channel in _plain(source)
-            ]
-            restored = torch.from_numpy(np.stack(channels)).permute(0, 3, 2, 1)
-            result = MetaTensor(restored).copy_meta_from(source)
-            if isinstance(source, MetaTensor):
-                result.affine = source.affine @ torch.linalg.inv(torch.from_numpy(box.affine)).to(source.affine)
-            results[key] = result
-        return results
-
-
-def _plain(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor numpy can look at without copying; metadata makes every small operation several times slower."""
-    return (tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor).detach().cpu()
+    def restored(self, source: torch.Tensor, box: Letterbox, *, nearest: bool) -> MetaTensor:
+        """Returns volumes on the grid they had before."""
+        channels = [unletterbox(channel.permute(2, 0, 1).numpy(), box, nearest=nearest) for channel in plain(source)]
+        restored = torch.from_numpy(np.stack(channels)).permute(0, 3, 2, 1)
+        result: MetaTensor = MetaTensor(restored).copy_meta_from(source)
+        if isinstance(source, MetaTensor):
+            result.affine = source.affine @ torch.linalg.inv(torch.from_numpy(box.affine)).to(source.affine)
+        return result
