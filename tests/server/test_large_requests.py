@@ -41,7 +41,7 @@ def png_of_zeros(side):
 
 
 def nifti_of_zeros(sides):
-    """Returns a compressed volume of zeros, int16."""
+    """Returns a compressed volume of zeros, int16, but for its last slice: one value everywhere is refused."""
     import nibabel
 
     header = nibabel.Nifti1Header()
@@ -52,8 +52,9 @@ def nifti_of_zeros(sides):
     packed = io.BytesIO()
     with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=1) as file:
         file.write(header.binaryblock + bytes(4))
-        for _ in range(sides[2]):
+        for _ in range(sides[2] - 1):
             file.write(bytes(2 * sides[0] * sides[1]))
+        file.write(b"\1\0" * (sides[0] * sides[1]))
     return packed.getvalue()
 
 
