@@ -140,6 +140,6 @@ def _actors(ray: Any, *, workers: int | None, memory_gb: float) -> tuple[int, di
     room = sum(int(min(machine.get("CPU", 0), machine.get("memory", 0) // need)) for machine in machines)
     if not room:
         raise BreastkitError(
-            f"No machine of the Ray cluster has a core and {memory_gb:.0f} GB of memory for it; add one that has."
+            f"No machine of the Ray cluster has a core and {memory_gb:g} GB of memory for it; add one that has."
         )
     return workers or room, {"num_cpus": 1, "memory": need}

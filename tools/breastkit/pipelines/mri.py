@@ -125,7 +125,7 @@ class MriStudies(StudyPipeline):
     """`run_mri` on the studies of a cohort."""
 
     kind: ClassVar[str] = "mri"
-    memory_gb: ClassVar[float] = 3.0
+    memory_gb: ClassVar[float] = 3.5
     paths: ClassVar[tuple[str, ...]] = ("segmenter", "detector")
 
     def weights(self) -> Mapping[str, Path]:
