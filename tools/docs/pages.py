@@ -54,6 +54,7 @@ def navigation() -> list[dict[str, Any]]:
                 {"Run a cohort": "tools/docs/cohorts/README.md"},
                 {"Correlate with clinical tables": "tools/breastkit/clinical/README.md"},
                 {"Annotate in OHIF or 3D Slicer": "apps/breast_monailabel/README.md"},
+                {"Put the server on a network": "apps/breast_monailabel/docs/threat_model.md"},
                 {"Track runs in MLflow": "mlflow/README.md"},
                 {"Contribute": "CONTRIBUTING.md"},
             ]
