@@ -77,7 +77,9 @@ def inference_endpoints(services: Services) -> APIRouter:
         with temporary_folder("request") as folder:
             chosen, images = _chosen(services, image, session_id, file, folder)
             phases_of = partial(phases_in_store, images)
-            prediction = services.queue.run(lambda: task.predict(chosen, images.file_of, phases_of))
+            prediction = services.queue.run(
+                lambda: task.predict(chosen, images.file_of, phases_of), who=user_of(request)
+            )
             says = _told_of(task, prediction.says)
             # What was lent or sent along is no image of the store, whatever it is called.
             if options.save_label and prediction.labels is not None and not session_id and file is None:
