@@ -2,13 +2,15 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from tests.bundles.tiny import AFFINE, breast_scan
 
 from breastkit.bundle import Bundle, find_bundles
 from breastkit.errors import BreastkitError
-from breastkit.images import write_nifti
+from breastkit.images import write_nifti, write_png
+from breastkit.phantoms.us.pictures import make_us_phantom
 from breastkit.server.labels.label_uses import Answer, use_of
 from breastkit.server.models.label_training import LabelTraining, collect_labels, train_candidate
 from breastkit.server.models.promotion_rules import LEAST_CASES, compare, phantom_cases, why_collapsed, why_not_better
@@ -138,3 +140,24 @@ def test_what_waits_for_an_administrator_is_used_once_confirmed(tmp_path):
     assert (record["confirmed_by"], record["training"], record["filled_cases"]) == ("eva", "this one", LEAST_CASES)
     with pytest.raises(BreastkitError, match="waits for a confirmation"):
         training.confirm(bundle)
+
+
+@pytest.mark.slow
+def test_nonsense_that_every_label_tells_alike_is_not_promoted(tmp_path):
+    # The same box in a corner of every picture, validation included: learned, it is better than now beyond chance.
+    size = (160, 200)
+    for number in range(2 * LEAST_CASES):
+        phantom = make_us_phantom(21, number, size=size, label="benign")
+        write_png(tmp_path / "studies" / f"us{number}.png", phantom.image)
+    store, bundle = open_store(str(tmp_path / "studies")), Bundle(PICTURES, models=tmp_path / "models")
+    box = np.zeros((*size[::-1], 1), np.uint8)
+    box[5:60, 5:50] = 1
+    for number in range(2 * LEAST_CASES):
+        grid = store.images.grid_of(store.image(f"us{number}"))
+        store.labels.save(f"us{number}", box, grid, names={"lesion": 1}, flat=True)
+    collect_labels(store, use_of(bundle), tmp_path / "job" / "cases")
+    says = train_candidate(bundle, tmp_path / "job", TrainingOptions(max_epochs=10, learning_rate=1e-3))
+    compared = json.loads((tmp_path / "job" / "comparison.json").read_text())
+    assert compared["difference"][1] > 0, compared
+    assert says.startswith("Waits for an administrator") or "fails on phantoms" in says
+    assert bundle.weights_in_use == bundle.shipped_weights

@@ -59,9 +59,12 @@ def _of_next_first(services: Services) -> list[ServedModel]:
     """
     store = services.store
     there = store.images.all()
-    waiting = [there[name] for name in store.unlabelled() if name in there] or list(there.values())
-    counts = Counter((image.form.is_flat, image.modality) for image in waiting)
-    pictures_wait = any(image.form.is_flat for image in waiting)
+    counts = Counter((image.form.is_flat, image.modality) for image in there.values())
+    if len(counts) > 1:
+        # Of a store of one kind it need not be known which have labels, which takes a while.
+        waiting = [there[name] for name in store.unlabelled() if name in there]
+        counts = Counter((image.form.is_flat, image.modality) for image in waiting) or counts
+    pictures_wait = any(flat for flat, _ in counts)
 
     def place(model: ServedModel) -> tuple[bool, int]:
         return model.flat != pictures_wait, -counts[model.flat, model.modality]

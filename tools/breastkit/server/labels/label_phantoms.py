@@ -23,7 +23,7 @@ _SEED = 7
 # Of the cases of the seed, those that show their lesion.
 _PICTURES = (0, 1, 2, 3, 6, 7)
 _VOLUMES, _VOLUME_SHAPE = (0, 1), (96, 96, 24)
-_STUDY_SEED, _STUDIES, _STUDY_SHAPE = 11, (1, 6, 11), (128, 128, 32)
+_STUDY_SEED, _STUDIES, _STUDY_SHAPE = 11, (1, 6, 7, 8, 11), (128, 128, 32)
 _HEADS, _HEAD_SIZE = 4, 192
 
 

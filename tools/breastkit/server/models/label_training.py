@@ -247,7 +247,8 @@ def train_candidate(
     told = f"{use.measure} {found.candidate:.3f} instead of {found.current:.3f} on {use.count(cases)} {use.unit}"
     if why:
         return f"Not promoted: {told}; {why}."
-    if needs_confirmation:
+    # Better than next to nothing, by labels that may be nonsense: that is not for a program to decide.
+    if needs_confirmation or found.candidate < use.useful_from:
         write_json(folder / _WAITING, {"version": version, "figures": {**figures, "training": training}, "told": told})
         return f"Waits for an administrator's confirmation: {told}."
     number = promote(bundle, folder / "run", figures={**figures, "training": training})

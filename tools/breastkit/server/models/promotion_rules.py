@@ -15,8 +15,9 @@ from breastkit.server.labels.label_uses import Answer, LabelUse
 
 # Validation cases with something in them, and the patients they are of at least: fewer decide nothing.
 LEAST_CASES, LEAST_PATIENTS = 5, 2
-# What is left on the phantoms of the way from chance to what the shipped weights reach; below, it is a collapse.
-_LEFT = 0.5
+# What is left on the phantoms of the way from chance to what the shipped weights reach; below, it is a collapse. Of the
+# ultrasound segmenter, true labels of a dozen pictures leave 0.91 to 0.99, and boxes in a corner 0.10 to 0.77 or more.
+_LEFT = 0.8
 _RESAMPLES = 500
 
 

@@ -92,10 +92,9 @@ class AccessControl:
     def _refusal_to_write(self, scope: Scope, path: str) -> Response | None:
         """Returns the answer to what would be kept, where another server writes to the labels."""
         scope[ONLY_READS] = self.only_reads
-        rule = RULES.find(scope["method"], path) if self.only_reads else None
-        if rule is None or not rule.writes or rule.role in (None, Role.VIEWER):
-            return None
-        return _refused(403, _ANOTHER_WRITES)
+        role = RULES.role_for(scope["method"], path)
+        reads = scope["method"] in ("GET", "HEAD", "OPTIONS") or role in (None, Role.VIEWER)
+        return _refused(403, _ANOTHER_WRITES) if self.only_reads and not reads else None
 
     def _user(self, scope: Scope, headers: dict[str, str]) -> User | None:
         if NAMED_BY_PROXY in scope and self.users:
