@@ -49,9 +49,11 @@ def test_folds_answer_with_their_own_weights(tmp_path):
 
 def test_folds_that_ship_lie_beside_the_weights(tmp_path):
     for name in (".", "fold0", "fold1", "unet"):
-        save_weights(tmp_path / name, network())
+        save_weights(tmp_path / name, network(), image_size=32 if name == "fold1" else 64)
     folds = [tmp_path / name / "model.pt" for name in ("fold0", "fold1")]
     assert fold_weights_beside(tmp_path) == fold_weights_beside(tmp_path / "model.pt") == folds
+    # Networks of several sizes are no ensemble.
+    assert fold_weights_beside(tmp_path, image_size=64) == folds[:1]
     assert fold_weights_beside(folds[0]) == fold_weights_beside(tmp_path / "fold0") == []
 
 

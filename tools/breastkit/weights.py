@@ -159,10 +159,16 @@ def weights_file(path: str | Path) -> Path:
     return path / FILE_NAME if path.is_dir() else path
 
 
-def fold_weights_beside(weights: str | Path) -> list[Path]:
-    """Returns the weights of folds that ship with the given ones, as ``fold*/model.pt`` beside them."""
+def fold_weights_beside(weights: str | Path, *, image_size: int | None = None) -> list[Path]:
+    """Returns the weights of folds that ship with the given ones, as ``fold*/model.pt`` beside them.
+
+    Args:
+        weights: a file, or the folder it is in.
+        image_size: those trained at this size alone: networks of several sizes are no ensemble.
+    """
     weights = Path(weights)
-    return sorted((weights if weights.is_dir() else weights.parent).glob(f"fold*/{FILE_NAME}"))
+    folds = sorted((weights if weights.is_dir() else weights.parent).glob(f"fold*/{FILE_NAME}"))
+    return [fold for fold in folds if image_size is None or read_model_json(fold).get("image_size") == image_size]
 
 
 def _sha256(path: Path) -> str:

@@ -35,6 +35,7 @@ def calibrate_chain(
     *,
     out: str,
     split: str | None = None,
+    only: str | None = None,
     recall: float = 0.95,
     coverage: float = 0.9,
     segmenter: str | None = None,
@@ -51,6 +52,7 @@ def calibrate_chain(
         source: a case list whose pictures have a class (normal, benign, malignant).
         out: the file to write, for --calibration; a page with the figures before and after is written beside it.
         split: one list alone: training, validation or test; all of them by default.
+        only: the pictures of one site or device alone, as in site=busbra.
         recall: share of the malignant pictures to be flagged as suspicious.
         coverage: share of the pictures to be answered rather than abstained from.
         segmenter: weights for the outline; those in use by default, here and below.
@@ -65,7 +67,7 @@ def calibrate_chain(
         BreastkitError: if a picture has no class, or there are too few malignant ones or others.
     """
     cases = read_cases(source)
-    items = _labelled(cases, split)
+    items = _labelled(cases, split, only)
     reader = UltrasoundReader.of_bundle(
         Bundle(ULTRASOUND),
         segmenter=segmenter,
@@ -90,15 +92,19 @@ def calibrate_chain(
         "cases": int(before["case"].nunique()),
         "classes": before["class"].value_counts().to_dict(),
         "split": split or "all",
+        "only": only,
         "case_list_hash": cases.hash,
     }
     write_figures(path, {**facts, "figures": figures})
     return _write_page(path.with_suffix(".html"), facts, figures, before, after)
 
 
-def _labelled(cases: CaseList, split: str | None) -> list[Item]:
+def _labelled(cases: CaseList, split: str | None, only: str | None) -> list[Item]:
     """Returns the pictures to fit on."""
     items = cases.split(split) if split else [item for name in LISTS for item in getattr(cases, name)]
+    if only is not None:
+        fact, _, value = only.partition("=")
+        items = [item for item in items if str(item.get(fact)) == value]
     strange = next((item for item in items if item.get("class") not in CLASSES), None)
     if strange is not None:
         raise BreastkitError(f"{strange['image']} has no class of {', '.join(CLASSES)} in {cases.path}; give it one.")
