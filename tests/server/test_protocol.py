@@ -198,7 +198,7 @@ def test_scoring_is_waited_for(server):
 
 def test_the_log_tells_names_of_files_without_their_folders(server):
     address, _ = server
-    logging.getLogger("breastkit.tried").warning("%s is damaged (http://127.0.0.1/a/b stays)", "/home/anna/x/us 1.png")
+    logging.getLogger("breastkit.tried").warning("%s is damaged (http://127.0.0.1/a/b stays)", "/srv/anna/x/us 1.png")
     (last,) = requests.get(f"{address}/logs/?lines=1").text.splitlines()
     assert last.endswith("WARNING breastkit.tried: us 1.png is damaged (http://127.0.0.1/a/b stays)")
     assert len(requests.get(f"{address}/logs/").text.splitlines()) <= 300
