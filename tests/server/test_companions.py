@@ -71,7 +71,7 @@ with Companion("A server", "http.server", ["{port}", "--bind", "127.0.0.1"]) as 
 """
 
 
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGKILL])
 def test_companions_end_with_the_server_however_it_ends(sent):
     command = [sys.executable, "-c", SERVING, str(free_port())]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
