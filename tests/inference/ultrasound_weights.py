@@ -37,6 +37,18 @@ def classifier_weights(
     return _save(folder, network, variant, size, **facts)
 
 
+def chain_weights(folder: Path) -> dict[str, str]:
+    """Writes weights of the chain as its options: all is a lesion, malignant with 0.8, normal with 0.25."""
+    classifier = classifier_weights(folder / "fusion", (0.2, 0.8), variant="fusion", threshold=0.55)
+    normal = classifier_weights(folder / "aware", (0.25, 0.45, 0.3), variant="mask_aware", threshold=0.35)
+    return {
+        "segmenter": str(segmenter_weights(folder / "all", everything=True)),
+        "classifier": str(classifier),
+        "normal_classifier": str(normal),
+        "backend": "torch",
+    }
+
+
 def random_classifier(folder: Path, *, variant: str, size: int = 64, **facts: object) -> Path:
     """Writes random weights of a variant, which look at something."""
     return _save(folder, _network(CLASSIFIER, variant), variant, size, **facts)

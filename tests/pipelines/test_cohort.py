@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 from tests.bundles.tiny import tiny_studies
-from tests.inference.ultrasound_weights import classifier_weights, segmenter_weights
+from tests.inference.ultrasound_weights import chain_weights
 from tests.test_bad_input import in_a_mount
 
 from breastkit import cli
@@ -242,15 +242,7 @@ def test_names_and_places_of_a_table(tmp_path):
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("weights")
-    classifier = classifier_weights(folder / "fusion", (0.2, 0.8), variant="fusion", threshold=0.55)
-    normal = classifier_weights(folder / "aware", (0.25, 0.45, 0.3), variant="mask_aware", threshold=0.35)
-    return {
-        "segmenter": str(segmenter_weights(folder / "all", everything=True)),
-        "classifier": str(classifier),
-        "normal_classifier": str(normal),
-        "backend": "torch",
-    }
+    return chain_weights(tmp_path_factory.mktemp("weights"))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tests.inference.ultrasound_weights import classifier_weights, segmenter_weights
+from tests.inference.ultrasound_weights import chain_weights, segmenter_weights
 
 from breastkit import cli
 from breastkit.bundle import Bundle
@@ -30,16 +30,7 @@ GRAY = np.random.default_rng(0).integers(0, 256, (24, 40), dtype=np.uint8)
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    """Words of the command line that name weights: everything is a lesion, malignant with 0.8, normal with 0.25."""
-    folder = tmp_path_factory.mktemp("weights")
-    classifier = classifier_weights(folder / "fusion", (0.2, 0.8), variant="fusion", threshold=0.55)
-    normal = classifier_weights(folder / "aware", (0.25, 0.45, 0.3), variant="mask_aware", threshold=0.35)
-    return {
-        "segmenter": str(segmenter_weights(folder / "all", everything=True)),
-        "classifier": str(classifier),
-        "normal_classifier": str(normal),
-        "backend": "torch",
-    }
+    return chain_weights(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from breastkit.clinical.table import ClinicalTable, Column, Kind
+from breastkit.clinical.table import Column, Kind
 
 # A category of a smaller share of the known values is rare.
 RARE = 0.05
@@ -47,26 +47,20 @@ def categories(column: Column) -> list[Category]:
 
 def summary(columns: Sequence[Column]) -> pd.DataFrame:
     """Returns a row a column: ``column, kind, n, missing, categories``, of numbers their quartiles in the last."""
-    rows = []
-    for column in columns:
-        if column.kind is Kind.NUMERIC:
-            low, middle, high = (
-                column.values.dropna().quantile([0.25, 0.5, 0.75]) if column.values.notna().any() else [0.0] * 3
-            )
-            told = f"median {middle:g} (quartiles {low:g} to {high:g})" if column.values.notna().any() else ""
-        else:
-            told = "; ".join(f"{one.name}: {one.count}" for one in categories(column))
-        known = int(column.values.notna().sum())
-        rows.append(
-            {
-                "column": column.name,
-                "kind": column.kind.value,
-                "n": known,
-                "missing": column.missing,
-                "categories": told,
-            }
-        )
+    rows = [
+        (one.name, one.kind.value, int(one.values.notna().sum()), one.missing, _distribution(one)) for one in columns
+    ]
     return pd.DataFrame(rows, columns=["column", "kind", "n", "missing", "categories"])
+
+
+def _distribution(column: Column) -> str:
+    known = column.values.dropna()
+    if column.kind is not Kind.NUMERIC:
+        return "; ".join(f"{one.name}: {one.count}" for one in categories(column))
+    if known.empty:
+        return ""
+    low, middle, high = known.quantile([0.25, 0.5, 0.75])
+    return f"median {middle:g} (quartiles {low:g} to {high:g})"
 
 
 def balance(columns: Sequence[Column], groups: pd.Series[str]) -> pd.DataFrame:
@@ -96,8 +90,3 @@ def balance(columns: Sequence[Column], groups: pd.Series[str]) -> pd.DataFrame:
                 {"column": column.name, "category": name, **{str(k): float(v) for k, v in row.items()}, "p": p_value}
             )
     return pd.DataFrame(rows)
-
-
-def missing_patients(table: ClinicalTable, others: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Returns the patients that only the table knows, and those that only others know."""
-    return sorted(set(table.patients) - set(others)), sorted(set(others) - set(table.patients))

@@ -341,10 +341,9 @@ def _column(name: str, title: str, raw: pd.Series[Any], explained: str, kind: Ki
 
 def _kind(name: str, seen: Sequence[str], numbers: pd.Series[float], *, coded: bool) -> Kind:
     values = numbers.dropna().unique()
-    are_numbers = len(set(values)) > 0 and len(to_numbers(pd.Series(seen, dtype=object)).dropna()) == len(seen)
-    if not coded and not are_numbers:
+    stray = int(to_numbers(pd.Series(seen, dtype=object)).isna().sum())
+    if not coded and (stray or not len(values)):
         # A stray word among many numbers is a cell that was filled in wrongly.
-        stray = len(seen) - len(to_numbers(pd.Series(seen, dtype=object)).dropna())
         if len(values) > 5 and stray <= 0.1 * len(seen):
             return Kind.NUMERIC
         if seen and _ORDERED.search(name) and all(word.lower() in _RISING for word in seen):

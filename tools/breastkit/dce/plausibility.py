@@ -75,9 +75,9 @@ def _of_slices(phases: DcePhases) -> Iterator[str]:
             yield f"{inside - shown.size} slices of {path.name} between others show nothing; export the series again."
     first = phases.arrays[0]
     steps = np.array([np.abs(one - two).mean() for one, two in zip(first[1:], first[:-1], strict=True)])
-    beside = np.maximum(steps[:-2], steps[2:])
-    if steps.size > 2 and ((steps[1:-1] / np.maximum(beside, 1e-6)).max() > _JUMP and steps[1:-1].max() > 0):
-        number = int((steps[1:-1] / np.maximum(beside, 1e-6)).argmax()) + 1
+    jumps = steps[1:-1] / np.maximum(np.maximum(steps[:-2], steps[2:]), 1e-6)
+    if jumps.size and jumps.max() > _JUMP:
+        number = int(jumps.argmax()) + 1
         yield f"Between slices {number} and {number + 1} from the feet (from 0) the anatomy jumps; are slices missing?"
 
 

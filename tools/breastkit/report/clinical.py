@@ -66,7 +66,8 @@ def explore_clinical(
     shown = table.chosen(columns) if columns else table.usual
     groups = _groups(table, cases) if cases else None
     folder = make_folder(out)
-    write_text(folder / "summary.csv", summary(list(table.columns.values())).to_csv(index=False))
+    everything = summary(list(table.columns.values()))
+    write_text(folder / "summary.csv", everything.to_csv(index=False))
     drawing = _distributions(shown)
     with atomic_path(folder / "distributions.png") as temporary:
         drawing.savefig(temporary, format="png", dpi=130)
@@ -79,8 +80,7 @@ def explore_clinical(
         columns=len(table.columns),
         picture=picture(drawing),
         tables=[_category_table(column) for column in shown if column.kind is not Kind.NUMERIC],
-        summary=summary(shown).to_dict("records"),
-        everything=summary(list(table.columns.values())).to_dict("records"),
+        everything=everything.to_dict("records"),
         lists=sorted(set(groups)) if groups is not None else [],
         balance=spread.to_dict("records"),
     )
