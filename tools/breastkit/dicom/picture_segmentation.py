@@ -17,8 +17,8 @@ from pydicom.pixels import pack_bits
 from pydicom.uid import UltrasoundImageStorage
 from pydicom.valuerep import DSfloat
 
-# A region of two dimensions, in centimetres.
-_PICTURE_REGION, _CENTIMETRES = 1, 3
+from breastkit.dicom.source_images import pixel_spacing
+
 # How OHIF takes pictures to lie that do not say it; without a frame of reference it means nothing in the patient.
 _LIKE_A_PICTURE = (0, 1, 0, 0, 0, -1)
 
@@ -35,27 +35,13 @@ def add_flat_geometry(result: Dataset, header: Dataset) -> None:
     """
     shared = result.SharedFunctionalGroupsSequence[0]
     measures, orientation = Dataset(), Dataset()
-    spacing = _pixel_spacing(header)
+    spacing = pixel_spacing(header)
     if spacing is not None:
         measures.PixelSpacing = [DSfloat(value, auto_format=True) for value in spacing]
     orientation.ImageOrientationPatient = list(_LIKE_A_PICTURE)
     shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [orientation]
     # Required to be there, if only empty, where no position in the patient is known.
     result.PatientOrientation = ""
-
-
-def _pixel_spacing(header: Dataset) -> tuple[float, float] | None:
-    """Returns the distance of rows and of columns in mm, None where the picture is not calibrated."""
-    stated = header.get("PixelSpacing")
-    if stated:
-        return float(stated[0]), float(stated[1])
-    for region in header.get("SequenceOfUltrasoundRegions", []):
-        units = (region.get("PhysicalUnitsXDirection"), region.get("PhysicalUnitsYDirection"))
-        if region.get("RegionSpatialFormat") == _PICTURE_REGION and units == (_CENTIMETRES, _CENTIMETRES):
-            rows, columns = (abs(10 * float(region.get(f"PhysicalDelta{axis}") or 0)) for axis in "YX")
-            if rows and columns:
-                return rows, columns
-    return None
 
 
 def first_frame_of(header: Dataset) -> Dataset:

@@ -26,10 +26,12 @@ from breastkit.dicom.read_series import (
 from breastkit.errors import BreastkitError
 from breastkit.images import Header
 
+# A region of two dimensions, in centimetres.
+_PICTURE_REGION, _CENTIMETRES = 1, 3
 # A segmentation takes these over; files that were stripped of names often lack them.
 _MAY_BE_EMPTY = (
     "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
-    "StudyTime", "ReferringPhysicianName",
+    "StudyTime", "ReferringPhysicianName", "SliceThickness",
 )  # fmt: skip
 
 
@@ -147,3 +149,21 @@ def _picture(path: Path) -> SourceImages:
     frames = int(header.get("NumberOfFrames") or 1)
     shape = (int(header.Rows), int(header.Columns))
     return SourceImages((header,), Header((frames, *shape) if frames > 1 else shape, None), tuple(range(frames)), path)
+
+
+def pixel_spacing(header: Dataset) -> tuple[float, float] | None:
+    """Returns the distance of rows and of columns in mm, None where the picture is not calibrated.
+
+    Args:
+        header: of a picture or clip.
+    """
+    stated = header.get("PixelSpacing")
+    if stated:
+        return float(stated[0]), float(stated[1])
+    for region in header.get("SequenceOfUltrasoundRegions", []):
+        units = (region.get("PhysicalUnitsXDirection"), region.get("PhysicalUnitsYDirection"))
+        if region.get("RegionSpatialFormat") == _PICTURE_REGION and units == (_CENTIMETRES, _CENTIMETRES):
+            rows, columns = (abs(10 * float(region.get(f"PhysicalDelta{axis}") or 0)) for axis in "YX")
+            if rows and columns:
+                return rows, columns
+    return None

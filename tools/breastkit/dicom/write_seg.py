@@ -19,10 +19,11 @@ from highdicom.seg import (
     SegmentDescription,
 )
 from numpy.typing import NDArray
+from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import generate_uid
 
 from breastkit.atomic import atomic_path
+from breastkit.dicom.derived_objects import DerivedUids, Side, take_times_of
 from breastkit.dicom.picture_segmentation import add_flat_geometry, extend_to_clip, first_frame_of
 from breastkit.dicom.read_series import Series
 from breastkit.dicom.segment_kinds import SegmentCodes, SegmentKind
@@ -57,12 +58,16 @@ class Segment:
         mask: 0 and 1 (whole numbers or booleans), or probabilities (floats from 0 to 1), on the grid of the source.
         algorithm: what made it; None for a mask drawn by a person.
         label: what viewers show; by default the name of the kind.
+        side: of the patient, where it is known.
+        tracking_id: what else refers to it by, for example a report; it gets an identifier of its own then.
     """
 
     kind: SegmentKind | SegmentCodes | str
     mask: NDArray[Any]
     algorithm: Algorithm | None = None
     label: str = ""
+    side: Side | None = None
+    tracking_id: str | None = None
 
 
 def write_segmentation(
@@ -107,7 +112,7 @@ def write_segmentation(
     frames = np.stack([_frames_of(segment.mask, affine, images, path) for segment in segments], axis=-1)
     clip = not images.is_volume and "NumberOfFrames" in images.headers[0]
     fractional = frames.dtype.kind == "f"
-    uids = _Uids(uid_source, images)
+    uids = DerivedUids(uid_source, images.headers[0])
     with warnings.catch_warnings():
         # It would print the patient's name.
         warnings.filterwarnings("ignore", message="The string .* is unlikely to represent")
@@ -115,7 +120,7 @@ def write_segmentation(
             source_images=[first_frame_of(images.headers[0])] if clip else list(images.headers),
             pixel_array=frames[:1] if clip else frames,
             segmentation_type=SegmentationTypeValues.FRACTIONAL if fractional else SegmentationTypeValues.BINARY,
-            segment_descriptions=[_describe(number, one) for number, one in enumerate(segments, start=1)],
+            segment_descriptions=[_describe(number, one, uids) for number, one in enumerate(segments, start=1)],
             series_instance_uid=uids.make("series"),
             series_number=series_number,
             sop_instance_uid=uids.make("instance"),
@@ -136,13 +141,13 @@ def write_segmentation(
     if clip:
         extend_to_clip(result, frames, images.headers[0], keep_empty=keep_empty_slices)
     if uid_source is not None:
-        _settle(result, images, uids)
+        _settle(result, images.headers[0], uids.make("dimensions"))
     with atomic_path(path) as temporary:
         result.save_as(temporary, enforce_file_format=True)
     return path
 
 
-def _describe(number: int, segment: Segment) -> SegmentDescription:
+def _describe(number: int, segment: Segment, uids: DerivedUids) -> SegmentDescription:
     coded = segment.kind if isinstance(segment.kind, SegmentCodes) else SegmentKind.of(segment.kind).codes
     algorithm = segment.algorithm
     identification = None
@@ -152,44 +157,37 @@ def _describe(number: int, segment: Segment) -> SegmentDescription:
         identification = highdicom.AlgorithmIdentificationSequence(
             name=algorithm.name, family=codes.DCM.ArtificialIntelligence, version=algorithm.version, source="breastkit"
         )
-    return SegmentDescription(
+    description = SegmentDescription(
         segment_number=number,
         segment_label=(segment.label or coded.label)[:64],
         segmented_property_category=coded.category,
         segmented_property_type=coded.type,
         algorithm_type=kind,
         algorithm_identification=identification,
+        tracking_id=segment.tracking_id,
+        tracking_uid=uids.make("tracking", segment.tracking_id) if segment.tracking_id else None,
         anatomic_regions=[coded.region] if coded.region else None,
         display_color=highdicom.color.CIELabColor.from_rgb(*coded.colour),
     )
+    if segment.side is not None:
+        _add_side(description, segment.side)
+    return description
 
 
-class _Uids:
-    """Identifiers, made up or following from a text and the source."""
-
-    def __init__(self, text: str | None, images: SourceImages) -> None:
-        self.sources = None if text is None else [text, str(images.headers[0].SOPInstanceUID)]
-
-    def make(self, part: str) -> str:
-        """Returns the identifier of a part of the object."""
-        return generate_uid(entropy_srcs=None if self.sources is None else [*self.sources, part])
+def _add_side(description: SegmentDescription, side: Side) -> None:
+    """Adds the side to the region that a segment lies in, or to its type where that is the region."""
+    modifier = [highdicom.sr.CodedConcept.from_code(side.code)]
+    if "AnatomicRegionSequence" in description:
+        description.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = modifier
+    else:
+        description.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = modifier
 
 
-def _settle(result: Segmentation, images: SourceImages, uids: _Uids) -> None:
+def _settle(result: Segmentation, header: Dataset, organization: str) -> None:
     """Replaces what highdicom takes from the clock and from chance."""
-    organization = uids.make("dimensions")
     for item in (*result.DimensionOrganizationSequence, *result.DimensionIndexSequence):
         item.DimensionOrganizationUID = organization
-    for equipment in result.get("ContributingEquipmentSequence", []):
-        if "ContributionDateTime" in equipment:
-            del equipment.ContributionDateTime
-    header = images.headers[0]
-    for name in ("ContentDate", "SeriesDate", "InstanceCreationDate"):
-        if name in result:
-            setattr(result, name, header.StudyDate or "19700101")
-    for name in ("ContentTime", "SeriesTime", "InstanceCreationTime"):
-        if name in result:
-            setattr(result, name, header.StudyTime or "000000")
+    take_times_of(result, header)
 
 
 def _frames_of(mask: NDArray[Any], affine: NDArray[Any] | None, images: SourceImages, path: Path) -> NDArray[Any]:
