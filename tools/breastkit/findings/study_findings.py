@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from breastkit.dce.phases import DcePhases
 from breastkit.dce.voxel_box import VoxelBox
-from breastkit.dicom import Series
+from breastkit.dicom import Series, is_dicom
+from breastkit.dicom.derived_objects import Side
+from breastkit.dicom.write_seg import Algorithm
 from breastkit.inference.ultrasound import Reading
 from breastkit.inference.ultrasound_inputs import UltrasoundPicture
 
@@ -71,9 +73,11 @@ class StudyLesion(Lesion):
 
     Attributes:
         box: around its mask, on the study's own grid.
+        side: of the patient, where the plane between both breasts is plain.
     """
 
     box: VoxelBox
+    side: Side | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +100,23 @@ class StudyFindings:
     models: tuple[Model, ...]
     package: str = field(default_factory=lambda: version("breastkit"))
 
+    @property
+    def is_dicom(self) -> bool:
+        """Whether all that was read is DICOM."""
+        return all(isinstance(source, Series) or is_dicom(source) for source in self.sources)
+
+    @property
+    def uid_source(self) -> str:
+        """What identifiers of DICOM objects made of it follow from, beside those of its images: the weights."""
+        return " ".join(f"{model.role}:{model.sha256}" for model in self.models)
+
+    def algorithm(self, role: str) -> Algorithm | None:
+        """Returns the model of a role as DICOM objects name it, None where it took no part."""
+        for model in self.models:
+            if model.role == role:
+                return Algorithm(f"breastkit {role} {model.architecture}"[:64], model.sha256)
+        return None
+
 
 @dataclass(frozen=True, kw_only=True)
 class MriFindings(StudyFindings):
@@ -106,12 +127,17 @@ class MriFindings(StudyFindings):
         phases: the images, the one before contrast first, and the grid that masks and boxes lie on.
         breast: mask of the breasts.
         skipped: what was left aside, and why.
+        midline: where the plane between both breasts lies, see `breastkit.dce.sides`; None where it is not plain.
+        outlined_on: the phase that the outlines are shown on. It is the first after contrast, or the one before it
+            where phases were moved onto that.
     """
 
     lesions: tuple[StudyLesion, ...]
     phases: DcePhases
     breast: NDArray[Any]
     skipped: tuple[tuple[Path, str], ...] = ()
+    midline: float | None = None
+    outlined_on: int = 1
 
     @property
     def labels(self) -> NDArray[np.uint8]:
@@ -143,6 +169,11 @@ class PictureFindings(StudyFindings):
     frame: int | None = None
     case: str | None = None
     seconds: float = 0.0
+
+    @property
+    def object_name(self) -> str:
+        """What files begin with that are written once for all frames of a clip."""
+        return self.name if self.frame is None else self.name.rpartition("_frame")[0]
 
     @property
     def mask(self) -> NDArray[Any]:

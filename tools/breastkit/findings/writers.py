@@ -13,7 +13,7 @@ from typing import ClassVar, Generic, TypeVar
 
 from breastkit import findings as package
 from breastkit.atomic import make_folder
-from breastkit.errors import UsageError
+from breastkit.errors import BreastkitError, UsageError
 from breastkit.findings.study_findings import StudyFindings
 
 Found = TypeVar("Found", bound=StudyFindings)
@@ -32,11 +32,15 @@ class Writer(ABC, Generic[Found]):
         format: what ``--formats`` calls it.
         takes: the findings it can write; `StudyFindings` for both commands.
         summary: the file a user would open first, where it writes one for all studies.
+        of_dicom: whether it can be made of DICOM alone; other input goes without it.
+        needs: formats that have to be written before, and are written with it.
     """
 
     format: ClassVar[str]
     takes: ClassVar[type[StudyFindings]]
     summary: ClassVar[str] = ""
+    of_dicom: ClassVar[bool] = False
+    needs: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -99,7 +103,26 @@ def chosen_writers(kind: type[StudyFindings], formats: str | None = None) -> lis
             near = difflib.get_close_matches(name, offered, n=1)
             meant = f"; did you mean {near[0]}?" if near else "."
             raise UsageError(f"--formats takes {', '.join(offered)}, separated by commas, not {name!r}{meant}")
-    return [offered[name] for name in names]
+    needed = (one for name in names for one in (*offered[name].needs, name))
+    return [offered[name] for name in dict.fromkeys(needed)]
+
+
+def refuse_without_dicom(writers: Sequence[type[Writer[StudyFindings]]], others: Sequence[Path]) -> None:
+    """Refuses outputs that a user named and that cannot be made of the input.
+
+    Args:
+        writers: that were named.
+        others: inputs that are no DICOM.
+
+    Raises:
+        BreastkitError: if one of the outputs needs DICOM and there are such inputs.
+    """
+    names = [writer.format for writer in writers if writer.of_dicom]
+    if names and others:
+        raise BreastkitError(
+            f"{others[0]} is no DICOM, and {' and '.join(names)} can be made of nothing else; leave them out of "
+            "--formats or give the study as DICOM."
+        )
 
 
 class Outputs:
@@ -120,9 +143,10 @@ class Outputs:
     def write(self, findings: StudyFindings) -> None:
         """Has every writer write one study."""
         files: dict[str, str] = {}
-        for writer in self._writers:
+        able = [writer for writer in self._writers if findings.is_dicom or not writer.of_dicom]
+        for writer in able:
             files |= writer.files(findings)
-        for writer in self._writers:
+        for writer in able:
             writer.write(findings, files)
 
     def finish(self, problems: Sequence[str] = ()) -> Path:

@@ -23,11 +23,12 @@ from breastkit.dce.features import (
 from breastkit.dce.phases import DcePhases, read_phases
 from breastkit.dce.plausibility import counts_from_zero, doubts_about
 from breastkit.dce.series import StudyPhases, find_phases
+from breastkit.dce.sides import midline_mm, side_of
 from breastkit.detection.boxes_file import Detection, read_boxes
 from breastkit.detection.find_lesions import lesions_in_breast
 from breastkit.errors import BreastkitError
 from breastkit.findings.study_findings import Measurement, Model, MriFindings, StudyLesion
-from breastkit.findings.writers import Outputs, chosen_writers
+from breastkit.findings.writers import Outputs, chosen_writers, refuse_without_dicom
 from breastkit.images import VOLUME_SUFFIXES
 from breastkit.inference.mri_detection import LesionDetector
 from breastkit.inference.results import say_left_aside
@@ -66,7 +67,8 @@ def run_mri(
     """Outlines breasts and lesions in one dynamic breast MRI study and measures the lesions.
 
     Writes breast.nii.gz, lesions.nii.gz (0 background, 1 the lesion with the highest score, 2 the next and so on),
-    lesions.csv, overlay.png and study.json, which says what was read, what was left aside and what is doubtful.
+    lesions.csv, overlay.png and study.json, which says what was read, what was left aside and what is doubtful. Of a
+    DICOM study also dicom/segmentation.dcm (SEG) and dicom/report.dcm (SR).
 
     Args:
         study: folder of one study: DICOM series, or NIfTI phases x_0000.nii.gz, x_0001.nii.gz and so on.
@@ -107,6 +109,8 @@ def run_mri(
         )
     study = refuse_options_of_cohorts(study, workers=workers, shard=shard, engine=engine, address=address)
     found = find_phases(study, pre=pre, post=post)
+    if formats is not None:
+        refuse_without_dicom(writers, [source for source in found.all if isinstance(source, Path)])
     say_left_aside(found.skipped)
     _say(found.doubts)
     # Missing weights stop the run before minutes of reading.
@@ -114,6 +118,8 @@ def run_mri(
     phases = correct_phases(read_phases(found.all), register=register, shading=shading)
     given = read_boxes(boxes, phases.grid) if boxes else None
     findings = examine(found, phases, networks, given=given, most=most)
+    # Moved phases lie where the one before contrast does.
+    findings = replace(findings, outlined_on=0) if register else findings
     _say([doubt for doubt in findings.doubts if doubt not in found.doubts])
     outputs = Outputs(out, writers)
     outputs.write(findings)
@@ -219,12 +225,15 @@ def examine(
     else:
         raise ValueError("neither a detector nor candidates say where to look")
     lesions = outline_lesions(candidates[:most], phases, networks.segmenter)
+    midline = midline_mm(breast, phases.grid)
+    lesions = [replace(lesion, side=side_of(lesion.mask, phases.grid, midline)) for lesion in lesions]
     return MriFindings(
         name=found.name,
         sources=tuple(found.all),
         skipped=tuple(found.skipped),
         phases=phases,
         breast=breast,
+        midline=midline,
         lesions=tuple(measure_lesions(lesions, phases, breast)),
         doubts=(*found.doubts, *doubts_about(phases, breast), *([] if breast.any() else [NO_BREAST])),
         models=networks.models,

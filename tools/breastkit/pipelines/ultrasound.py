@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from breastkit.bundle import Bundle
+from breastkit.dicom import is_dicom
 from breastkit.errors import UsageError
 from breastkit.findings.study_findings import Lesion, Measurement, Model, PictureFindings
 from breastkit.findings.ultrasound_png import KINDS
-from breastkit.findings.writers import Outputs, chosen_writers
+from breastkit.findings.writers import Outputs, chosen_writers, refuse_without_dicom
 from breastkit.images import PICTURE_SUFFIXES, stem
 from breastkit.inference.calibration import Calibration, read_calibration
 from breastkit.inference.picture_quality import REMARKS, remarks_on, remarks_on_outline
@@ -61,6 +62,7 @@ def run_ultrasound(
 
     Reads PNG, JPEG, TIFF and BMP, and ultrasound DICOM, of which every frame is a picture of its own. For a picture
     x.png: x_mask.png, x_overlay.png, x_explanation.png and x.json; for all of them results.csv and index.html.
+    Of an ultrasound object x.dcm also dicom/x_segmentation.dcm (SEG) and dicom/x_report.dcm (SR).
 
     Args:
         source: a picture, or a folder with pictures directly in it.
@@ -114,6 +116,9 @@ def run_ultrasound(
     case_of = cases_of_pictures(source, cases) if by else {}
     inputs = find_ultrasound(source, outputs=_ENDS)
     refuse_folder_of_pictures(Path(out), inputs, option="--out")
+    if formats is not None:
+        paths = dict.fromkeys(Path(item["image"]) for item in inputs.items)
+        refuse_without_dicom(writers, [path for path in paths if not is_dicom(path)])
     reader = reader or opened_reader(explanation=explanation, **networks)
     outputs = Outputs(out, writers)
     say_left_aside(inputs.skipped)

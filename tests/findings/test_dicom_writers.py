@@ -1,0 +1,253 @@
+"""SEG and SR of studies and pictures: written, read back by highdicom, and judged by dciodvfy."""
+
+import shutil
+from dataclasses import replace
+
+import highdicom
+import numpy as np
+import pydicom
+import pytest
+from tests.dicom.conformance import errors_of, needs_dciodvfy
+from tests.dicom.scans import AXIAL, OBLIQUE, SAGITTAL, affine_of, an_l, edit_all, write_scan
+from tests.findings.made_up import mri_findings, picture_findings
+
+from breastkit.dce import DcePhases, Grid, VoxelBox
+from breastkit.dicom import list_series, read_series
+from breastkit.dicom.derived_objects import Side
+from breastkit.dicom.read_seg import read_segmentation
+from breastkit.dicom.write_us import write_us_dicom
+from breastkit.errors import BreastkitError
+from breastkit.findings.study_findings import Measurement, MriFindings, PictureFindings, StudyLesion
+from breastkit.findings.writers import Outputs, chosen_writers, refuse_without_dicom
+
+SHAPE = (11, 9, 7)
+
+
+def mri_of(folder, directions=AXIAL, *, reverse=False, lesions=1, sides=True):
+    """Findings of a DICOM study of two phases: an asymmetric lesion, and breasts on both sides of it."""
+    for number in (1, 2):
+        write_scan(folder / f"phase{number}", affine_of(directions), reverse=reverse, number=number)
+    series = list_series(folder)
+    scan = read_series(series[0])
+    grid = Grid.of(scan.array.shape, scan.affine)
+    mask = an_l() > 0
+    values = {"volume_mm3": (42.25, "mm3"), "wash_in": (1.5, "1"), "distance_to_skin_mm": (None, "mm")}
+    measured = tuple(Measurement(name, *value) for name, value in values.items())
+    lesion = StudyLesion(
+        score=0.75,
+        mask=mask,
+        box=VoxelBox.around(mask, grid),
+        side=Side.LEFT if sides else None,
+        measurements=(*measured, Measurement("kinetic_class", "washout")),
+    )
+    breast = np.zeros(SHAPE, bool)
+    breast[1:10, 1:8, 1:6] = True
+    middle = float((grid.affine @ [5, 4, 3, 1])[0])
+    arrays = [np.zeros(grid.axial.shape, np.float32)] * 2
+    return replace(
+        mri_findings(lesions=0),
+        sources=tuple(series),
+        phases=DcePhases(arrays, grid, (folder, folder)),
+        breast=breast,
+        midline=middle if sides else None,
+        lesions=(lesion,) * lesions,
+    )
+
+
+def written(findings, out, formats="sr"):
+    outputs = Outputs(out, chosen_writers(type(findings), formats))
+    outputs.write(findings)
+    outputs.finish()
+    return out / "dicom"
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("directions", [AXIAL, SAGITTAL, OBLIQUE], ids=["axial", "sagittal", "oblique"])
+def test_what_is_outlined_comes_back_from_the_segmentation(tmp_path, directions, reverse):
+    findings = mri_of(tmp_path / "study", directions, reverse=reverse)
+    path = written(findings, tmp_path / "out", "seg") / "segmentation.dcm"
+    for series in findings.sources:
+        left, right, lesion = read_segmentation(path, series)
+        np.testing.assert_array_equal(lesion.mask, an_l())
+        np.testing.assert_array_equal(left.mask | right.mask, findings.breast)
+    # DICOM's x grows to the patient's left.
+    lps = [float(np.argwhere(one.mask).mean(0) @ -findings.phases.affine[0, :3]) for one in (left, right)]
+    assert lps[0] > lps[1]
+    assert (left.label, right.label, lesion.label) == ("Left breast", "Right breast", "Lesion 1")
+
+
+def test_segments_say_their_side_their_name_and_what_made_them(tmp_path):
+    findings = mri_of(tmp_path / "study")
+    left, _, lesion = pydicom.dcmread(written(findings, tmp_path / "out") / "segmentation.dcm").SegmentSequence
+    (type_,) = left.SegmentedPropertyTypeCodeSequence
+    assert type_.SegmentedPropertyTypeModifierCodeSequence[0].CodeValue == "7771000"
+    (region,) = lesion.AnatomicRegionSequence
+    assert (region.CodeMeaning, region.AnatomicRegionModifierSequence[0].CodeMeaning) == ("Breast", "Left")
+    (algorithm,) = lesion.SegmentationAlgorithmIdentificationSequence
+    assert (algorithm.AlgorithmName, algorithm.AlgorithmVersion) == ("breastkit segmenter a_network", 64 * "a")
+    unsided = mri_of(tmp_path / "other", sides=False)
+    both, lesion = pydicom.dcmread(written(unsided, tmp_path / "out2") / "segmentation.dcm").SegmentSequence
+    assert both.SegmentLabel == "Breasts"
+    assert "AnatomicRegionModifierSequence" not in lesion.AnatomicRegionSequence[0]
+
+
+def test_the_report_tells_measures_of_each_lesion_with_its_segment(tmp_path):
+    folder = written(mri_of(tmp_path / "study"), tmp_path / "out")
+    seg = highdicom.seg.segread(folder / "segmentation.dcm")
+    report = highdicom.sr.srread(folder / "report.dcm")
+    lesion, left, right = report.content.get_volumetric_roi_measurement_groups()
+    assert (lesion.tracking_identifier, lesion.tracking_uid) == ("Lesion 1", seg.SegmentSequence[2].TrackingUID)
+    reference = lesion.referenced_segment
+    assert reference.referenced_sop_instance_uid == seg.SOPInstanceUID
+    assert reference[0].ReferencedSOPSequence[0].ReferencedSegmentNumber == 3
+    assert lesion.finding_type.value == "52988006"
+    assert [(site.value.meaning, site.laterality.meaning) for site in lesion.finding_sites] == [("Breast", "Left")]
+    measured = {one.name.value: (one.value, one.unit.value) for one in lesion.get_measurements()}
+    assert measured == {"111012": (75, "%"), "118565006": (42.25, "mm3"), "wash_in": (1.5, "1")}
+    judged = {one.name.meaning: one.value.value for one in lesion.get_qualitative_evaluations()}
+    assert judged["Enhancement pattern"] == "130599"
+    voxel_ml = 0.8 * 1.1 * 2.5 / 1000
+    volumes = [group.get_measurements()[0].value for group in (left, right)]
+    assert sum(volumes) == pytest.approx(9 * 7 * 5 * voxel_ml, rel=1e-5)
+    assert [item.CodeValue for item in report.ContentSequence[-2].ConceptNameCodeSequence] == ["111028"]
+
+
+def test_the_report_names_all_images_that_were_read(tmp_path):
+    findings = mri_of(tmp_path / "study")
+    report = pydicom.dcmread(written(findings, tmp_path / "out") / "report.dcm")
+    named = {
+        str(item.ReferencedSOPInstanceUID)
+        for study in report.CurrentRequestedProcedureEvidenceSequence
+        for series in study.ReferencedSeriesSequence
+        for item in series.ReferencedSOPSequence
+    }
+    images = {str(pydicom.dcmread(path).SOPInstanceUID) for path in (tmp_path / "study").rglob("*.dcm")}
+    assert len(images) == 14
+    assert images < named
+
+
+def lacking(image):
+    del image.SliceThickness
+
+
+def emptied(image):
+    image.SliceThickness = None
+
+
+@pytest.mark.parametrize("change", [lacking, emptied])
+def test_headers_without_thickness_are_no_hindrance(tmp_path, change):
+    findings = mri_of(tmp_path / "study")
+    for phase in (tmp_path / "study").iterdir():
+        edit_all(phase, change)
+    folder = written(findings, tmp_path / "out")
+    report = highdicom.sr.srread(folder / "report.dcm")
+    assert len(report.content.get_volumetric_roi_measurement_groups()) == 3
+    assert shutil.which("dciodvfy") is None or not errors_of(folder / "report.dcm")
+
+
+def test_the_same_study_and_weights_give_the_same_bytes_and_other_weights_other_identifiers(tmp_path):
+    findings = mri_of(tmp_path / "study")
+    one, again = (written(findings, tmp_path / name) for name in ("one", "again"))
+    models = tuple(replace(model, sha256=64 * "c") for model in findings.models)
+    other = written(replace(findings, models=models), tmp_path / "other")
+    for name in ("segmentation.dcm", "report.dcm"):
+        assert (one / name).read_bytes() == (again / name).read_bytes()
+        assert pydicom.dcmread(one / name).SOPInstanceUID != pydicom.dcmread(other / name).SOPInstanceUID
+
+
+def test_a_study_without_any_finding_has_a_report_too(tmp_path):
+    findings = mri_of(tmp_path / "study", lesions=0, sides=False)
+    folder = written(replace(findings, breast=np.zeros_like(findings.breast)), tmp_path / "out")
+    (group,) = highdicom.sr.srread(folder / "report.dcm").content.get_volumetric_roi_measurement_groups()
+    assert (group.tracking_identifier, group.get_measurements()[0].value) == ("Breasts", 0)
+
+
+def clip_of(folder, *, frames):
+    """Findings of every frame of a clip; the second shows no lesion. One frame is a single picture."""
+    array = np.random.default_rng(0).integers(0, 256, (frames, 24, 40), dtype=np.uint8)
+    source = write_us_dicom(folder / "clip.dcm", array, spacing=0.5, patient="P1^", uid_seed="clip")
+    found = [
+        replace(picture_findings(found=number != 1), sources=(source,), frame=number, name=f"clip_frame{number + 1}")
+        for number in range(frames)
+    ]
+    return found if frames > 1 else [replace(found[0], frame=None, name="clip")]
+
+
+def written_clip(found, out, formats="sr"):
+    outputs = Outputs(out, chosen_writers(PictureFindings, formats))
+    for findings in found:
+        outputs.write(findings)
+    outputs.finish()
+    return out / "dicom"
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_frames_of_a_clip_are_one_segmentation_and_one_report(tmp_path, frames):
+    found = clip_of(tmp_path, frames=frames)
+    folder = written_clip(found, tmp_path / "out")
+    assert sorted(path.name for path in folder.iterdir()) == ["clip_report.dcm", "clip_segmentation.dcm"]
+    (segment,) = read_segmentation(folder / "clip_segmentation.dcm", tmp_path / "clip.dcm")
+    masks = np.stack([findings.mask for findings in found])
+    np.testing.assert_array_equal(segment.mask.reshape(masks.shape), masks)
+    report = highdicom.sr.srread(folder / "clip_report.dcm")
+    groups = report.content.get_planar_roi_measurement_groups()
+    assert len(groups) == np.count_nonzero(masks.any(axis=(1, 2)))
+    for group in groups:
+        measured = {one.name.value: (one.value, one.unit.value) for one in group.get_measurements()}
+        assert measured["42798000"] == (15 * 0.25, "mm2")
+        assert measured["111047"] == (60, "%")
+        judged = {one.name.meaning: one.value.meaning for one in group.get_qualitative_evaluations()}
+        assert (judged["Conclusion"], judged["Flagged by the operating point"]) == ("Malignant", "Yes")
+
+
+def test_a_frame_is_named_where_it_stands_in_segmentation_and_clip(tmp_path):
+    folder = written_clip(clip_of(tmp_path, frames=3), tmp_path / "out")
+    content = highdicom.sr.srread(folder / "clip_report.dcm").content
+    places = []
+    for group in content.get_planar_roi_measurement_groups():
+        segment, source = group.referenced_segmentation_frame
+        places.append((segment.referenced_frame_numbers, source.referenced_frame_numbers))
+    # The empty second frame has no frame in the segmentation.
+    assert places == [([1], [1]), ([2], [3])]
+    (without,) = content.get_image_measurement_groups()
+    assert without.tracking_identifier == "Picture in frame 2"
+
+
+def test_objects_of_one_run_do_not_mix(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    one, other = (clip_of(tmp_path / name, frames=frames) for name, frames in (("a", 1), ("b", 3)))
+    other = [replace(findings, name=findings.name.replace("clip", "other")) for findings in other]
+    folder = written_clip([*one, *other], tmp_path / "out")
+    shapes = [
+        read_segmentation(folder / f"{name}_segmentation.dcm", path / "clip.dcm")[0].mask.shape
+        for name, path in (("clip", tmp_path / "a"), ("other", tmp_path / "b"))
+    ]
+    assert shapes == [(24, 40), (3, 24, 40)]
+
+
+@needs_dciodvfy
+def test_no_object_has_an_error(tmp_path):
+    studies = {
+        "full": mri_of(tmp_path / "full"),
+        "unsided": mri_of(tmp_path / "unsided", OBLIQUE, sides=False),
+        "empty": mri_of(tmp_path / "empty", lesions=0),
+    }
+    folders = [written(findings, tmp_path / "out" / name) for name, findings in studies.items()]
+    for frames in (1, 3):
+        (tmp_path / str(frames)).mkdir()
+        folders.append(written_clip(clip_of(tmp_path / str(frames), frames=frames), tmp_path / "out" / str(frames)))
+    found = {path: errors_of(path) for folder in folders for path in folder.iterdir()}
+    assert len(found) == 10
+    assert not {path: errors for path, errors in found.items() if errors}
+
+
+def test_other_input_goes_without_dicom_and_is_refused_where_it_was_asked_for(tmp_path):
+    outputs = Outputs(tmp_path / "out", chosen_writers(MriFindings))
+    outputs.write(mri_findings())
+    assert not (tmp_path / "out" / "dicom").exists()
+    writers = chosen_writers(MriFindings, "csv,sr")
+    assert [writer.format for writer in writers] == ["csv", "seg", "sr"]
+    with pytest.raises(BreastkitError, match=r"x\.nii\.gz is no DICOM, and seg and sr can be made of nothing else"):
+        refuse_without_dicom(writers, [tmp_path / "x.nii.gz"])
+    refuse_without_dicom(writers, [])

@@ -1,0 +1,67 @@
+"""Breasts and lesions of an MRI study as a DICOM segmentation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from breastkit.dce.sides import on_side
+from breastkit.dicom.derived_objects import Side
+from breastkit.dicom.segment_kinds import SegmentKind
+from breastkit.dicom.write_seg import Segment, write_segmentation
+from breastkit.findings.study_findings import MriFindings
+from breastkit.findings.writers import Writer
+
+FILE = "dicom/segmentation.dcm"
+
+
+class MriSegmentation(Writer[MriFindings]):
+    """Writes ``dicom/segmentation.dcm``: a segment a breast and a lesion, on the images of one phase."""
+
+    format: ClassVar[str] = "seg"
+    takes: ClassVar[type[MriFindings]] = MriFindings
+    of_dicom: ClassVar[bool] = True
+
+    def files(self, findings: MriFindings) -> dict[str, str]:
+        """Returns the name of the file."""
+        return {"segmentation": FILE}
+
+    def write(self, findings: MriFindings, files: Mapping[str, str]) -> None:
+        """Writes the segmentation."""
+        write_segmentation(
+            self.folder / files["segmentation"],
+            list(segments_of(findings).values()),
+            # All phases have the same voxels in the same order, so the masks lie on any of them.
+            findings.sources[findings.outlined_on],
+            description="AI results: segmentation",
+            uid_source=findings.uid_source,
+        )
+
+
+def segments_of(findings: MriFindings) -> dict[str, Segment]:
+    """Returns the segments in the order of their numbers, by what they are tracked as.
+
+    Where it is not plain which breast is which, both are one segment. Without any there is an empty one.
+    """
+    segments = _breasts(findings)
+    for number, lesion in enumerate(findings.lesions, start=1):
+        name = f"Lesion {number}"
+        segments[name] = Segment(
+            SegmentKind.BREAST_LESION, lesion.mask, findings.algorithm("segmenter"), name, lesion.side, name
+        )
+    return segments or {"Breasts": _breast("Breasts", findings)}
+
+
+def _breasts(findings: MriFindings) -> dict[str, Segment]:
+    if not findings.breast.any():
+        return {}
+    if findings.midline is None:
+        return {"Breasts": _breast("Breasts", findings)}
+    return {name: _breast(name, findings, side) for side in Side for name in [f"{side.capitalize()} breast"]}
+
+
+def _breast(name: str, findings: MriFindings, side: Side | None = None) -> Segment:
+    mask, grid = findings.breast, findings.phases.grid
+    if side is not None and findings.midline is not None:
+        mask = on_side(mask, grid, findings.midline, side)
+    return Segment(SegmentKind.BREAST, mask, findings.algorithm("breasts"), name, side, name)
