@@ -1,6 +1,8 @@
 """Runs of the tissue bundle in MLflow, in SQLite as by default."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -9,17 +11,23 @@ import urllib.request
 from pathlib import Path
 
 import mlflow
+import psutil
 import pytest
+from ignite.engine import Engine
 from monai.bundle import run
 from tests.apps.server_process import free_port
 from tests.bundles.tiny import tiny_tissue
 
+from breastkit.cases import CaseList
 from breastkit.errors import BreastkitError
-from breastkit.training.tracking import MlflowRun, git_revision
+from breastkit.training.tracking import MlflowRun, end_lost_runs, git_revision
+from breastkit.weights import load_weights
 
 ROOT = Path(__file__).parents[2]
 NAME = "breast_mri_tissue_segmentation"
 BUNDLE = ROOT / "bundles" / NAME
+# For handlers that are made and never started.
+NOTHING = {"bundle": BUNDLE, "cases": CaseList(Path("dataset.json")), "lists": {}}
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +95,28 @@ def test_a_finished_run_holds_everything(tracked, store):
     facts = json.loads(Path(client.download_artifacts(found.info.run_id, "model.json")).read_text())
     # Logged after the threshold search, which comes after the last epoch.
     assert "val_dice_at_threshold" in facts["figures"]
+    assert found.data.metrics["images_per_second"] > 0
+    assert {"samples"} <= artifacts
+
+
+def test_a_training_makes_a_model_of_the_data_it_was_validated_on(tracked, store):
+    client, (found,) = runs_named(store, "whole")
+    (training, validation) = sorted(found.inputs.dataset_inputs, key=lambda each: each.dataset.name)
+    assert [each.tags[0].value for each in (training, validation)] == ["training", "validation"]
+    counts = json.loads(training.dataset.profile)
+    assert counts["images"] >= counts["cases"] > 0
+    (output,) = client.get_run(found.info.run_id).outputs.model_outputs
+    model = client.get_logged_model(output.model_id)
+    facts = json.loads((tracked / "model.json").read_text())
+    assert model.status == "READY"
+    assert (model.tags["sha256"], model.tags["bundle"]) == (facts["sha256"], NAME)
+    (metric,) = [metric for metric in model.metrics if metric.key == "model/val_dice"]
+    assert (metric.dataset_name, metric.dataset_digest) == (validation.dataset.name, validation.dataset.digest)
+    assert metric.value == pytest.approx(facts["figures"]["val_dice"])
+    folder = Path(mlflow.artifacts.download_artifacts(model.artifact_location, tracking_uri=store))
+    assert load_weights(folder)
+    signature = mlflow.models.Model.load(folder).signature
+    assert [tensor.shape for tensor in signature.inputs] == [(-1, 1, -1, -1)]
 
 
 def test_a_broken_run_is_failed_and_goes_on_under_its_name(data, store, tmp_path):
@@ -127,11 +157,53 @@ def test_evaluation_is_a_run_of_its_own(tracked, data, store):
     artifacts = {artifact.path for artifact in client.list_artifacts(found.info.run_id)}
     assert "metrics.csv" in artifacts
     assert [name for name in artifacts if name.startswith("config_")]
+    # Its figures are the model's, on the list that it was judged on; one call finds the best of a data set.
+    (judged,) = found.inputs.dataset_inputs
+    best = client.search_logged_models(
+        [found.info.experiment_id],
+        "metrics.dice >= 0",
+        datasets=[{"dataset_name": judged.dataset.name, "dataset_digest": judged.dataset.digest}],
+        order_by=[{"field_name": "metrics.dice", "ascending": False}],
+    )
+    (trained,) = runs_named(store, "whole")[1]
+    assert [model.source_run_id for model in best] == [trained.info.run_id]
+    inputs = client.get_run(found.info.run_id).inputs.model_inputs
+    assert [model.model_id for model in inputs] == [best[0].model_id]
+
+
+def test_a_run_that_is_asked_to_end_is_killed(store, tmp_path):
+    engine = Engine(lambda _engine, _batch: os.kill(os.getpid(), signal.SIGTERM))
+    MlflowRun(tmp_path, **NOTHING, tracking_uri=store, experiment_name="asked").attach(engine)
+    with pytest.raises(SystemExit) as ended:
+        engine.run([0])
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    client = mlflow.MlflowClient(store)
+    (run,) = client.search_runs(client.get_experiment_by_name("asked").experiment_id)
+    assert run.info.status == "KILLED"
+
+
+def test_a_run_whose_process_is_gone_is_killed(store):
+    client = mlflow.MlflowClient(store)
+    experiment = client.create_experiment("lost")
+    ours, lost, elsewhere = (client.create_run(experiment).info.run_id for _ in range(3))
+    host, process = socket.gethostname(), psutil.Process()
+    for run_id, of, described in (
+        (ours, host, f"{process.pid} {process.create_time()}"),
+        # Another process has its number now.
+        (lost, host, f"{process.pid} 1.0"),
+        (elsewhere, "another machine", "1 1.0"),
+    ):
+        client.set_tag(run_id, "breastkit.host", of)
+        client.set_tag(run_id, "breastkit.process", described)
+    end_lost_runs(client, experiment)
+    statuses = [client.get_run(run_id).info.status for run_id in (ours, lost, elsewhere)]
+    assert statuses == ["RUNNING", "KILLED", "RUNNING"]
 
 
 def test_runs_without_a_name_do_not_merge(store, tmp_path):
     handlers = [
-        MlflowRun(tmp_path / name, tracking_uri=store, experiment_name="names", run_name=None) for name in ("a", "b")
+        MlflowRun(tmp_path / name, **NOTHING, tracking_uri=store, experiment_name="names") for name in ("a", "b")
     ]
     assert handlers[0].run_name.startswith("a-")
     assert handlers[0].run_name != handlers[1].run_name
@@ -140,7 +212,7 @@ def test_runs_without_a_name_do_not_merge(store, tmp_path):
 @pytest.mark.parametrize("place", ["mlruns", "file:///tmp/mlruns"])
 def test_plain_folders_are_refused_with_the_remedy(tmp_path, place):
     with pytest.raises(BreastkitError, match="give --tracking_uri sqlite:///"):
-        MlflowRun(tmp_path, tracking_uri=place, experiment_name="x")
+        MlflowRun(tmp_path, **NOTHING, tracking_uri=place, experiment_name="x")
 
 
 def test_a_silent_server_is_one_sentence(tmp_path):
@@ -149,7 +221,7 @@ def test_a_silent_server_is_one_sentence(tmp_path):
         silent.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(BreastkitError, match=f"The MLflow server {address} does not answer"):
-            MlflowRun(tmp_path, tracking_uri=address, experiment_name="x")
+            MlflowRun(tmp_path, **NOTHING, tracking_uri=address, experiment_name="x")
 
 
 @pytest.mark.slow

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import atexit
 import csv
+import logging
 import os
+import signal
+import socket
 import subprocess
+import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -14,15 +19,26 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil
 from ignite.engine import Engine, Events
 from monai.engines import Trainer
 from monai.handlers import MLFlowHandler
 
 from breastkit.atomic import make_folder
+from breastkit.bundle import Bundle
+from breastkit.cases import CaseList, Item
 from breastkit.errors import BreastkitError
+from breastkit.training.model_record import dataset_of, judged_model, log_datasets, log_figures, made_model
 from breastkit.training.run_folder import RunFolder
+from breastkit.training.sample_pictures import sample_pictures
+from breastkit.weights import FILE_NAME, read_model_json
 
 _SQLITE = "sqlite:///"
+# By which a run whose process is gone is told from one that still goes on.
+_HOST, _PROCESS = "breastkit.host", "breastkit.process"
+_ASKED_TO_END = 128 + signal.SIGTERM
+# So often over a training are pictures kept of what the network answers.
+_SAMPLES = 5
 
 
 def git_revision() -> str:
@@ -36,15 +52,20 @@ def git_revision() -> str:
 
 
 class MlflowRun(MLFlowHandler):
-    """Handler that logs losses, metrics, settings, git revision and products of a run, and how it ended.
+    """Handler that logs losses, metrics, settings, data sets, git revision and products of a run, and how it ended.
 
     Every run has a name; a run of that name that did not finish is gone on with. With a `run_folder` it ends when that
-    is finished, after the threshold search; else when the engine is. Whatever breaks it off marks it as FAILED, except
-    a killed process, whose run is still open when the same command goes on with it. Under ``mlflow run`` it logs into
-    the run MLflow has opened.
+    is finished, after the threshold search; else when the engine is. Whatever breaks it off marks it as FAILED, being
+    asked to end as KILLED. A process that was killed outright can say nothing any more: the next run of the experiment
+    on the same machine says it in its place. Under ``mlflow run`` it logs into the run MLflow has opened.
+
+    What a training made becomes a model of its own, which evaluations add their figures to; see `model_record`.
 
     Args:
         folder: the output folder; its pictures, tables, weights and configs become artifacts.
+        bundle: the bundle's folder.
+        cases: the case list.
+        lists: its items in use, by what for; the figures at the end are of the last.
         tracking_uri: a SQLite file (``sqlite:///…``) or the address of a server.
         experiment_name: under which experiment; a folder, such as the bundle's, stands for its name.
         run_name: under which name; made from the folder and the time if None.
@@ -52,6 +73,7 @@ class MlflowRun(MLFlowHandler):
         tags: other facts, which may change when a run goes on.
         evaluator: the engine that validates; its metrics are logged with the trainer's.
         run_folder: the life of the run, where it goes on after the engine.
+        weights: those that are judged; those in `folder` are what was made where there are none.
         summary: a table made at the end; the means of its columns are logged.
         artifacts: patterns of the files in `folder` to keep.
     """
@@ -63,6 +85,9 @@ class MlflowRun(MLFlowHandler):
         self,
         folder: str | Path,
         *,
+        bundle: str | Path,
+        cases: CaseList,
+        lists: Mapping[str, Sequence[Item]],
         tracking_uri: str,
         experiment_name: str,
         run_name: str | None = None,
@@ -70,11 +95,16 @@ class MlflowRun(MLFlowHandler):
         tags: Mapping[str, Any] | None = None,
         evaluator: Engine | None = None,
         run_folder: RunFolder | None = None,
+        weights: str | Path | None = None,
         summary: str | Path | None = None,
         artifacts: Sequence[str] = ("model.pt", "*.json", "*.csv", "*.png"),
     ):
         self.folder, self.evaluator, self.run_folder = Path(folder), evaluator, run_folder
         self.tags, self.summary, self.patterns = dict(tags or {}), summary, artifacts
+        self.bundle, self.weights = Bundle(bundle), weights
+        self.datasets = {name: dataset_of(cases, name, items) for name, items in lists.items()}
+        # MLflow's own, which declares no types.
+        self._monitor: Any = None
         self.uri = os.environ.get("MLFLOW_TRACKING_URI") or tracking_uri
         _check_store(self.uri)
         super().__init__(
@@ -93,6 +123,8 @@ class MlflowRun(MLFlowHandler):
         self.iteration_log = self.iteration_log if isinstance(engine, Trainer) else False
         super().attach(engine)
         engine.add_event_handler(Events.EXCEPTION_RAISED, self.fail)
+        if self.evaluator is not None:
+            self.evaluator.add_event_handler(Events.ITERATION_COMPLETED, self._log_samples, engine)
         if self.run_folder is None:
             engine.add_event_handler(Events.COMPLETED, self.finish)
         else:
@@ -104,18 +136,28 @@ class MlflowRun(MLFlowHandler):
         if "MLFLOW_RUN_ID" in os.environ:
             self.cur_run = self.client.get_run(os.environ["MLFLOW_RUN_ID"])
             self.client.update_run(self.cur_run.info.run_id, name=self.run_name)
+        experiment: Any = self.experiment
+        end_lost_runs(self.client, experiment.experiment_id)
         super().start(engine)
         run_id = self.cur_run.info.run_id
         self.client.update_run(run_id, status="RUNNING")
         tags = {"mlflow.source.git.commit": git_revision(), "breastkit.version": version("breastkit"), **self.tags}
-        for name, value in tags.items():
+        for name, value in {**tags, **_this_process()}.items():
             self.client.set_tag(run_id, name, value)
+        log_datasets(self.client, run_id, self.datasets)
+        self._monitor = _watch_machine(run_id, self.uri)
         # What comes after the engine can fail too; then nothing but the end of the process tells.
         atexit.register(self._end, "FAILED")
+        if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            # Ends like any other error, so that handlers and what runs at the exit have their turn.
+            signal.signal(signal.SIGTERM, self._asked_to_end)
 
     def epoch_completed(self, engine: Engine) -> None:
         """Logs the epoch's metrics, with those of the validation if there was one."""
         super().epoch_completed(engine)
+        if isinstance(engine, Trainer) and (seconds := engine.state.times.get(Events.EPOCH_COMPLETED.name)):
+            loader: Any = engine.data_loader
+            self._log_metrics({"images_per_second": len(loader.dataset) / seconds}, step=engine.state.epoch)
         if self.evaluator is not None and self.evaluator.state.epoch == engine.state.epoch:
             self._log_metrics(self.evaluator.state.metrics, step=engine.state.epoch)
 
@@ -126,18 +168,46 @@ class MlflowRun(MLFlowHandler):
         """Logs what the run made and marks it as FINISHED."""
         if self.cur_run is None:
             return
-        if self.summary:
-            self._log_metrics(_column_means(Path(self.summary)))
+        run_id = self.cur_run.info.run_id
         for path in sorted({path for pattern in self.patterns for path in self.folder.glob(pattern)}):
-            self.client.log_artifact(self.cur_run.info.run_id, str(path))
+            self.client.log_artifact(run_id, str(path))
+        self._log_model(run_id)
         self._end("FINISHED")
 
     def fail(self, _engine: Engine, error: BaseException) -> None:
-        """Marks the run as FAILED and lets the error go on."""
-        self._end("FAILED")
+        """Marks the run as FAILED, or as KILLED where somebody ended it, and lets the error go on."""
+        self._end("KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED")
         raise error
 
+    def _log_model(self, run_id: str) -> None:
+        if self.weights is None:
+            model = made_model(self.client, run_id, self.folder, self.bundle)
+            known = read_model_json(self.folder / FILE_NAME).get("figures", {})
+            figures = {f"model/{name}": value for name, value in known.items() if isinstance(value, int | float)}
+        else:
+            model = judged_model(self.client, run_id, self.weights, self.bundle)
+            figures = _column_means(Path(self.summary)) if self.summary else {}
+        log_figures(self.client, run_id, figures, model, list(self.datasets.values())[-1])
+
+    def _log_samples(self, evaluator: Engine, trainer: Engine) -> None:
+        """Keeps pictures of what the network answers to the first images of the validation, some times in a run."""
+        epoch, last = trainer.state.epoch, trainer.state.max_epochs or 1
+        if evaluator.state.iteration == 1 and self.cur_run is not None and epoch % max(1, last // _SAMPLES) == 0:
+            output: Any = evaluator.state.output
+            picture = sample_pictures(output)
+            if picture is not None:
+                self.client.log_image(self.cur_run.info.run_id, picture, f"samples/epoch_{epoch:04d}.png")
+
+    def _asked_to_end(self, *_signal: Any) -> None:
+        self._end("KILLED")
+        sys.exit(_ASKED_TO_END)
+
     def _end(self, status: str) -> None:
+        if signal.getsignal(signal.SIGTERM) == self._asked_to_end:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if self._monitor is not None:
+            self._monitor.finish()
+            self._monitor = None
         if self.cur_run is not None:
             self.run_finish_status = status
             self.close()
@@ -148,6 +218,39 @@ class MlflowRun(MLFlowHandler):
         params = dict(params)
         self._delete_exist_param_in_dict(params)
         super()._log_params(params)
+
+
+def end_lost_runs(client: Any, experiment_id: str) -> None:
+    """Marks runs as KILLED that this machine's processes began and did not live to end."""
+    host = socket.gethostname()
+    for run in client.search_runs(experiment_id, f"attributes.status = 'RUNNING' AND tags.`{_HOST}` = '{host}'"):
+        if not _is_alive(run.data.tags.get(_PROCESS, "")):
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _watch_machine(run_id: str, uri: str) -> Any:
+    """Starts to log the load of the machine, and returns what does so."""
+    from mlflow.system_metrics import system_metrics_monitor
+
+    logging.getLogger(system_metrics_monitor.__name__).setLevel(logging.WARNING)
+    start: Any = system_metrics_monitor.SystemMetricsMonitor
+    monitor = start(run_id, resume_logging=True, tracking_uri=uri)
+    monitor.start()
+    return monitor
+
+
+def _this_process() -> dict[str, str]:
+    process = psutil.Process()
+    return {_HOST: socket.gethostname(), _PROCESS: f"{process.pid} {process.create_time()}"}
+
+
+def _is_alive(described: str) -> bool:
+    # A number is given to another process after a while; when that began tells them apart.
+    number, _, began = described.partition(" ")
+    try:
+        return str(psutil.Process(int(number)).create_time()) == began
+    except (ValueError, psutil.Error):
+        return False
 
 
 def _check_store(uri: str) -> None:
