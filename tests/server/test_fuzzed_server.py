@@ -173,7 +173,7 @@ def test_hostile_inputs(servers, segmentations, place, record_property, amount):
     # A label that fits the grid of a DICOM image is stored as a segmentation too, as is one that a viewer stores.
     assert list((folders[1] / "dicom").rglob("*.dcm"))
     if amount == MANY_INPUTS:
-        # After a third all code is loaded and every cache filled. It is not flat: about 31 MiB for every thousand inputs, of
+        # After a third all code is loaded and every cache filled. It is not flat: 31 MiB for every thousand inputs, of
         # which the index of what is stored is a fifth; this keeps it from becoming worse.
         assert memory[-1] - memory[3] < 200, memory
     record_property("statuses", statuses.most_common())
