@@ -24,7 +24,7 @@ help:
 	@echo "make lint      style, types, import directions, what configs may name"
 	@echo "make docs      the documentation as a site to open in a browser: work/site/index.html"
 	@echo "make bench     benchmarks, as ratios within one run"
-	@echo "make soak      20 clients on the annotation server for five minutes: no error, no growing memory"
+	@echo "make soak      20 clients on the annotation server for twenty minutes: no error, no growing memory"
 
 demo: $(READY)
 	@$(BREASTKIT) demo $(if $(filter 0,$(SERVE)),--no-serve)

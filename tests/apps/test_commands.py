@@ -16,23 +16,23 @@ def studies(tmp_path):
     return tmp_path / "studies"
 
 
-def check(address):
+def check(address, studies):
     info = requests.get(f"{address}/info/").json()
     assert "breast_us_lesion_segmentation" in info["models"]
     assert info["datastore"]["total"] == 1
     # By another name than this machine's, nobody is answered: that is how pages of the internet would come.
     assert requests.get(f"{address}/info/", headers={"Host": "evil.example"}).status_code == 403
+    # Nobody on this machine is believed to ask for somebody else, unless it is the proxy that was named.
+    assert requests.get(f"{address}/info/", headers={"X-Forwarded-For": "192.0.2.7"}).status_code == 200
+    asked = (studies / "labels" / ".audit" / "requests.jsonl").read_text()
+    assert "127.0.0.1" in asked and "192.0.2.7" not in asked
 
 
 def test_breastkit_serve(studies, tmp_path):
     port, log = free_port(), tmp_path / "log"
     with command(["breastkit", "serve", "--studies", str(studies), "--port", str(port)], port, log=log) as address:
-        check(address)
+        check(address, studies)
         wait_for_line(f"Ready: {address}/", log)
-        # Nobody on this machine is believed to ask for somebody else, unless it is the proxy that was named.
-        assert requests.get(f"{address}/info/", headers={"X-Forwarded-For": "192.0.2.7"}).status_code == 200
-        asked = (studies / "labels" / ".audit" / "requests.jsonl").read_text()
-        assert "127.0.0.1" in asked and "192.0.2.7" not in asked
 
 
 def test_the_stock_command_with_our_server(studies, tmp_path):
@@ -40,7 +40,7 @@ def test_the_stock_command_with_our_server(studies, tmp_path):
     words = ["monailabel", "start_server", "--app", str(ROOT / "apps" / "breast_monailabel"), "--studies", str(studies)]
     words += ["--host", "127.0.0.1", "--port", str(port), "--uvicorn_app", "breastkit.server.app:app"]
     with command(words, port, log=tmp_path / "log") as address:
-        check(address)
+        check(address, studies)
 
 
 def test_others_need_users(studies, capsys):

@@ -98,7 +98,7 @@ class HostileInputs:
         seed: another one makes others.
         picture: an ultrasound object of the DICOM server.
         segmentations: whole ones, of that picture and of a series.
-        series: SeriesInstanceUID of both.
+        series: the modality of both, by SeriesInstanceUID.
     """
 
     def __init__(self, seed, picture, segmentations, series):
@@ -115,11 +115,11 @@ class HostileInputs:
             yield self._inference() if self.rng.random() < 0.01 else self.rng.choice(ways)()
 
     def _label(self):
-        if self.rng.random() < 0.25:
-            target = ("dicom", self.rng.choice(self.series))
+        if self.rng.random() < 0.4:
+            target = ("dicom", self.rng.choice(list(self.series)))
         else:
             target = ("files", self.rng.choice(["us", "mr", "mr", "no such"]))
-        suffix, content = self._file()
+        suffix, content = self._file(picture=self.series.get(target[1]) == "US" or target[1] == "us")
         data = {"params": self._params()} if self.rng.random() < 0.4 else {}
         path = f"/datastore/label?image={target[1]}" + self.rng.choice(["", "", "&tag=original", "&tag=own-tag_1"])
         return HostileInput(target[0], "PUT", path, {"files": {"label": (f"l{suffix}", content)}, "data": data})
@@ -265,9 +265,15 @@ class HostileInputs:
             return [self._value(depth + 1) for _ in range(self.rng.randrange(3))]
         return self.rng.choice([*_NAMES, *_NUMBERS])
 
-    def _file(self):
-        """Returns the suffix and content of a file, half of them whole and of the right grid."""
+    def _file(self, *, picture=None):
+        """Returns the suffix and content of a file, half of them whole and of the right grid.
+
+        Args:
+            picture: whether it is mostly a picture, or mostly none; None where any will do.
+        """
         suffix = self.rng.choice([".nrrd", ".nii.gz", ".nii", ".png"])
+        if picture is not None and self.rng.random() < 0.8:
+            suffix = ".png" if picture else self.rng.choice([".nrrd", ".nii.gz", ".nii"])
         shape, affine = self._grid()
         content = self._of(suffix, self._voxels(shape), affine)
         if self.rng.random() < 0.5:

@@ -22,6 +22,8 @@ def served(studies, *, conf=None, **options):
 @contextmanager
 def listening(application, **options):
     """Yields the address of an application that is served, with options of uvicorn's, until the block ends."""
+    # As `breastkit.server.app` has it: the address of a client is that of its connection.
+    options.setdefault("proxy_headers", False)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(application, log_level="warning", access_log=False, **options))

@@ -2,6 +2,7 @@
 
 import io
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -183,6 +184,46 @@ def test_others_are_answered_while_one_computes_and_too_many_are_sent_away(serve
         holder.join()
     assert [one.status_code for one in answers] == [200, 503]
     assert int(answers[1].headers["Retry-After"]) > 0
+
+
+def test_small_pictures_of_several_clients_run_together_and_each_gets_its_own(server, lesion, monkeypatch, tmp_path):
+    address, services = server
+    model, counts = services.models[LESION], []
+    run_all = model.opened()[0].run_all
+    monkeypatch.setattr(model.opened()[0], "run_all", lambda some: (counts.append(len(some)), run_all(some))[1])
+    # Of different sizes; the last is too large to wait for its turn with others.
+    sizes = {"a.png": (300, 410), "b.png": (220, 500), "c.png": (1100, 1000)}
+    pictures = {name: make_us_phantom(5, 2, size=size).image for name, size in sizes.items()}
+    for name, picture in pictures.items():
+        write_png(tmp_path / name, picture)
+    begun, may_end = threading.Event(), threading.Event()
+    holder = threading.Thread(target=services.queue.run, args=(lambda: (begun.set(), may_end.wait(120)),))
+    holder.start()
+    assert begun.wait(60)
+
+    def infer(name):
+        options = {"params": '{"result_extension": ".png"}'}
+        sent = {"files": {"file": (name, (tmp_path / name).read_bytes())}} if name in sizes else {}
+        where = f"{address}/infer/{LESION}?output=image" + ("" if sent else f"&image={name}")
+        (tmp_path / f"mask of {name}.png").write_bytes(requests.post(where, data=options, **sent).content)
+        return read_mask(tmp_path / f"mask of {name}.png") > 0
+
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            answers = {name: pool.submit(infer, name) for name in ("us", *sizes)}
+            while sum(map(len, services.queue._queues.values())) < 4:
+                assert not any(answer.done() for answer in answers.values())
+                time.sleep(0.01)
+            may_end.set()
+            masks = {name: answer.result() for name, answer in answers.items()}
+    finally:
+        may_end.set()
+        holder.join()
+    assert sorted(counts) == [1, 3]
+    expected = {"us": lesion} | {name: Segmenter()(picture)[0] for name, picture in pictures.items()}
+    for name, mask in masks.items():
+        assert expected[name].any()
+        np.testing.assert_array_equal(mask, expected[name])
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,8 @@ from breastkit.images import write_nifti, write_png
 
 FEW = 3
 FEW_INPUTS, MANY_INPUTS = 300, 10_000
+TAKES = [("files", path) for path in ("/datastore/label", "/datastore/image", "/session/")]
+TAKES += [("dicom", path) for path in ("/datastore/label", "/dicom-web/studies")]
 amounts = pytest.mark.parametrize("amount", [FEW, pytest.param(40 * FEW, marks=pytest.mark.slow)])
 
 
@@ -151,25 +153,31 @@ def send(addresses, one):
 
 
 @pytest.mark.parametrize("amount", [FEW_INPUTS, pytest.param(MANY_INPUTS, marks=pytest.mark.slow)])
-def test_hostile_inputs(servers, segmentations, place, amount):
+def test_hostile_inputs(servers, segmentations, place, record_property, amount):
     addresses, folders = servers
     apart = (*folders, place / "temporary")
     before = fingerprints(place, but=apart)
     dicom = requests.get(f"{addresses['dicom']}/datastore/?output=all").json()["objects"]
-    hostile = HostileInputs(amount, (place / "dicom" / "us.dcm").read_bytes(), segmentations, list(dicom))
+    series = {name: one["image"]["info"]["Modality"] for name, one in dicom.items()}
+    hostile = HostileInputs(amount, (place / "dicom" / "us.dcm").read_bytes(), segmentations, series)
     statuses, memory = Counter(), []
     for number, one in enumerate(islice(hostile, amount)):
-        statuses[one.method, one.path.partition("?")[0], send(addresses, one)] += 1
+        statuses[one.server, one.path.partition("?")[0], send(addresses, one)] += 1
         if number % (amount // 10) == 0:
             memory.append(resident())
     assert fingerprints(place, but=apart) == before
     assert not list((place / "temporary").glob("breastkit-temporary-request-*"))
     # Of every kind something is taken, or nothing behind the first check was tried.
-    for path in ("/datastore/label", "/datastore/image", "/session/", "/dicom-web/studies"):
-        assert any(status == 200 for (_, one, status) in statuses if one == path), statuses
+    for server, path in TAKES:
+        assert statuses[server, path, 200], statuses
+    # A label that fits the grid of a DICOM image is stored as a segmentation too, as is one that a viewer stores.
+    assert list((folders[1] / "dicom").rglob("*.dcm"))
     if amount == MANY_INPUTS:
-        # After a third all code is loaded and every cache filled; what grows then grows for ever.
+        # After a third all code is loaded and every cache filled. It is not flat: 31 MiB for every thousand inputs, of
+        # which the index of what is stored is a fifth; this keeps it from becoming worse.
         assert memory[-1] - memory[3] < 200, memory
+    record_property("statuses", statuses.most_common())
+    record_property("memory", memory)
     for address in addresses.values():
         assert requests.get(f"{address}/info/").status_code == 200
         assert requests.get(f"{address}/").status_code == 200

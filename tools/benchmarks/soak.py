@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import random
+import secrets
 import signal
 import socket
 import subprocess
@@ -13,33 +15,74 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from statistics import median
+from typing import Any
 
 import numpy as np
 import requests
+from scipy.stats import linregress
 
 from breastkit.atomic import make_folder, write_json
 from breastkit.errors import BreastkitError, UsageError
 from breastkit.images import write_nifti, write_png
 from breastkit.phantoms.us.pictures import make_us_phantom
 from breastkit.progress import track
+from breastkit.server.security.users import set_user
 
-MODEL = "breast_us_lesion_segmentation"
+MODELS = ("breast_us_lesion_segmentation", "breast_us_lesion_classification")
 _PICTURES = 4
 _VOLUME = (96, 96, 40)
 # A client that works with pictures looks at each for longer; this is one that never does.
 _PAUSE = 0.2
-# The beginning, in which models are loaded and every thread comes to its first inference and its first label.
-_WARM_UP = 0.4
-# How much more memory the last third may take than the first after the beginning.
-_MAY_GROW = 0.05
 # Seconds; in a shorter soak the server has not come to its size when it ends.
-_SAYS_SOMETHING = 200
+_SAYS_SOMETHING = 600
+# Memory is looked at by so many parts of the second half: within one it goes up and down with what is asked.
+_PARTS = 10
+# Which share of memory it may grow by in the second half, beyond what its ups and downs explain.
+_MAY_GROW = 0.01
 _PAGE = 4096
+
+
+@dataclass(frozen=True)
+class Growth:
+    """How memory goes on in the second half of a soak, after models are loaded and all threads are there.
+
+    Attributes:
+        rise: of the straight line through the medians of its parts, in MiB over the half.
+        error: standard error of that.
+        allowed: what it may rise by: a hundredth of the memory, or two standard errors where these are more.
+    """
+
+    rise: float
+    error: float
+    allowed: float
+
+    @classmethod
+    def of(cls, memory: Sequence[float]) -> Growth:
+        """Returns the growth.
+
+        Args:
+            memory: in MiB, at even times; twenty at least.
+        """
+        half = np.array(memory[len(memory) // 2 :])
+        line = linregress(np.arange(_PARTS), [float(np.median(part)) for part in np.array_split(half, _PARTS)])
+        rise, error = float(line.slope) * _PARTS, float(line.stderr) * _PARTS
+        return cls(rise, error, max(_MAY_GROW * float(np.median(half)), 2 * error))
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether it does not grow more than it may."""
+        return self.rise <= self.allowed
+
+    def __str__(self) -> str:
+        verdict = "flat" if self.is_flat else "it grows"
+        return (
+            f"{self.rise:+.1f} MiB in the second half (standard error {self.error:.1f}, allowed {self.allowed:.1f}): "
+            f"{verdict}"
+        )
 
 
 @dataclass
@@ -49,30 +92,21 @@ class Soak:
     Attributes:
         statuses: of the answers, by what was asked.
         seconds: that answers of 200 took, by what was asked.
+        inferences: that were answered with 200, by client.
         wrong: what must not be: answers but 200 and a 503 that says when to come back.
         memory: of the server, in MiB, each second.
     """
 
-    statuses: dict[str, Counter] = field(default_factory=lambda: defaultdict(Counter))
+    statuses: dict[str, Counter[int]] = field(default_factory=lambda: defaultdict(Counter))
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    inferences: Counter[int] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     memory: list[float] = field(default_factory=list)
 
     @property
-    def after_warm_up(self) -> list[float]:
-        """Memory after the beginning."""
-        return self.memory[int(_WARM_UP * len(self.memory)) :]
-
-    @property
-    def growth(self) -> float:
-        """Which share of memory the last third takes more than the first, both after the beginning."""
-        third = max(1, len(self.after_warm_up) // 3)
-        return median(self.after_warm_up[-third:]) / median(self.after_warm_up[:third]) - 1
-
-    @property
-    def slope(self) -> float:
-        """MiB a minute after the beginning, by least squares."""
-        return 60 * float(np.polyfit(np.arange(len(self.after_warm_up)), self.after_warm_up, 1)[0])
+    def growth(self) -> Growth:
+        """How memory grew."""
+        return Growth.of(self.memory)
 
     def add(self, name: str, answer: requests.Response, seconds: float) -> None:
         """Counts an answer."""
@@ -83,35 +117,36 @@ class Soak:
             self.wrong.append(f"{name}: {answer.status_code} {answer.text[:200]}")
 
 
-def soak_server(*, seconds: int = 300, clients: int = 20, out: str = "work/soak") -> str:
-    """Has clients list, choose, download, run a model and save labels, all at once, and watches the server.
+def soak_server(*, seconds: int = 1200, clients: int = 20, out: str = "work/soak") -> str:
+    """Has users list, choose, download, run models, lend and save, all at once, and watches the server.
 
     Args:
-        seconds: for how long.
-        clients: how many.
-        out: a folder for the figures.
+        seconds: for how long; memory is judged from ten minutes on.
+        clients: how many, each a user of its own.
+        out: a folder for the figures, ``soak.json``, and the server's log.
 
     Returns:
-        A table of what was asked and how it was answered, and the server's memory.
+        A table of what was asked and how it was answered, and the server's memory with the verdict on it.
 
     Raises:
         BreastkitError: if an answer was neither 200 nor a 503 that says when to come back, or memory grew.
     """
-    if seconds < 10 or clients < 1:
-        raise UsageError("A soak takes at least 10 seconds and one client; give --seconds and --clients so.")
+    if seconds < 20 or clients < 1:
+        raise UsageError("A soak takes at least 20 seconds and one client; give --seconds and --clients so.")
     place = make_folder(out)
     soak = Soak()
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="breastkit-soak-") as folder:
         names = _write_studies(Path(folder))
+        passwords = _write_users(Path(folder), clients)
         with _served(Path(folder), place / "server.log") as (address, pid):
-            _run(soak, address, pid, names, seconds=seconds, clients=clients)
-    told = _told(soak, seconds, clients)
-    figures = {name: dict(one) for name, one in soak.statuses.items()}
-    write_json(place / "soak.json", {"statuses": figures, "memory": soak.memory, "wrong": soak.wrong})
+            _run(soak, address, pid, names, passwords, seconds=seconds)
+    told = _told(soak, seconds, clients, load=load)
+    write_json(place / "soak.json", _figures(soak, seconds, clients, load=load))
     if soak.wrong:
         raise BreastkitError(f"{told}\n{len(soak.wrong)} answers are wrong, the first: {soak.wrong[0]}; see {place}.")
-    if seconds >= _SAYS_SOMETHING and soak.growth > _MAY_GROW:
-        raise BreastkitError(f"{told}\nThe server's memory grew by {100 * soak.growth:.1f} %; see {place}.")
+    if seconds >= _SAYS_SOMETHING and not soak.growth.is_flat:
+        raise BreastkitError(f"{told}\nThe server's memory grows; see {place}.")
     return told
 
 
@@ -123,6 +158,14 @@ def _write_studies(folder: Path) -> list[str]:
     return [f"us_{case}" for case in range(1, _PICTURES + 1)]
 
 
+def _write_users(folder: Path, clients: int) -> dict[str, str]:
+    """Writes a file of annotators and returns their passwords by name."""
+    passwords = {f"annotator.{number}": secrets.token_hex() for number in range(clients)}
+    for name, password in passwords.items():
+        set_user(str(folder / "users.json"), name, password=password)
+    return passwords
+
+
 @contextmanager
 def _served(folder: Path, log: Path) -> Iterator[tuple[str, int]]:
     """Yields address and process of a server."""
@@ -130,6 +173,7 @@ def _served(folder: Path, log: Path) -> Iterator[tuple[str, int]]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     words = ["serve", f"--studies={folder / 'studies'}", f"--port={port}", f"--models={folder / 'models'}"]
+    words.append(f"--users={folder / 'users.json'}")
     with log.open("w") as said:
         process = subprocess.Popen(
             [sys.executable, "-m", "breastkit.cli", *words], stdout=subprocess.PIPE, stderr=said, text=True
@@ -143,17 +187,18 @@ def _served(folder: Path, log: Path) -> Iterator[tuple[str, int]]:
             process.communicate(timeout=120)
 
 
-def _run(soak: Soak, address: str, pid: int, names: list[str], *, seconds: int, clients: int) -> None:
+def _run(soak: Soak, address: str, pid: int, names: list[str], passwords: dict[str, str], *, seconds: int) -> None:
     ends = threading.Event()
     counting = threading.Lock()
     threads = [
-        threading.Thread(target=_work, args=(soak, counting, ends, address, names, number)) for number in range(clients)
+        threading.Thread(target=_work, args=(soak, counting, ends, address, names, number, _logged_in(address, *user)))
+        for number, user in enumerate(passwords.items())
     ]
     for thread in threads:
         thread.start()
     try:
         begun = time.monotonic()
-        for second in track(range(seconds), f"{clients} clients", unit="s"):
+        for second in track(range(seconds), f"{len(threads)} clients", unit="s"):
             soak.memory.append(_memory_of(pid))
             time.sleep(max(0.0, begun + second + 1 - time.monotonic()))
     finally:
@@ -162,12 +207,24 @@ def _run(soak: Soak, address: str, pid: int, names: list[str], *, seconds: int, 
             thread.join()
 
 
+def _logged_in(address: str, name: str, password: str) -> requests.Session:
+    session = requests.Session()
+    answer = session.post(f"{address}/auth/token", data={"username": name, "password": password})
+    session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+    return session
+
+
 def _work(
-    soak: Soak, counting: threading.Lock, ends: threading.Event, address: str, names: list[str], number: int
+    soak: Soak,
+    counting: threading.Lock,
+    ends: threading.Event,
+    address: str,
+    names: list[str],
+    number: int,
+    session: requests.Session,
 ) -> None:
     """One client: everything in turn, beginning somewhere, until the end."""
     rng = random.Random(number)
-    session = requests.Session()
     requests_of_a_round = list(_requests(session, address, names, rng).items())
     for name, ask in itertools.islice(itertools.cycle(requests_of_a_round), number % len(requests_of_a_round), None):
         if ends.wait(rng.uniform(0, 2 * _PAUSE)):
@@ -181,11 +238,20 @@ def _work(
             continue
         with counting:
             soak.add(name, answer, time.perf_counter() - begun)
+            soak.inferences[number] += name == "infer" and answer.status_code == 200
 
 
 def _requests(
     session: requests.Session, address: str, names: list[str], rng: random.Random
 ) -> dict[str, Callable[[], requests.Response]]:
+    def infer() -> requests.Response:
+        return session.post(f"{address}/infer/{rng.choice(MODELS)}?image={rng.choice(names)}", data={"params": "{}"})
+
+    def lend() -> requests.Response:
+        picture = session.get(f"{address}/datastore/image?image={names[0]}").content
+        lent = session.put(f"{address}/session/", files={"files": ("lent.png", picture)})
+        return session.delete(f"{address}/session/{lent.json()['session_id']}") if lent.ok else lent
+
     def save() -> requests.Response:
         import cv2
 
@@ -202,7 +268,8 @@ def _requests(
         "info": lambda: session.get(f"{address}/info/"),
         "next sample": lambda: session.post(f"{address}/activelearning/{rng.choice(['first', 'random'])}", json={}),
         "download": lambda: session.get(f"{address}/datastore/image?image={rng.choice([*names, 'mr'])}"),
-        "infer": lambda: session.post(f"{address}/infer/{MODEL}?image={rng.choice(names)}", data={"params": "{}"}),
+        "infer": infer,
+        "lend": lend,
         "save label": save,
     }
 
@@ -212,18 +279,50 @@ def _memory_of(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1]) * _PAGE / 2**20
 
 
-def _told(soak: Soak, seconds: int, clients: int) -> str:
+def _figures(soak: Soak, seconds: int, clients: int, *, load: float) -> dict[str, Any]:
+    """Returns what is kept of a soak."""
+    return {
+        "clients": clients,
+        "seconds": seconds,
+        "cores": len(os.sched_getaffinity(0)),
+        "load_at_the_start": load,
+        "answers": {
+            name: {
+                "statuses": dict(counts),
+                "seconds": dict(zip(("median", "0.95"), _quantiles(soak, name), strict=True)),
+            }
+            for name, counts in soak.statuses.items()
+        },
+        "inferences_of_a_client": {"fewest": min(_shares(soak, clients)), "most": max(_shares(soak, clients))},
+        "wrong": soak.wrong,
+        "memory_mib": soak.memory,
+        "growth_mib": asdict(soak.growth),
+        "judged": seconds >= _SAYS_SOMETHING,
+        "flat": soak.growth.is_flat,
+    }
+
+
+def _shares(soak: Soak, clients: int) -> list[int]:
+    return [soak.inferences[number] for number in range(clients)]
+
+
+def _quantiles(soak: Soak, name: str) -> list[float | None]:
+    times = soak.seconds[name]
+    return [round(float(one), 3) for one in np.quantile(times, (0.5, 0.95))] if times else [None, None]
+
+
+def _told(soak: Soak, seconds: int, clients: int, *, load: float) -> str:
     columns = ("200", "503", "other", "median s", "95 % s")
-    lines = [f"{clients} clients for {seconds} s:", " ".join([f"{'':12}", *(f"{one:>8}" for one in columns)])]
+    lines = [
+        f"{clients} clients for {seconds} s on {len(os.sched_getaffinity(0))} cores, load {load:.1f} before:",
+        " ".join([f"{'':12}", *(f"{one:>8}" for one in columns)]),
+    ]
     for name, counts in soak.statuses.items():
-        times = np.array(soak.seconds[name] or [np.nan])
         numbers = (counts[200], counts[503], counts.total() - counts[200] - counts[503])
-        shown = [f"{one:8}" for one in numbers] + [f"{np.quantile(times, one):8.3f}" for one in (0.5, 0.95)]
+        shown = [f"{one:8}" for one in numbers] + [f"{one!s:>8}" for one in _quantiles(soak, name)]
         lines.append(" ".join([f"{name:12}", *shown]))
-    steady = soak.after_warm_up
-    lines.append(
-        f"memory after the first {100 * _WARM_UP:.0f} %: first {steady[0]:.0f}, last {steady[-1]:.0f}, "
-        f"peak {max(steady):.0f} MiB; {soak.slope:+.1f} MiB a minute, "
-        f"{100 * soak.growth:+.1f} % from the first third to the last"
-    )
+    shares, half = _shares(soak, clients), soak.memory[len(soak.memory) // 2 :]
+    lines.append(f"inferences of a client: {min(shares)} to {max(shares)}")
+    lines.append(f"memory: {half[0]:.0f} MiB at half time, {half[-1]:.0f} at the end, peak {max(soak.memory):.0f}")
+    lines.append(f"memory: {soak.growth}" if seconds >= _SAYS_SOMETHING else "memory: too short a soak to judge it")
     return "\n".join(lines)

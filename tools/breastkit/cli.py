@@ -225,7 +225,7 @@ COMMANDS = Group(
                 "soak": Verb(
                     "benchmarks.soak:soak_server",
                     "have many clients use the annotation server for minutes: answers, times, memory",
-                    "breastkit bench soak --seconds 300 --clients 20",
+                    "breastkit bench soak --seconds 1200 --clients 20",
                 ),
             },
             otherwise=Verb(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +74,15 @@ class OpenedBundle:
 
     def run(self, prepared: dict[str, Any]) -> torch.Tensor:
         """Returns the inferer's output for one prepared picture, without the batch's axis, on the CPU."""
+        return self.run_all([prepared])[0]
+
+    def run_all(self, prepared: Sequence[dict[str, Any]]) -> torch.Tensor:
+        """Returns the inferer's output for prepared pictures of one size, along the first axis, on the CPU."""
+        # One alone is not copied: it may be a volume.
+        images = torch.stack([one["image"] for one in prepared]) if len(prepared) > 1 else prepared[0]["image"][None]
         with torch.no_grad():
-            output: torch.Tensor = self.inferer(prepared["image"][None].to(self.device), self.network)
-        return output[0].cpu()
+            output: torch.Tensor = self.inferer(images.to(self.device), self.network)
+        return output.cpu()
 
     def back_on_picture(self, square: torch.Tensor, prepared: dict[str, Any]) -> torch.Tensor:
         """Returns what was made on the network's grid, ``(channels, rows, columns)``, on the picture's own."""

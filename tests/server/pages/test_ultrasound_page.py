@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -81,6 +82,8 @@ def tab(browser):
     tab.set_default_timeout(PATIENCE)
     tab.asked = []
     tab.on("request", lambda request: tab.asked.append(request.url))
+    tab.said = []
+    tab.on("console", lambda message: tab.said.append(message.text))
     yield tab
     tab.close()
 
@@ -235,6 +238,37 @@ def test_nothing_outside_this_machine_is_asked_for(page, png, served):
     upload(page, png)
     assert page.asked
     assert not [url for url in page.asked if not url.startswith((served[0], "data:", "blob:"))]
+
+
+def test_what_browsers_are_told_keeps_the_page_whole(tab, served, png):
+    page = opened(tab, served)
+    upload(page, png)
+    assert not [said for said in page.said if "Content Security Policy" in said]
+    with urllib.request.urlopen(served[0]) as answer:
+        headers = answer.headers
+    assert "frame-ancestors 'self'" in headers["Content-Security-Policy"]
+    assert headers["Content-Security-Policy"].startswith("default-src 'self';")
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", ["", "config", "gradio_api/info", "gradio_api/queue/data?session_hash=x"])
+def test_a_name_of_the_internet_does_not_lead_to_it(served, path):
+    asked = urllib.request.Request(served[0] + path, headers={"Host": "evil.example"})
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(asked)
+    assert refused.value.code == 403
+    asked = urllib.request.Request(served[0], headers={"Host": f"localhost:{served[0].split(':')[2].strip('/')}"})
+    assert urllib.request.urlopen(asked).status == 200
+
+
+def test_a_page_of_another_site_uploads_nothing(served):
+    headers = {"Origin": "https://evil.example", "Content-Type": "multipart/form-data; boundary=x"}
+    body = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\nx\r\n--x--\r\n'
+    asked = urllib.request.Request(served[0] + "gradio_api/upload", data=body, headers=headers)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(asked)
+    assert refused.value.code == 403
 
 
 def test_it_is_usable_by_keyboard_and_named_for_screen_readers(tab, served, png):

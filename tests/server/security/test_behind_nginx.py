@@ -68,9 +68,7 @@ def start_nginx(folder, recipe, target):
     raise AssertionError("nginx does not listen")
 
 
-def test_the_recipe_works(tmp_path, pytestconfig, monkeypatch):
-    # As breastkit serve does: uvicorn itself believes nobody.
-    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "")
+def test_the_recipe_works(tmp_path, pytestconfig):
     (tmp_path / "studies").mkdir()
     write_picture(tmp_path / "studies" / "us.dcm")
     set_user(str(tmp_path / "users.json"), "anna", role="annotator", password=PASSWORD)

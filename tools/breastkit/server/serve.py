@@ -144,8 +144,6 @@ def _settle(studies: str, port: int, conf: dict[str, str]) -> None:
     """Puts the options where MONAI Label's own command puts them."""
     prepare()
     os.environ["MONAI_LABEL_APP_DIR"] = str(app_folder())
-    # Whom to believe is decided by the application: uvicorn would believe everybody on this machine.
-    os.environ["FORWARDED_ALLOW_IPS"] = ""
     from monailabel.config import settings
 
     settings.MONAI_LABEL_APP_DIR = str(app_folder())

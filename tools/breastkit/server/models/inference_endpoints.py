@@ -19,8 +19,9 @@ from breastkit.server.labels.saved_labels import ORIGINAL
 from breastkit.server.media_types import media_type_of
 from breastkit.server.models.batch_inference import keep_prediction
 from breastkit.server.models.box_markups import MARKUPS_SUFFIX, write_markups
+from breastkit.server.models.inference_queue import InferenceQueue
 from breastkit.server.models.model_list import why_not_served
-from breastkit.server.models.served_models import Prediction, ServedModel
+from breastkit.server.models.served_models import Prediction, SegmentationModel, ServedModel
 from breastkit.server.security.access import refuse_to_write, user_of
 from breastkit.server.security.request_values import (
     ImageId,
@@ -76,10 +77,7 @@ def inference_endpoints(services: Services) -> APIRouter:
             refuse_to_write(request)
         with temporary_folder("request") as folder:
             chosen, images = _chosen(services, image, session_id, file, folder)
-            phases_of = partial(phases_in_store, images)
-            prediction = services.queue.run(
-                lambda: task.predict(chosen, images.file_of, phases_of), who=user_of(request)
-            )
+            prediction = _predicted(services.queue, task, chosen, images, user_of(request))
             says = _told_of(task, prediction.says)
             # What was lent or sent along is no image of the store, whatever it is called.
             if options.save_label and prediction.labels is not None and not session_id and file is None:
@@ -97,6 +95,16 @@ def inference_endpoints(services: Services) -> APIRouter:
             return Response(message.to_string(), media_type=message.content_type)
 
     return router
+
+
+def _predicted(
+    queue: InferenceQueue, task: ServedModel, image: StudyImage, images: StudyImages, user: str
+) -> Prediction:
+    """Runs a model when it is the user's turn; on small pictures together with what others ask of it."""
+    if isinstance(task, SegmentationModel) and task.takes_together(image):
+        return queue.run_together(task.predict_together, image, who=user)
+    phases_of = partial(phases_in_store, images)
+    return queue.run(lambda: task.predict(image, images.file_of, phases_of), who=user)
 
 
 def _write(

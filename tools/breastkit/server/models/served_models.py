@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from breastkit.inference.calibration import read_calibration
 from breastkit.inference.ultrasound import NORMAL, UltrasoundReader, weights_that_say_normal
 from breastkit.opened_bundle import OpenedBundle
 from breastkit.server.security.decompressed_sizes import refuse_large_volume
-from breastkit.server.studies.study_images import StudyImage, frames_of
+from breastkit.server.studies.study_images import Frames, StudyImage, frames_of, is_small
 from breastkit.server.studies.study_phases import PhasesOf, phases_beside
 from breastkit.weights import read_model_json
 
@@ -171,41 +171,66 @@ class SegmentationModel(ServedModel):
             BreastkitError: if the image is not of a kind it reads.
         """
         self.refuse_other_form(image)
-        number = next(iter(self.labels.values()))
         if self.flat:
-            masks = []
-            for gray, window in frames_of(image):
-                mask = np.zeros(gray.shape, np.uint8)
-                mask[window] = self._mask(gray[window])
-                masks.append(mask.T)
-            labels = np.stack(masks, axis=-1)
-            labels *= np.uint8(number)
-            return labels, image.affine
+            frames = frames_of(image)
+            # One by one: a clip's frames may be large.
+            return self._label_map([self._masks([gray[window]])[0] for gray, window in frames], frames), image.affine
         path = file_of(image)
         refuse_large_volume(path)
-        mask = self._mask(str(path)).astype(np.uint8)
-        return mask * np.uint8(number), np.asarray(read_header(path).affine, dtype=np.float64)
+        (mask,) = self._masks([str(path)])
+        return mask * self._number, np.asarray(read_header(path).affine, dtype=np.float64)
+
+    def takes_together(self, image: StudyImage) -> bool:
+        """Returns whether `predict_together` takes an image.
+
+        Raises:
+            BreastkitError: if it cannot be read.
+        """
+        return self.flat and image.form.is_flat and is_small(image)
+
+    def predict_together(self, images: Sequence[StudyImage]) -> list[Prediction]:
+        """Runs the model on several small pictures in one call of the network.
+
+        Raises:
+            BreastkitError: if one of them cannot be read.
+        """
+        frames = [frames_of(image) for image in images]
+        masks = iter(self._masks([gray[window] for own in frames for gray, window in own]))
+        maps = [self._label_map([next(masks) for _ in own], own) for own in frames]
+        return [Prediction(labels, image.affine, {}) for labels, image in zip(maps, images, strict=True)]
 
     def probability(self, gray: NDArray[Any]) -> NDArray[Any]:
         """Returns the probability of every pixel of a picture to belong to what is outlined."""
-        probability: NDArray[Any] = self._finished(gray)["probability"][0].cpu().numpy()
+        (finished,) = self._finished([gray])
+        probability: NDArray[Any] = finished["probability"][0].cpu().numpy()
         return probability
 
-    def _mask(self, source: Any) -> NDArray[Any]:
-        mask: NDArray[Any] = self._finished(source)["pred"][0].cpu().numpy() > 0
-        return mask
+    @property
+    def _number(self) -> np.uint8:
+        return np.uint8(next(iter(self.labels.values())))
 
-    def _finished(self, source: Any) -> dict[str, Any]:
+    def _label_map(self, masks: Sequence[NDArray[Any]], frames: Frames) -> NDArray[Any]:
+        """Returns the label map of a picture or clip, of the masks of what its frames show of tissue."""
+        labels = np.zeros((*frames[0][0].shape, len(frames)), np.uint8)
+        for number, (mask, (_, window)) in enumerate(zip(masks, frames, strict=True)):
+            labels[(*window, number)] = mask * self._number
+        return labels.swapaxes(0, 1)
+
+    def _masks(self, sources: Sequence[Any]) -> list[NDArray[Any]]:
+        return [(one["pred"][0].cpu().numpy() > 0).astype(np.uint8) for one in self._finished(sources)]
+
+    def _finished(self, sources: Sequence[Any]) -> list[dict[str, Any]]:
+        """Returns what the bundle makes of pictures, or of one volume, in one call of the network."""
         bundle, postprocessing = self.opened()
         try:
-            prepared = bundle.preprocessing({"image": source})
+            prepared = [bundle.preprocessing({"image": source}) for source in sources]
         except RuntimeError as error:
             # MONAI wraps what a reader says of a file.
             if (said := sentence_of(error)) is None:
                 raise
             raise BreastkitError(said) from error
-        finished: dict[str, Any] = postprocessing({**prepared, "pred": bundle.run(prepared)})
-        return finished
+        outputs = bundle.run_all(prepared)
+        return [postprocessing({**one, "pred": output}) for one, output in zip(prepared, outputs, strict=True)]
 
 
 class UltrasoundDiagnosis(ServedModel):

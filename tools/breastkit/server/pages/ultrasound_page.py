@@ -17,6 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from starlette.middleware import Middleware
 
 from breastkit.bundle import Bundle
 from breastkit.errors import BreastkitError
@@ -39,6 +40,8 @@ from breastkit.pictures import PREDICTION, outline
 from breastkit.pipelines import ULTRASOUND
 from breastkit.pipelines.ultrasound import examine
 from breastkit.report.page import RESEARCH_USE, picture, render
+from breastkit.server.security.access import AccessControl, is_loopback
+from breastkit.server.security.headers import GRADIO, AnswerHeaders
 from breastkit.temporary import remove_abandoned_folders, temporary_folder
 from breastkit.weights import read_model_json
 
@@ -149,7 +152,8 @@ def serve_ultrasound_page(
 
     Args:
         port: the page is on this port.
-        host: the address to listen on; another than 127.0.0.1 lets other machines see the page.
+        host: the address to listen on; another than 127.0.0.1 lets other machines see the page. On that one the page
+            answers to the names of this machine alone.
         segmenter: weights for the outline, to be the default; those in use without, here and below.
         classifier: weights that tell benign from malignant.
         normal_classifier: weights that can say normal.
@@ -222,6 +226,10 @@ def refuse_taken_port(host: str, port: int) -> None:
 
 def start_page(page: Any, *, host: str, port: int) -> None:
     """Starts to serve a page, a `gradio.Blocks`, and returns."""
+    guards = [Middleware(AnswerHeaders, pages=GRADIO)]
+    if is_loopback(host):
+        # As of the annotation server without users: no page of the internet reaches it through a name of its own.
+        guards.append(Middleware(AccessControl))
     page.launch(
         server_name=host,
         server_port=port,
@@ -234,6 +242,7 @@ def start_page(page: Any, *, host: str, port: int) -> None:
         max_file_size=_LARGEST_UPLOAD,
         theme=_theme(),
         css_paths=[_STYLE],
+        app_kwargs={"middleware": guards},
     )
 
 

@@ -13,6 +13,11 @@ _PAGES = (
     "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
     "script-src 'self' 'unsafe-inline'"
 )
+# Gradio makes functions of text and has its styles inside; it too loads from here alone.
+GRADIO = (
+    "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
+    "script-src 'self' 'unsafe-inline' 'unsafe-eval'"
+)
 # OHIF compiles WebAssembly, makes functions of text and starts workers from blobs; it too loads from here alone.
 _OHIF = (
     "default-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; "
@@ -27,10 +32,11 @@ class AnswerHeaders:
 
     Args:
         app: the application.
+        pages: what its pages may load and run.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, *, pages: str = _PAGES) -> None:
+        self.app, self.pages = app, pages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes one request on."""
@@ -44,7 +50,7 @@ class AnswerHeaders:
                 headers = MutableHeaders(scope=message)
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers["Referrer-Policy"] = "same-origin"
-                policy = _OHIF if path.startswith("/ohif") else _PAGES
+                policy = _OHIF if path.startswith("/ohif") else self.pages
                 headers["Content-Security-Policy"] = f"{policy}; {_EVERYWHERE}"
                 if not path.startswith(_KEPT):
                     headers["Cache-Control"] = "no-store"

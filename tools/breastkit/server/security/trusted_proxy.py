@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any, cast
 
+import uvicorn.config
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
@@ -87,14 +87,24 @@ def proxy_of(conf: Mapping[str, str]) -> TrustedProxy | None:
     """Returns the proxy that the app's options name, None without one.
 
     Raises:
-        BreastkitError: if they name half of one, or somebody else is believed before.
+        BreastkitError: if they name half of one.
     """
     header, addresses = conf.get("user_header"), conf.get("trusted_proxy")
     if not header and not addresses:
         return None
     if not header or not addresses or not conf.get("users"):
         raise BreastkitError("A proxy that names users needs users, user_header and trusted_proxy; give all three.")
-    if os.environ.get("FORWARDED_ALLOW_IPS") != "":
-        # uvicorn takes a client's address from its request where it believes it; the proxy's could be given so.
-        raise BreastkitError("Start with FORWARDED_ALLOW_IPS empty in the environment; 'breastkit serve' does so.")
     return TrustedProxy.of(header, addresses)
+
+
+def believe_connections_alone() -> None:
+    """Has uvicorn, however it was started, take the address of a client from its connection.
+
+    It would believe every program of this machine that says it asks for somebody else, and MONAI Label's command has no
+    option against that. Whom to believe is decided by `BehindProxy`.
+    """
+
+    def unchanged(app: ASGIApp, trusted_hosts: object) -> ASGIApp:
+        return app
+
+    uvicorn.config.ProxyHeadersMiddleware = unchanged  # type: ignore[attr-defined, assignment]  # a class there

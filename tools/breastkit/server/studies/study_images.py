@@ -6,6 +6,7 @@ An identifier from a request is only ever looked up among the images found here;
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import threading
@@ -33,8 +34,14 @@ PICTURE_AFFINE = np.diag([-1.0, -1.0, 1.0, 1.0])
 _MOST_FRAMES = 500
 # Of a whole clip: about three bytes each at once.
 _MOST_CLIP_PIXELS = 2**28
+# Pixels of an ultrasound picture of 1024 x 1024.
+_SMALL = 2**20
 # What `request_values.ImageId` refuses, and what no text can hold.
 _NOT_IN_ADDRESS, _LONGEST_IDENTIFIER = re.compile(r"[/\\\x00-\x1f\ud800-\udfff]"), 256
+
+
+# Gray pictures, each with its rows and columns that show tissue.
+Frames = list[tuple[NDArray[Any], tuple[slice, slice]]]
 
 
 class Form(Enum):
@@ -301,7 +308,18 @@ def series_of(image: StudyImage) -> Series:
     )
 
 
-def frames_of(image: StudyImage) -> list[tuple[NDArray[Any], tuple[slice, slice]]]:
+def is_small(image: StudyImage) -> bool:
+    """Tells whether a flat image, by its header, is so small that several fit into memory at once.
+
+    Raises:
+        BreastkitError: if it cannot be read.
+    """
+    if image.form is Form.PICTURE:
+        return math.prod(read_header(image.files[0]).shape) <= _SMALL
+    return sum(count_us_frames(path) * count_us_pixels(path) for path in image.files) <= _SMALL
+
+
+def frames_of(image: StudyImage) -> Frames:
     """Returns the gray pictures of a flat image, each with its rows and columns that show tissue.
 
     Raises:
