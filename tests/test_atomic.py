@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from breastkit.atomic import atomic_folder, atomic_path, remove_leftovers, write_json, write_text
+from breastkit.atomic import atomic_folder, atomic_path, recorded_writes, remove_leftovers, write_json, write_text
 from breastkit.errors import BreastkitError
 
 
@@ -45,6 +45,19 @@ def test_a_failed_folder_disappears(tmp_path):
         (temporary / "part").write_text("half")
         raise RuntimeError
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_written_can_be_recorded(tmp_path):
+    write_text(tmp_path / "before.txt", "")
+    with recorded_writes() as written:
+        for text in ("once", "twice"):
+            write_text(tmp_path / "a.txt", text)
+        with atomic_folder(tmp_path / "folder") as temporary:
+            (temporary / "b").write_text("")
+        with pytest.raises(RuntimeError), atomic_path(tmp_path / "failed.txt"):
+            raise RuntimeError
+    write_text(tmp_path / "after.txt", "")
+    assert list(written) == [tmp_path / "a.txt", tmp_path / "folder" / "b"]
 
 
 def test_a_filled_folder_is_refused(tmp_path):

@@ -155,9 +155,9 @@ def test_a_study_without_a_breast_is_said_to_be_doubtful(tmp_path):
             tmp_path / "study" / name, noise, AFFINE, study, number=number, description=name, start_s=number
         )
     run_mri(str(tmp_path / "study"), out=str(tmp_path / "out"))
-    facts = json.loads((tmp_path / "out" / "study.json").read_text())
-    assert facts["breast_ml"] == 0
-    assert "No breast was outlined; check the study." in facts["doubts"]
+    found = json.loads((tmp_path / "out" / "findings.json").read_text())["study"]
+    assert found["breasts"] == [{"side": None, "volume_ml": 0}]
+    assert "No breast was outlined; check the study." in found["doubts"]
     assert (tmp_path / "out" / "lesions.csv").read_text().startswith("lesion,score,")
 
 

@@ -11,10 +11,13 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from breastkit.errors import BreastkitError
+
+_recorded: ContextVar[dict[Path, None] | None] = ContextVar("recorded", default=None)
 
 # What a killed process leaves behind starts with this and may be removed.
 TEMPORARY_PREFIX = ".writing-"
@@ -76,6 +79,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             temporary.chmod(0o666 & ~_umask())
             _flush(temporary)
             temporary.replace(path)
+            _record(path)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -97,8 +101,26 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             yield temporary
             temporary.chmod(0o777 & ~_umask())
             temporary.replace(path)
+            _record(*sorted(found for found in path.rglob("*") if found.is_file()))
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def recorded_writes() -> Iterator[dict[Path, None]]:
+    """Yields the files that are written here until the block ends, in order, each once."""
+    written: dict[Path, None] = {}
+    token = _recorded.set(written)
+    try:
+        yield written
+    finally:
+        _recorded.reset(token)
+
+
+def _record(*paths: Path) -> None:
+    written = _recorded.get()
+    if written is not None:
+        written.update(dict.fromkeys(paths))
 
 
 @contextmanager

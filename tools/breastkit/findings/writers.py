@@ -107,6 +107,11 @@ def chosen_writers(kind: type[StudyFindings], formats: str | None = None) -> lis
     return [offered[name] for name in dict.fromkeys(needed)]
 
 
+def with_json(formats: str | None) -> str | None:
+    """Returns what a command was asked to write, ``findings.json`` among it."""
+    return formats if formats is None or "json" in formats.split(",") else f"{formats},json"
+
+
 def refuse_without_dicom(writers: Sequence[type[Writer[StudyFindings]]], others: Sequence[Path]) -> None:
     """Refuses outputs that a user named and that cannot be made of the input.
 

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from breastkit.bundle import Bundle
 from breastkit.errors import BreastkitError
+from breastkit.findings.findings_json import model_facts
 from breastkit.findings.ultrasound_csv import table_row
-from breastkit.findings.ultrasound_html import single_page
-from breastkit.findings.ultrasound_json import model_facts
 from breastkit.findings.ultrasound_png import drawn
+from breastkit.findings.ultrasound_report import picture_document
 from breastkit.images import stem
 from breastkit.inference.calibration import read_calibration
 from breastkit.inference.ultrasound import (
@@ -38,6 +38,7 @@ from breastkit.logs import get_logger
 from breastkit.pictures import PREDICTION, outline
 from breastkit.pipelines import ULTRASOUND
 from breastkit.pipelines.ultrasound import examine
+from breastkit.report.document import render_html
 from breastkit.report.page import RESEARCH_USE, picture, render
 from breastkit.temporary import remove_abandoned_folders, temporary_folder
 from breastkit.weights import read_model_json
@@ -370,7 +371,7 @@ def reading_html(reader: UltrasoundReader, file: str, shown: UltrasoundPicture, 
         tint=_tint(mask),
         explained=picture(drawn(findings)["explanation"]),
         mask=_png(mask * np.uint8(255)),
-        report=_data_link("text/html", single_page(findings).encode()),
+        report=_data_link("text/html", render_html(picture_document(findings)).encode()),
     )
 
 
