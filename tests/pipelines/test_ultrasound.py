@@ -149,6 +149,52 @@ def test_what_cannot_be_is_one_sentence_and_nothing_is_written(weights, tmp_path
     assert not written
 
 
+def test_sub_folders_are_looked_into_where_the_folder_has_no_picture(weights, tmp_path):
+    """The layout of the phantoms and of BUSI; objects of pictures refer to images that are made of them."""
+    for name in ("benign", "malignant"):
+        write_png(tmp_path / "set" / name / f"{name} (1).png", GRAY)
+        write_png(tmp_path / "set" / name / f"{name} (1)_mask.png", GRAY)
+    (tmp_path / "set" / "truth.json").write_text("{}")
+    words = ["run", "us", str(tmp_path / "set"), "--out", str(tmp_path / "out"), "--formats", "seg,sr,pdf,csv"]
+    assert cli.main([*words, "--no-explanation", *options(weights)]) == 0
+    assert [row["file"] for row in rows(tmp_path / "out")] == ["benign (1).png", "malignant (1).png"]
+    kinds = ("image", "report", "report_pdf", "segmentation")
+    expected = [f"{name} (1)_{kind}.dcm" for name in ("benign", "malignant") for kind in kinds]
+    assert sorted(path.name for path in (tmp_path / "out" / "dicom").iterdir()) == expected
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    written = {each["file"] for each in record["written"]}
+    assert {f"dicom/{name}" for name in expected} | {"report.pdf", "results.csv"} <= written
+    twin = write_png(tmp_path / "set" / "malignant" / "benign (1).png", GRAY)
+    with pytest.raises(BreastkitError, match="would write outputs of the same name"):
+        run_ultrasound(str(tmp_path / "set"), out=str(tmp_path / "twins"), **weights)
+    twin.unlink()
+
+
+def test_objects_of_ours_among_the_input_are_left_aside(weights, tmp_path, capsys):
+    write_us_dicom(tmp_path / "in" / "x.dcm", GRAY, spacing=0.1, patient="P", uid_seed="0")
+    given = {"explanation": False, "formats": "seg,sr,pdf,sc", **weights}
+    run_ultrasound(str(tmp_path / "in"), out=str(tmp_path / "out"), **given)
+    for path in (tmp_path / "out" / "dicom").iterdir():
+        path.rename(tmp_path / "in" / path.name)
+    run_ultrasound(str(tmp_path / "in"), out=str(tmp_path / "again"), **given)
+    record = json.loads((tmp_path / "again" / "run.json").read_text())
+    assert [each["file"] for each in record["inputs"]] == ["x.dcm"]
+    assert {each["name"]: each["reason"].split(",")[0] for each in record["skipped"]} == {
+        "x_overlay.dcm": "Secondary Capture Image Storage",
+        "x_report.dcm": "Comprehensive 3D SR Storage",
+        "x_report_pdf.dcm": "Encapsulated PDF Storage",
+        "x_segmentation.dcm": "Segmentation Storage",
+    }
+    assert "Left aside: x_segmentation.dcm: Segmentation Storage" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_any_work(tmp_path):
+    write_png(tmp_path / "x.png", GRAY)
+    (tmp_path / "file").touch()
+    with pytest.raises(BreastkitError, match=r"file/out could not be written: a file stands where a folder is needed"):
+        run_ultrasound(str(tmp_path / "x.png"), out=str(tmp_path / "file" / "out"), classifier="nowhere")
+
+
 def test_what_was_found_is_printed_for_programs(ran, weights, tmp_path, capsys):
     clip = ran[0].parent / "in put" / "clip.dcm"
     given = ["--formats", "csv", "--json", *options(weights)]

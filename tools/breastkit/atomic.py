@@ -55,6 +55,21 @@ def make_folder(path: str | Path) -> Path:
     return path
 
 
+def refuse_unwritable(folder: str | Path) -> None:
+    """Makes sure, before hours of work, that a folder can be written or made; nothing is made yet.
+
+    Raises:
+        BreastkitError: if it cannot.
+    """
+    folder = Path(folder)
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    with _write_errors_named(folder):
+        if not existing.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "", str(existing))
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "", str(existing))
+
+
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path that becomes `path` when the block ends well and disappears when it does not.
@@ -144,6 +159,7 @@ def replaced_folder(path: str | Path) -> Iterator[Path]:
             if path.exists():
                 shutil.rmtree(path)
             temporary.replace(path)
+            _record(*sorted(found for found in path.rglob("*") if found.is_file()))
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     flush_names(path.parent)

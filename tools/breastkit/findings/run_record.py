@@ -95,7 +95,9 @@ class RunRecord:
             "steps": steps,
             "started": self._started.isoformat(timespec="seconds"),
             "seconds": round(time.perf_counter() - self._start, 2),
-            "written": [_output(path, folder) for path in sorted(written) if path.is_relative_to(folder)],
+            "written": [
+                _output(path, folder) for path in sorted(written) if path.is_file() and path.is_relative_to(folder)
+            ],
         }
         return write_json(folder / RUN_RECORD, record)
 

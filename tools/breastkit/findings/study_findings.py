@@ -91,6 +91,7 @@ class StudyFindings:
         lesions: the surest first.
         doubts: sentences on what may be wrong.
         models: the weights that took part.
+        made_images: DICOM images that were made of input that is none, see `breastkit.findings.dicom_images`.
         package: version of this package.
     """
 
@@ -99,12 +100,18 @@ class StudyFindings:
     lesions: tuple[Lesion, ...]
     doubts: tuple[str, ...]
     models: tuple[Model, ...]
+    made_images: tuple[Path | Series, ...] = ()
     package: str = field(default_factory=lambda: version("breastkit"))
 
     @property
     def is_dicom(self) -> bool:
-        """Whether all that was read is DICOM."""
-        return all(isinstance(source, Series) or is_dicom(source) for source in self.sources)
+        """Whether there are DICOM images of all that was read."""
+        return all(isinstance(source, Series) or is_dicom(source) for source in self.images)
+
+    @property
+    def images(self) -> tuple[Path | Series, ...]:
+        """The DICOM images that objects made of it refer to: what was read, or what was made of that."""
+        return self.made_images or self.sources
 
     @property
     def uid_source(self) -> str:
@@ -141,6 +148,11 @@ class MriFindings(StudyFindings):
     skipped: tuple[tuple[Path, str], ...] = ()
     midline: float | None = None
     outlined_on: int = 1
+
+    @property
+    def outlined_images(self) -> Path | Series:
+        """Those of the DICOM images that the outlines lie on."""
+        return self.made_images[0] if self.made_images else self.sources[self.outlined_on]
 
     def breasts(self) -> dict[Side | None, NDArray[Any]]:
         """The mask of each breast by its side; where it is not plain which is which, both are one without a side."""

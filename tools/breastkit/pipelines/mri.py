@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from breastkit.atomic import recorded_writes
+from breastkit.atomic import recorded_writes, refuse_unwritable
 from breastkit.bundle import Bundle
 from breastkit.dce.correction import correct_phases
 from breastkit.dce.features import (
@@ -32,7 +32,7 @@ from breastkit.errors import BreastkitError
 from breastkit.findings import findings_json
 from breastkit.findings.run_record import RunRecord
 from breastkit.findings.study_findings import Measurement, Model, MriFindings, StudyLesion
-from breastkit.findings.writers import Outputs, chosen_writers, refuse_without_dicom, with_json
+from breastkit.findings.writers import Outputs, chosen_writers, with_json
 from breastkit.images import VOLUME_SUFFIXES
 from breastkit.inference.mri_detection import LesionDetector
 from breastkit.inference.results import say_left_aside
@@ -73,8 +73,8 @@ def run_mri(
 
     Writes breast.nii.gz, lesions.nii.gz (0 background, 1 the lesion with the highest score, 2 the next and so on),
     lesions.csv, overlay.png, report.html and report.pdf, findings.json (all of it for programs) and run.json, which
-    says what was read, left aside and done. Of a DICOM study also dicom/segmentation.dcm (SEG) and dicom/report.dcm
-    (SR).
+    says what was read, left aside and done. Of a DICOM study also dicom/segmentation.dcm (SEG), dicom/report.dcm
+    (SR) and dicom/report_pdf.dcm (encapsulated PDF).
 
     Args:
         study: folder of one study: DICOM series, or NIfTI phases x_0000.nii.gz, x_0001.nii.gz and so on.
@@ -87,7 +87,8 @@ def run_mri(
         detector: weights of the lesion detector.
         register: move phases after contrast onto the one before it, where the patient moved.
         shading: take out the shading of the coils (N4).
-        formats: write these outputs alone, separated by commas, for example csv,nifti; all by default.
+        formats: write these outputs alone, separated by commas, for example csv,nifti; all but sc (key pictures as
+            DICOM) by default. For seg, sr and sc of NIfTI, DICOM images of the outlined phase are written too.
         json: print findings.json.
         cohort: every sub-folder is a study; writes a folder for each, and summary.csv, failures.csv and index.html.
         cases: run on the studies that this table (CSV) names in its column path.
@@ -117,11 +118,10 @@ def run_mri(
             studies, study, out=out, cases=cases, workers=workers, shard=shard, engine=engine, address=address
         )
     study = refuse_options_of_cohorts(study, workers=workers, shard=shard, engine=engine, address=address)
+    refuse_unwritable(out)
     record = RunRecord("run mri", {**options, "boxes": boxes})
     with record.step("find phases"):
         found = find_phases(study, pre=pre, post=post)
-        if formats is not None:
-            refuse_without_dicom(writers, [source for source in found.all if isinstance(source, Path)])
         record.read(found.all, found.skipped)
     say_left_aside(found.skipped)
     _say(found.doubts)
@@ -136,7 +136,7 @@ def run_mri(
     findings = replace(findings, outlined_on=0) if register else findings
     _say([doubt for doubt in findings.doubts if doubt not in found.doubts])
     with recorded_writes() as written, record.step("write"):
-        outputs = Outputs(out, writers)
+        outputs = Outputs(out, writers, make_dicom=formats is not None)
         outputs.write(findings)
         summary = outputs.finish()
     record.write(outputs.folder, models=findings.models, doubts=findings.doubts, written=written)

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from breastkit.atomic import recorded_writes
+from breastkit.atomic import recorded_writes, refuse_unwritable
 from breastkit.bundle import Bundle
-from breastkit.dicom import is_dicom
 from breastkit.errors import UsageError
 from breastkit.findings import findings_json
 from breastkit.findings.run_record import RunRecord
 from breastkit.findings.study_findings import Lesion, Measurement, Model, PictureFindings
 from breastkit.findings.ultrasound_png import KINDS
-from breastkit.findings.writers import Outputs, chosen_writers, refuse_without_dicom, with_json
+from breastkit.findings.writers import Outputs, chosen_writers, with_json
 from breastkit.images import PICTURE_SUFFIXES, stem
 from breastkit.inference.calibration import Calibration, read_calibration
 from breastkit.inference.picture_quality import REMARKS, remarks_on, remarks_on_outline
@@ -66,10 +65,11 @@ def run_ultrasound(
     Reads PNG, JPEG, TIFF and BMP, and ultrasound DICOM, of which every frame is a picture of its own. For a picture
     x.png: x_mask.png, x_overlay.png and x_explanation.png; for all of them results.csv,
     report.html, report.pdf, findings.json (all of it for programs) and run.json (what was read, left aside and done).
-    Of an ultrasound object x.dcm also dicom/x_segmentation.dcm (SEG) and dicom/x_report.dcm (SR).
+    Of an ultrasound object x.dcm also dicom/x_segmentation.dcm (SEG), dicom/x_report.dcm (SR) and
+    dicom/x_report_pdf.dcm (encapsulated PDF).
 
     Args:
-        source: a picture, or a folder with pictures directly in it.
+        source: a picture, or a folder with pictures directly in it, or else in its sub-folders.
         out: the folder to write.
         explanation: also draw what spoke for the class (Grad-CAM++).
         segmenter: weights for the outline; those in use by default, here and below.
@@ -78,7 +78,8 @@ def run_ultrasound(
         calibration: what 'breastkit calibrate us' fitted to pictures of your own, with these weights.
         backend: torch, openvino or auto.
         precision: f32, bf16 or auto.
-        formats: write these outputs alone, separated by commas, for example csv,json; all by default.
+        formats: write these outputs alone, separated by commas, for example csv,json; all but sc (key pictures as
+            DICOM) by default. For seg, sr and sc of PNG and the like, the picture itself is written as DICOM too.
         json: print findings.json.
         by: case answers once a case too, from all its views, with how much they disagree (cases.csv).
         cohort: every sub-folder is a study; writes a folder for each, and summary.csv, failures.csv and index.html.
@@ -126,14 +127,13 @@ def run_ultrasound(
             address=address,
         )
     source = refuse_options_of_cohorts(source, workers=workers, shard=shard, engine=engine, address=address)
+    refuse_unwritable(out)
     record = RunRecord("run us", options)
     case_of = cases_of_pictures(source, cases) if by else {}
     with record.step("find pictures"):
         inputs = find_ultrasound(source, outputs=_ENDS)
         refuse_folder_of_pictures(Path(out), inputs, option="--out")
         paths = list(dict.fromkeys(Path(item["image"]) for item in inputs.items))
-        if formats is not None:
-            refuse_without_dicom(writers, [path for path in paths if not is_dicom(path)])
         record.read(paths, inputs.skipped)
     with record.step("open networks"):
         reader = reader or opened_reader(explanation=explanation, **networks)
@@ -141,7 +141,7 @@ def run_ultrasound(
     pictures = ReadableCases(inputs.items, lambda item: {**item, "picture": read_ultrasound(item)}, unit="picture")
     doubts: list[str] = []
     with recorded_writes() as written:
-        outputs = Outputs(out, writers)
+        outputs = Outputs(out, writers, make_dicom=formats is not None)
         for item in pictures:
             place = {"name": item["name"], "file": item["file"], "source": Path(item["image"])}
             place |= {"frame": item.get("frame"), "case": case_of.get(stem(item["image"])) if by else None}
