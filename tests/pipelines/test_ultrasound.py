@@ -180,7 +180,7 @@ def test_objects_of_ours_among_the_input_are_left_aside(weights, tmp_path, capsy
     record = json.loads((tmp_path / "again" / "run.json").read_text())
     assert [each["file"] for each in record["inputs"]] == ["x.dcm"]
     assert {each["name"]: each["reason"].split(",")[0] for each in record["skipped"]} == {
-        "x_overlay.dcm": "Secondary Capture Image Storage",
+        "x_overlay.dcm": "an output of an earlier run",
         "x_report.dcm": "Comprehensive 3D SR Storage",
         "x_report_pdf.dcm": "Encapsulated PDF Storage",
         "x_segmentation.dcm": "Segmentation Storage",

@@ -23,6 +23,7 @@ class ReportPdf(Writer[StudyFindings]):
 
     format: ClassVar[str] = "pdf"
     takes: ClassVar[type[StudyFindings]] = StudyFindings
+    summary: ClassVar[str] = "report.pdf"
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -43,7 +44,7 @@ class ReportPdf(Writer[StudyFindings]):
         """Writes the report."""
         from breastkit.report.pdf import render_pdf
 
-        with atomic_path(self.folder / "report.pdf") as temporary:
+        with atomic_path(self.folder / self.summary) as temporary:
             temporary.write_bytes(render_pdf(self._report.document(problems)))
         self._write_object()
 

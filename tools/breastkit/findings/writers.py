@@ -156,9 +156,9 @@ class Outputs:
         for writer in self._writers:
             writer.finish(problems)
         # A page says more than a table.
-        summaries = sorted((writer.summary for writer in self._writers if writer.summary), key=_page_first)
+        summaries = sorted((writer.summary for writer in self._writers if writer.summary), key=_reports_first)
         return self.folder / summaries[0] if summaries else self.folder
 
 
-def _page_first(name: str) -> bool:
-    return not name.endswith(".html")
+def _reports_first(name: str) -> int:
+    return next((place for place, suffix in enumerate((".html", ".pdf")) if name.endswith(suffix)), 2)
