@@ -5,7 +5,15 @@ import sys
 
 import pytest
 
-from breastkit.atomic import atomic_folder, atomic_path, remove_leftovers, write_json, write_text
+from breastkit.atomic import (
+    atomic_folder,
+    atomic_path,
+    recorded_writes,
+    refuse_unwritable,
+    remove_leftovers,
+    write_json,
+    write_text,
+)
 from breastkit.errors import BreastkitError
 
 
@@ -45,6 +53,32 @@ def test_a_failed_folder_disappears(tmp_path):
         (temporary / "part").write_text("half")
         raise RuntimeError
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_written_can_be_recorded(tmp_path):
+    write_text(tmp_path / "before.txt", "")
+    with recorded_writes() as written:
+        for text in ("once", "twice"):
+            write_text(tmp_path / "a.txt", text)
+        with atomic_folder(tmp_path / "folder") as temporary:
+            (temporary / "b").write_text("")
+        with pytest.raises(RuntimeError), atomic_path(tmp_path / "failed.txt"):
+            raise RuntimeError
+    write_text(tmp_path / "after.txt", "")
+    assert list(written) == [tmp_path / "a.txt", tmp_path / "folder" / "b"]
+
+
+def test_folders_that_cannot_be_written_are_refused_before_anything_is_made(tmp_path):
+    refuse_unwritable(tmp_path / "new" / "folder")
+    write_text(tmp_path / "file", "")
+    with pytest.raises(BreastkitError, match="a file stands where a folder is needed"):
+        refuse_unwritable(tmp_path / "file" / "folder")
+    if os.geteuid():
+        tmp_path.chmod(0o500)
+        with pytest.raises(BreastkitError, match="the folder is not writable"):
+            refuse_unwritable(tmp_path / "new")
+        tmp_path.chmod(0o700)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_filled_folder_is_refused(tmp_path):

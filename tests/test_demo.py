@@ -64,7 +64,7 @@ def test_page_with_results(phantoms, tissue, tmp_path):
 def test_page_with_ultrasound_results(phantoms, lesions, tmp_path):
     text = page_of(phantoms, None, tmp_path, lesions=lesions)
     assert "mean Dice 1.00 here" in text
-    assert "diagnosis/index.html" not in text
+    assert "diagnosis/report.html" not in text
     assert "<code>lesions</code>" in text
 
 
@@ -78,7 +78,7 @@ def test_page_without_weights_says_so(phantoms, tmp_path):
     text = page_of(phantoms, None, tmp_path)
     assert "breast_mri_tissue_segmentation has no weights in this checkout." in text
     assert "breast_us_lesion_segmentation has no weights in this checkout." in text
-    assert "diagnosis/index.html" not in text
+    assert "diagnosis/report.html" not in text
     assert "Dice" not in text
 
 
@@ -90,7 +90,7 @@ def test_page_with_a_diagnosis_links_its_report(phantoms, lesions, tmp_path):
         rows.append(f"{path.name},malignant,0.87,{path.stem}_mask.png")
     (diagnosis / "results.csv").write_text("\n".join(rows) + "\n")
     text = page_of(phantoms, None, tmp_path, lesions=lesions, diagnosis=diagnosis)
-    assert '<a href="diagnosis/index.html">' in text
+    assert '<a href="diagnosis/report.html">' in text
     assert text.count("read as malignant, malignant with 87%") >= 3
 
 

@@ -1,4 +1,5 @@
 import numpy as np
+import pydicom
 import pytest
 from tests.bundles.tiny import tiny_study
 
@@ -89,6 +90,19 @@ def test_a_choice_that_may_be_wrong_is_said(tmp_path):
     chosen = find_phases(folder, pre="dyn b", post="y")
     assert [one.description for one in chosen.all] == ["dyn b", "dyn a"]
     assert chosen.doubts == ()
+
+
+def test_series_that_nothing_tells_apart_are_refused(tmp_path):
+    for name in "ab":
+        write_series(tmp_path, (name, "dyn", 60.0, 8))
+    for path in (tmp_path / "b").iterdir():
+        image = pydicom.dcmread(path)
+        image.SeriesInstanceUID = f"{image.SeriesInstanceUID[:-2]}.1"
+        image.save_as(path)
+    with pytest.raises(BreastkitError, match=r"in a and b, which nothing tells apart; name them with --pre and --post"):
+        find_phases(tmp_path)
+    found = find_phases(tmp_path, pre="a", post="b")
+    assert [one.files[0].parent.name for one in found.all] == ["a", "b"]
 
 
 def test_a_phase_before_contrast_that_came_late_is_doubtful(tmp_path):

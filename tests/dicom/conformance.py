@@ -14,5 +14,6 @@ def errors_of(path):
     """Returns what dciodvfy calls an error in a file; that it was understood at all is asserted."""
     told = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, check=False)
     lines = (told.stdout + told.stderr).splitlines()
-    assert any(line in ("Segmentation", "Comprehensive3DSR") for line in lines), lines
+    kinds = ("Segmentation", "Comprehensive3DSR", "EncapsulatedPDF", "SCImage", "MRImage")
+    assert any(line in kinds for line in lines), lines
     return [line for line in lines if line.startswith(("Error", "Abort"))]

@@ -78,7 +78,7 @@ def test_what_is_run_with_it_follows_it_and_names_it(fitted, listed, weights, tm
     assert flagged / 20 == pytest.approx(calibration.recall)
     told = json.loads((tmp_path / "calibrated" / "0.json").read_text())["models"]["calibration"]
     assert (told["sha256"], told["suspicious_from"]) == (calibration.sha256[:12], calibration.suspicious_from)
-    assert calibration.sha256[:12] in (tmp_path / "calibrated" / "index.html").read_text()
+    assert calibration.sha256[:12] in (tmp_path / "calibrated" / "report.html").read_text()
 
 
 def test_it_is_refused_for_other_weights(fitted, listed, weights, tmp_path):

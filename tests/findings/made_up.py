@@ -79,5 +79,4 @@ def picture_findings(*, found: bool = True) -> PictureFindings:
             Model("segmenter", "a_network", 64 * "a"),
             *(Model(r, "a_variant", 64 * "b", LIMITS) for r in CLASSIFIERS),
         ),
-        seconds=0.12345,
     )

@@ -12,13 +12,15 @@ from tests.dicom.scans import AXIAL, OBLIQUE, SAGITTAL, affine_of, an_l, edit_al
 from tests.findings.made_up import mri_findings, picture_findings
 
 from breastkit.dce import DcePhases, Grid, VoxelBox
-from breastkit.dicom import list_series, read_series
+from breastkit.dicom import list_series, read_series, why_no_ultrasound
 from breastkit.dicom.derived_objects import Side
 from breastkit.dicom.read_seg import read_segmentation
 from breastkit.dicom.write_us import write_us_dicom
 from breastkit.errors import BreastkitError
+from breastkit.findings.mri_png import lesion_tiles
 from breastkit.findings.study_findings import Measurement, MriFindings, PictureFindings, StudyLesion
-from breastkit.findings.writers import Outputs, chosen_writers, refuse_without_dicom
+from breastkit.findings.writers import Outputs, chosen_writers
+from breastkit.images import write_nifti, write_png
 
 SHAPE = (11, 9, 7)
 
@@ -242,12 +244,139 @@ def test_no_object_has_an_error(tmp_path):
     assert not {path: errors for path, errors in found.items() if errors}
 
 
-def test_other_input_goes_without_dicom_and_is_refused_where_it_was_asked_for(tmp_path):
+def nifti_of(folder, directions=AXIAL):
+    """Findings of a study in NIfTI: an asymmetric lesion in what is not of whole numbers."""
+    paths = tuple(folder / f"x_{number:04d}.nii.gz" for number in range(2))
+    grid, random = Grid.of(SHAPE, affine_of(directions)), np.random.default_rng(0)
+    volumes = [random.normal(100, 5, SHAPE).astype(np.float32) + 50 * (an_l() > 0) * number for number in range(2)]
+    for path, volume in zip(paths, volumes, strict=True):
+        write_nifti(path, volume, grid.affine)
+    mask = an_l() > 0
+    lesion = StudyLesion(score=0.75, mask=mask, box=VoxelBox.around(mask, grid))
+    arrays = [np.ascontiguousarray(grid.turn(volume)) for volume in volumes]
+    phases = DcePhases(arrays, grid, paths)
+    study = replace(mri_findings(lesions=0), sources=paths, phases=phases, breast=np.ones(SHAPE, bool))
+    return replace(study, lesions=(lesion,))
+
+
+def pictures_of(folder):
+    """Findings of two pictures, one without a lesion."""
+    found = []
+    for number in range(2):
+        findings = picture_findings(found=not number)
+        path = write_png(folder / f"x{number}.png", findings.picture.gray + np.uint8(number))
+        found.append(replace(findings, sources=(path,), frame=None, name=f"x{number}", file=path.name))
+    return found
+
+
+def written_any(findings, out, formats):
+    """As `written`, of input that is no DICOM."""
+    found = findings if isinstance(findings, list) else [findings]
+    outputs = Outputs(out, chosen_writers(type(found[0]), formats), make_dicom=True)
+    for each in found:
+        outputs.write(each)
+    outputs.finish()
+    return out / "dicom"
+
+
+DIRECTIONS = {"axial": AXIAL, "sagittal": SAGITTAL, "oblique": OBLIQUE, "left-handed": np.diag([1, 1, -1])}
+
+
+@pytest.mark.parametrize("directions", DIRECTIONS.values(), ids=DIRECTIONS)
+def test_objects_of_nifti_refer_to_images_that_are_made_of_it(tmp_path, directions):
+    findings = nifti_of(tmp_path, directions)
+    folder = written_any(findings, tmp_path / "out", "sr,pdf,sc")
+    (series,) = list_series(folder / "images")
+    made = read_series(series)
+    assert pydicom.dcmread(series.files[0]).ImageType[:2] == ["DERIVED", "SECONDARY"]
+    # The images lie where the file did, and show the phase after contrast.
+    to_made = np.linalg.inv(made.affine) @ findings.phases.affine
+    inside = sorted(tuple(np.rint((to_made @ [*index, 1])[:3]).astype(int)) for index in np.argwhere(an_l() > 0))
+    values = np.array([made.array[place] for place in inside])
+    assert values.mean() > made.array.mean() + 2 * made.array.std()
+    _, lesion = read_segmentation(folder / "segmentation.dcm", series)
+    assert sorted(map(tuple, np.argwhere(lesion.mask))) == inside
+    headers = [pydicom.dcmread(folder / f"{name}.dcm") for name in ("segmentation", "report", "report_pdf", "key_1")]
+    assert {header.StudyInstanceUID for header in headers} == {series.study}
+
+
+def test_objects_of_pictures_refer_to_images_that_are_made_of_them(tmp_path):
+    found = pictures_of(tmp_path)
+    folder = written_any(found, tmp_path / "out", "sr,pdf,sc")
+    kinds = ("image", "overlay", "report", "report_pdf", "segmentation")
+    names = [f"x{number}_{kind}.dcm" for number in range(2) for kind in kinds]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    for findings in found:
+        image = folder / f"{findings.name}_image.dcm"
+        np.testing.assert_array_equal(pydicom.dcmread(image).pixel_array, findings.picture.gray)
+        assert why_no_ultrasound(image) is None
+        (segment,) = read_segmentation(folder / f"{findings.name}_segmentation.dcm", image)
+        np.testing.assert_array_equal(segment.mask, findings.mask)
+        study = {pydicom.dcmread(folder / f"{findings.name}_{kind}.dcm").StudyInstanceUID for kind in kinds}
+        assert len(study) == 1
+
+
+def test_a_pdf_is_stored_as_it_lies_beside_and_key_pictures_as_they_are_drawn(tmp_path):
+    findings = mri_of(tmp_path / "study")
+    folder = written(findings, tmp_path / "out", "pdf,sc")
+    stored = pydicom.dcmread(folder / "report_pdf.dcm")
+    pdf = (tmp_path / "out" / "report.pdf").read_bytes()
+    assert stored.EncapsulatedDocument[: stored.EncapsulatedDocumentLength] == pdf
+    header = pydicom.dcmread(findings.sources[1].files[0])
+    for each in (stored, pydicom.dcmread(folder / "key_1.dcm")):
+        assert (each.StudyInstanceUID, each.PatientID) == (header.StudyInstanceUID, header.PatientID)
+        assert each.SeriesInstanceUID != header.SeriesInstanceUID
+    ((title, tile),) = lesion_tiles(findings)
+    key = pydicom.dcmread(folder / "key_1.dcm")
+    np.testing.assert_array_equal(key.pixel_array, tile)
+    assert key.ImageComments == title
+
+
+def test_objects_of_one_run_hold_the_report_of_their_own_patient(tmp_path):
+    folder = written_any(pictures_of(tmp_path), tmp_path / "out", "seg,pdf")
+    whole = (tmp_path / "out" / "report.pdf").stat().st_size
+    stored = [pydicom.dcmread(folder / f"x{number}_report_pdf.dcm") for number in range(2)]
+    assert all(each.EncapsulatedDocumentLength < whole for each in stored)
+    assert [each.DocumentTitle.rpartition(": ")[2] for each in stored] == ["x0.png", "x1.png"]
+
+
+@pytest.mark.parametrize("make", [nifti_of, pictures_of])
+def test_the_same_input_gives_the_same_objects(tmp_path, make):
+    found = make(tmp_path)
+    one, again = (written_any(found, tmp_path / name, "sr,pdf,sc") for name in ("one", "again"))
+    names = sorted(path.relative_to(one) for path in one.rglob("*.dcm"))
+    assert len(names) > 5
+    for name in names:
+        assert (one / name).read_bytes() == (again / name).read_bytes(), name
+    # A run into the same folder replaces what is there.
+    assert written_any(found, tmp_path / "one", "sr,pdf,sc") == one
+    assert sorted(path.relative_to(one) for path in one.rglob("*.dcm")) == names
+
+
+@needs_dciodvfy
+def test_no_pdf_picture_or_made_image_has_an_error(tmp_path):
+    folders = [written(mri_of(tmp_path / "mri"), tmp_path / "out" / "mri", "pdf,sc")]
+    for name, make in (("nifti", nifti_of), ("pictures", pictures_of)):
+        (tmp_path / name).mkdir()
+        folders.append(written_any(make(tmp_path / name), tmp_path / "out" / name, "sr,pdf,sc"))
+    # One of the images of a series is like the other.
+    paths = [path for folder in folders for path in folder.rglob("*.dcm") if path.stem == "0001" or path.stem[0] != "0"]
+    found = {path.relative_to(tmp_path): errors_of(path) for path in paths}
+    assert len(found) == 2 + 5 + 10
+    assert not {path: errors for path, errors in found.items() if errors}
+
+
+def test_other_input_goes_without_dicom_where_it_was_not_asked_for(tmp_path):
     outputs = Outputs(tmp_path / "out", chosen_writers(MriFindings))
     outputs.write(mri_findings())
+    outputs.finish()
     assert not (tmp_path / "out" / "dicom").exists()
-    writers = chosen_writers(MriFindings, "csv,sr")
-    assert [writer.format for writer in writers] == ["csv", "seg", "sr"]
-    with pytest.raises(BreastkitError, match=r"x\.nii\.gz is no DICOM, and seg and sr can be made of nothing else"):
-        refuse_without_dicom(writers, [tmp_path / "x.nii.gz"])
-    refuse_without_dicom(writers, [])
+    assert [writer.format for writer in chosen_writers(MriFindings, "csv,sr")] == ["csv", "seg", "sr"]
+    assert "sc" not in [writer.format for writer in chosen_writers(MriFindings)]
+
+
+def test_what_has_no_place_in_dicom_is_refused_in_one_sentence(tmp_path):
+    sheared = np.array([[1, 0.5, 0], [0, 1, 0], [0, 0, 1.0]])
+    with pytest.raises(BreastkitError, match="cannot be DICOM: the axes of the volume are not perpendicular; resample"):
+        written_any(nifti_of(tmp_path, sheared), tmp_path / "out", "seg")
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]

@@ -1,11 +1,8 @@
-import json
-
 import nibabel
 import numpy as np
 from tests.findings.made_up import BOXES, GRID, mri_findings
 
 from breastkit.findings.mri_csv import LesionTable
-from breastkit.findings.mri_json import MriFacts
 from breastkit.findings.mri_nifti import MriMasks
 from breastkit.findings.mri_png import MriOverlay
 from breastkit.images import read_gray
@@ -27,18 +24,6 @@ def test_table_tells_boxes_of_the_own_grid(tmp_path):
         "2,0.6654,1,2,6,7,4,6,144.0,,0.123,,,,,,,washout",
     ]
     assert len(written(LesionTable, tmp_path, mri_findings(lesions=0))["table"].read_text().splitlines()) == 1
-
-
-def test_facts(tmp_path):
-    told = json.loads(written(MriFacts, tmp_path, mri_findings())["facts"].read_text())
-    assert told == {
-        "study": "study",
-        "phases": ["pre", "post"],
-        "skipped": [["scout", "a scout"]],
-        "doubts": ["It is made up."],
-        "breast_ml": 3.6,
-        "lesions": 2,
-    }
 
 
 def test_masks_lie_on_the_own_grid(tmp_path):

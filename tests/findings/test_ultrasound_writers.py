@@ -1,33 +1,12 @@
-import json
 from dataclasses import replace
 
 import numpy as np
-from tests.findings.made_up import CLASSIFIERS, LIMITS, picture_findings
+from tests.findings.made_up import picture_findings
 
 from breastkit.findings.ultrasound_csv import COLUMNS, ClassTable
-from breastkit.findings.ultrasound_html import UltrasoundPage, single_page
-from breastkit.findings.ultrasound_json import PictureFacts
 from breastkit.findings.ultrasound_png import PictureOverlays
 from breastkit.findings.ultrasound_views import Views, rounded
 from breastkit.images import read_mask
-
-
-def test_places_are_those_of_the_whole_picture(tmp_path):
-    PictureFacts(tmp_path).write(picture_findings(), {"mask": "m.png"})
-    told = json.loads((tmp_path / "clip_frame2.json").read_text())
-    assert told["lesion"] == {"area_px": 15, "x_min": 9, "y_min": 6, "x_max": 13, "y_max": 8, "confidence": 0.9}
-    assert (told["file"], told["seconds"], told["files"]) == ("clip.dcm#frame2", 0.123, {"mask": "m.png"})
-    assert told["models"] == {
-        "segmenter": {"architecture": "a_network", "sha256": 12 * "a"},
-        **{role: {"architecture": "a_variant", "sha256": 12 * "b", **LIMITS} for role in CLASSIFIERS},
-    }
-    assert told["note"] == ""
-
-
-def test_without_a_lesion_there_is_no_place_but_a_note(tmp_path):
-    PictureFacts(tmp_path).write(picture_findings(found=False), {})
-    told = json.loads((tmp_path / "clip_frame2.json").read_text())
-    assert (told["lesion"]["x_min"], told["note"]) == (None, "No lesion.")
 
 
 def test_pictures_are_those_there_are(tmp_path):
@@ -49,23 +28,6 @@ def test_the_table_grows_and_names_no_file_that_is_not_written(tmp_path):
     codes = "too_small;lesion_cut"
     row = "clip.dcm#frame2,malignant,0.25,0.15,0.6,0.1235,0,15,"
     assert lines[1:] == [f"{row}m.png,1,,{codes}", f"{row},1,,{codes}"]
-
-
-def test_pages_of_a_folder_and_of_one_picture_show_the_same(tmp_path):
-    page = UltrasoundPage(tmp_path)
-    page.write(picture_findings(), {})
-    page.finish([])
-    assert (tmp_path / "index.html").read_text() == single_page(picture_findings())
-
-
-def test_the_page_says_what_the_operating_point_flags_beside_the_class():
-    findings = picture_findings()
-    reached = {**LIMITS, "recall": 0.951, "specificity": 0.567}
-    models = tuple(replace(model, limits=reached) if model.role == "classifier" else model for model in findings.models)
-    reading = replace(findings.reading, label="benign")
-    page = single_page(replace(findings, reading=reading, models=models))
-    assert "clip.dcm#frame2: benign, suspicious" in page
-    assert "95 of 100 malignant lesions were flagged, and 43 of 100 others too" in page
 
 
 def test_rounded_probabilities_sum_to_one():

@@ -48,8 +48,9 @@ def test_lesions_are_written_on_the_study_own_grid(study, tmp_path):
     folder, mask = study
     boxes = tmp_path / "x_boxes.json"
     boxes.write_text(json.dumps({"shape": mask.shape, "lesions": [{"score": 0.7, **box_of(mask)}]}))
-    table = run_mri(str(folder), out=str(tmp_path / "out"), boxes=str(boxes))
-    rows = list(csv.DictReader(table.open()))
+    page = run_mri(str(folder), out=str(tmp_path / "out"), boxes=str(boxes))
+    assert page == tmp_path / "out" / "report.html"
+    rows = list(csv.DictReader((tmp_path / "out" / "lesions.csv").open()))
     assert list(rows[0]) == list(COLUMNS)
     assert (rows[0]["lesion"], float(rows[0]["score"])) == ("1", 0.7)
     labels, breast = (nibabel.load(tmp_path / "out" / f"{name}.nii.gz") for name in ("lesions", "breast"))
@@ -59,14 +60,14 @@ def test_lesions_are_written_on_the_study_own_grid(study, tmp_path):
     found = np.asarray(labels.dataobj) == 1
     assert np.count_nonzero(found & mask) > np.count_nonzero(mask) / 2
     assert {name: int(rows[0][name]) for name in box_of(found)} == box_of(found)
-    facts = json.loads((tmp_path / "out" / "study.json").read_text())
-    assert (facts["lesions"], len(facts["phases"])) == (1, len(list(folder.iterdir())))
+    found = json.loads((tmp_path / "out" / "findings.json").read_text())["study"]
+    assert (len(found["lesions"]), len(found["phases"])) == (1, len(list(folder.iterdir())))
     assert (tmp_path / "out" / "overlay.png").is_file()
 
 
 def test_the_detector_is_asked_where_no_boxes_are_given(study, tmp_path):
-    table = run_mri(str(study[0]), out=str(tmp_path), most=2)
-    rows = list(csv.DictReader(table.open()))
+    run_mri(str(study[0]), out=str(tmp_path), most=2)
+    rows = list(csv.DictReader((tmp_path / "lesions.csv").open()))
     assert len(rows) <= 2
     labels = np.asarray(nibabel.load(tmp_path / "lesions.nii.gz").dataobj)
     assert sorted(set(np.unique(labels)) - {0}) == [int(row["lesion"]) for row in rows]

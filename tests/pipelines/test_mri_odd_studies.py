@@ -146,6 +146,24 @@ def test_what_is_no_whole_study_gets_one_sentence(tmp_path, damage, words):
     assert not (tmp_path / "out").exists()
 
 
+def test_objects_of_ours_in_the_study_are_left_aside_and_a_run_again_gives_the_same(tmp_path):
+    mask = write_study(tmp_path / "study")
+    outlined(tmp_path / "study", mask, tmp_path / "one")
+    shutil.copytree(tmp_path / "one" / "dicom", tmp_path / "study" / "results")
+    outlined(tmp_path / "study", mask, tmp_path / "again")
+    records = [json.loads((tmp_path / name / "run.json").read_text()) for name in ("one", "again")]
+    assert records[0]["skipped"] == []
+    assert {each["name"]: each["reason"].split(",")[0] for each in records[1]["skipped"]} == {
+        "report.dcm": "Comprehensive 3D SR Storage",
+        "report_pdf.dcm": "Encapsulated PDF Storage",
+        "segmentation.dcm": "Segmentation Storage",
+    }
+    for name in ("segmentation.dcm", "report.dcm"):
+        one, again = ((tmp_path / run / "dicom" / name).read_bytes() for run in ("one", "again"))
+        assert one == again
+    assert records[0]["inputs"] == records[1]["inputs"]
+
+
 def test_a_study_without_a_breast_is_said_to_be_doubtful(tmp_path):
     random = np.random.default_rng(0)
     study = MrStudy("p1", "no breast")
@@ -155,9 +173,9 @@ def test_a_study_without_a_breast_is_said_to_be_doubtful(tmp_path):
             tmp_path / "study" / name, noise, AFFINE, study, number=number, description=name, start_s=number
         )
     run_mri(str(tmp_path / "study"), out=str(tmp_path / "out"))
-    facts = json.loads((tmp_path / "out" / "study.json").read_text())
-    assert facts["breast_ml"] == 0
-    assert "No breast was outlined; check the study." in facts["doubts"]
+    found = json.loads((tmp_path / "out" / "findings.json").read_text())["study"]
+    assert found["breasts"] == [{"side": None, "volume_ml": 0}]
+    assert "No breast was outlined; check the study." in found["doubts"]
     assert (tmp_path / "out" / "lesions.csv").read_text().startswith("lesion,score,")
 
 

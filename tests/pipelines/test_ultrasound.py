@@ -84,21 +84,22 @@ def test_bad_pictures_are_named_and_the_others_done(ran, capsys):
 
 def test_every_picture_has_its_files(ran):
     out, _ = ran
+    pictures = json.loads((out / "findings.json").read_text())["pictures"]
+    found = {Path(each["files"]["mask"]).name.removesuffix("_mask.png"): each for each in pictures}
     for name in ("benign (1)", "clip_frame1", "clip_frame2"):
         for kind in ("mask", "overlay", "explanation"):
             assert cv2.imread(str(out / f"{name}_{kind}.png"), cv2.IMREAD_UNCHANGED).shape[:2] == (24, 40)
-        told = json.loads((out / f"{name}.json").read_text())
+        told = found[name]
         assert told["class"] == "malignant"
         assert told["decided_by"] == "fusion"
         assert told["probabilities"]["malignant"] == pytest.approx(0.6, abs=1e-3)
         assert told["lesion"]["area_px"] == 24 * 40
         assert told["lesion"]["x_max"] == 39
-        assert told["models"]["classifier"]["suspicious_from"] == 0.55
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
 
 
 def test_one_page_shows_all_and_needs_no_network(ran):
-    page = (ran[0] / "index.html").read_text()
+    page = (ran[0] / "report.html").read_text()
     assert "For research, not for diagnosis." in page
     for words in ("benign (1).png", "clip.dcm#frame2", "60.0\u202f%", "cut.png is damaged"):
         assert words in page
@@ -116,11 +117,9 @@ def test_without_a_lesion_the_report_says_who_decided(nothing, tmp_path):
     assert [float(row[f"p_{name}"]) for name in ("normal", "benign", "malignant")] == [0.25, 0.45, 0.3]
     assert not cv2.imread(str(tmp_path / "out" / row["mask"]), cv2.IMREAD_UNCHANGED).any()
     said = "No lesion was outlined, so the class is that of mask_aware, the variant that can say normal."
-    assert (
-        json.loads((tmp_path / "out" / "x.json").read_text())["note"]
-        == f"{said} {REMARKS['too_small']} {REMARKS['overlays']}"
-    )
-    assert said in (tmp_path / "out" / "index.html").read_text()
+    (told,) = json.loads((tmp_path / "out" / "findings.json").read_text())["pictures"]
+    assert told["doubts"] == [said, REMARKS["too_small"], REMARKS["overlays"]]
+    assert said in (tmp_path / "out" / "report.html").read_text()
     assert not (tmp_path / "out" / "x_explanation.png").exists()
 
 
@@ -150,6 +149,62 @@ def test_what_cannot_be_is_one_sentence_and_nothing_is_written(weights, tmp_path
     assert not written
 
 
+def test_sub_folders_are_looked_into_where_the_folder_has_no_picture(weights, tmp_path):
+    """The layout of the phantoms and of BUSI; objects of pictures refer to images that are made of them."""
+    for name in ("benign", "malignant"):
+        write_png(tmp_path / "set" / name / f"{name} (1).png", GRAY)
+        write_png(tmp_path / "set" / name / f"{name} (1)_mask.png", GRAY)
+    (tmp_path / "set" / "truth.json").write_text("{}")
+    words = ["run", "us", str(tmp_path / "set"), "--out", str(tmp_path / "out"), "--formats", "seg,sr,pdf,csv"]
+    assert cli.main([*words, "--no-explanation", *options(weights)]) == 0
+    assert [row["file"] for row in rows(tmp_path / "out")] == ["benign (1).png", "malignant (1).png"]
+    kinds = ("image", "report", "report_pdf", "segmentation")
+    expected = [f"{name} (1)_{kind}.dcm" for name in ("benign", "malignant") for kind in kinds]
+    assert sorted(path.name for path in (tmp_path / "out" / "dicom").iterdir()) == expected
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    written = {each["file"] for each in record["written"]}
+    assert {f"dicom/{name}" for name in expected} | {"report.pdf", "results.csv"} <= written
+    twin = write_png(tmp_path / "set" / "malignant" / "benign (1).png", GRAY)
+    with pytest.raises(BreastkitError, match="would write outputs of the same name"):
+        run_ultrasound(str(tmp_path / "set"), out=str(tmp_path / "twins"), **weights)
+    twin.unlink()
+
+
+def test_objects_of_ours_among_the_input_are_left_aside(weights, tmp_path, capsys):
+    write_us_dicom(tmp_path / "in" / "x.dcm", GRAY, spacing=0.1, patient="P", uid_seed="0")
+    given = {"explanation": False, "formats": "seg,sr,pdf,sc", **weights}
+    run_ultrasound(str(tmp_path / "in"), out=str(tmp_path / "out"), **given)
+    for path in (tmp_path / "out" / "dicom").iterdir():
+        path.rename(tmp_path / "in" / path.name)
+    run_ultrasound(str(tmp_path / "in"), out=str(tmp_path / "again"), **given)
+    record = json.loads((tmp_path / "again" / "run.json").read_text())
+    assert [each["file"] for each in record["inputs"]] == ["x.dcm"]
+    assert {each["name"]: each["reason"].split(",")[0] for each in record["skipped"]} == {
+        "x_overlay.dcm": "an output of an earlier run",
+        "x_report.dcm": "Comprehensive 3D SR Storage",
+        "x_report_pdf.dcm": "Encapsulated PDF Storage",
+        "x_segmentation.dcm": "Segmentation Storage",
+    }
+    assert "Left aside: x_segmentation.dcm: Segmentation Storage" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_any_work(tmp_path):
+    write_png(tmp_path / "x.png", GRAY)
+    (tmp_path / "file").touch()
+    with pytest.raises(BreastkitError, match=r"file/out could not be written: a file stands where a folder is needed"):
+        run_ultrasound(str(tmp_path / "x.png"), out=str(tmp_path / "file" / "out"), classifier="nowhere")
+
+
+def test_what_was_found_is_printed_for_programs(ran, weights, tmp_path, capsys):
+    clip = ran[0].parent / "in put" / "clip.dcm"
+    given = ["--formats", "csv", "--json", *options(weights)]
+    assert cli.main(["run", "us", str(clip), "--out", str(tmp_path / "out"), *given]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((tmp_path / "out" / "findings.json").read_text())
+    assert [picture["file"] for picture in printed["pictures"]] == ["clip.dcm#frame1", "clip.dcm#frame2"]
+    assert cli.main(["run", "us", str(clip.parent), "--cohort", "--json", "--out", str(tmp_path / "cohort")]) == 2
+
+
 def test_missing_weights_are_a_sentence(weights, tmp_path):
     write_png(tmp_path / "x.png", GRAY)
     with pytest.raises(BreastkitError, match=r"nowhere.* does not exist"):
@@ -168,12 +223,12 @@ def test_promoted_weights_are_used_until_others_are_named(weights, tmp_path, mon
     def models(**named):
         fixed = {name: weights[name] for name in ("normal_classifier", "backend")}
         run_ultrasound(str(tmp_path / "in"), out=str(tmp_path / "out"), explanation=False, **fixed, **named)
-        facts = json.loads((tmp_path / "out" / "a.json").read_text())["models"]
-        return {name: facts[name]["sha256"] for name in ("segmenter", "classifier")}
+        facts = json.loads((tmp_path / "out" / "findings.json").read_text())["models"]
+        return {each["role"]: each["sha256"] for each in facts if each["role"] != "normal_classifier"}
 
-    expected = {name: read_model_json(weights[name])["sha256"][:12] for name in ("segmenter", "classifier")}
+    expected = {name: read_model_json(weights[name])["sha256"] for name in ("segmenter", "classifier")}
     assert models() == expected
-    shipped = read_model_json(segmenter.shipped_weights)["sha256"][:12]
+    shipped = read_model_json(segmenter.shipped_weights)["sha256"]
     assert models(segmenter=str(segmenter.shipped_weights)) == expected | {"segmenter": shipped}
 
 
@@ -200,8 +255,10 @@ def test_all_views_of_a_case_give_one_answer(views, weights, tmp_path):
     # All views are read alike here.
     assert {(row["class"], row["suspicious"], row["disagreement"]) for row in cases} == {("malignant", "1", "0.0")}
     assert len(rows(tmp_path / "out")) == 5
-    assert "the same is in <code>cases.csv</code>" in (tmp_path / "out" / "index.html").read_text()
-    assert json.loads((tmp_path / "out" / "a1.json").read_text())["case"] == "a"
+    assert '<section id="cases">' in (tmp_path / "out" / "report.html").read_text()
+    found = json.loads((tmp_path / "out" / "findings.json").read_text())
+    assert [picture["case"] for picture in found["pictures"]] == ["a", "a", "b", "b", None]
+    assert [case["case"] for case in found["cases"]] == ["a", "b"]
 
 
 def test_a_table_may_say_what_belongs_together(views, weights, tmp_path):

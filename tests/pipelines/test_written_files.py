@@ -38,8 +38,8 @@ def mri(tmp_path_factory):
     (folder / "study" / "notes.txt").touch()
     boxes = folder / "given_boxes.json"
     boxes.write_text(json.dumps({"shape": mask.shape, "lesions": [{"score": 0.71236, **box_of(mask)}]}))
-    table = run_mri(str(folder / "study"), out=str(folder / "out"), boxes=str(boxes))
-    assert table == folder / "out" / "lesions.csv"
+    page = run_mri(str(folder / "study"), out=str(folder / "out"), boxes=str(boxes))
+    assert page == folder / "out" / "report.html"
     return folder / "out", read_phases(sorted((folder / "study").glob("*.nii.gz")))
 
 
@@ -53,8 +53,10 @@ def png_of(array, folder):
 
 def test_files_of_an_mri_study(mri):
     out, _ = mri
-    names = ["breast.nii.gz", "lesions.csv", "lesions.nii.gz", "overlay.png", "study.json"]
-    assert sorted(path.name for path in out.iterdir()) == names
+    assert sorted(path.name for path in out.iterdir()) == [
+        "breast.nii.gz", "findings.json", "lesions.csv", "lesions.nii.gz", "overlay.png", "report.html", "report.pdf",
+        "run.json",
+    ]  # fmt: skip
     for name in ("breast", "lesions"):
         image = nibabel.load(out / f"{name}.nii.gz")
         assert (image.get_data_dtype(), image.header.get_xyzt_units()) == (np.uint8, ("mm", "sec"))
@@ -83,16 +85,21 @@ def test_table_of_lesions(mri):
 def test_facts_of_an_mri_study(mri):
     out, phases = mri
     breast, _ = volumes(out)
-    facts = {
-        "study": "x",
-        "phases": [str(path) for path in phases.paths],
-        "skipped": [["notes.txt", "not a numbered phase"]],
-        "doubts": doubts_about(phases, breast > 0)
-        + ([] if breast.any() else ["No breast was outlined; check the study."]),
-        "breast_ml": round(float(np.count_nonzero(breast) * 12 / 1000), 1),
-        "lesions": 1,
-    }
-    assert (out / "study.json").read_text() == json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
+    found, record = (json.loads((out / f"{name}.json").read_text()) for name in ("findings", "run"))
+    doubts = doubts_about(phases, breast > 0) + ([] if breast.any() else ["No breast was outlined; check the study."])
+    assert (found["study"]["doubts"], record["doubts"]) == (doubts, doubts)
+    assert found["study"]["phases"] == [str(path) for path in phases.paths]
+    volumes_ml = [each["volume_ml"] for each in found["study"]["breasts"]]
+    assert sum(volumes_ml) == pytest.approx(np.count_nonzero(breast) * 12 / 1000, abs=0.1)
+    assert len(found["study"]["lesions"]) == 1
+    assert record["skipped"] == [{"name": "notes.txt", "reason": "not a numbered phase"}]
+    assert [each["file"] for each in record["inputs"]] == [path.name for path in phases.paths]
+    assert {each["file"] for each in record["written"]} == {path.name for path in out.iterdir()} - {"run.json"}
+    steps = [step["name"] for step in record["steps"]]
+    assert steps == [
+        "find phases", "open networks", "read phases", "outline breasts", "detect lesions", "outline lesions",
+        "measure lesions", "write",
+    ]  # fmt: skip
 
 
 def test_picture_of_an_mri_study(mri, tmp_path):
@@ -122,15 +129,15 @@ def us(weights, tmp_path_factory):
     for name in ("a", "b (1)"):
         write_png(folder / "in" / f"{name}.png", gray)
     page = run_ultrasound(str(folder / "in"), out=str(folder / "out"), backend="torch", **weights)
-    assert page == folder / "out" / "index.html"
+    assert page == folder / "out" / "report.html"
     return folder / "out", gray
 
 
 def test_files_of_pictures(us, tmp_path):
     out, gray = us
-    names = [f"{stem}{end}" for stem in ("a", "b (1)") for end in (".json", "_explanation.png", "_mask.png",
-                                                                    "_overlay.png")]  # fmt: skip
-    assert sorted(path.name for path in out.iterdir()) == sorted([*names, "index.html", "results.csv"])
+    names = [f"{stem}_{kind}.png" for stem in ("a", "b (1)") for kind in ("explanation", "mask", "overlay")]
+    together = ["findings.json", "report.html", "report.pdf", "results.csv", "run.json"]
+    assert sorted(path.name for path in out.iterdir()) == sorted([*names, *together])
     everywhere = np.ones(gray.shape, bool)
     for stem in ("a", "b (1)"):
         assert (out / f"{stem}_mask.png").read_bytes() == png_of(everywhere * np.uint8(255), tmp_path)
@@ -140,7 +147,7 @@ def test_files_of_pictures(us, tmp_path):
 
 
 def test_table_of_pictures(us):
-    uncertainty = json.loads((us[0] / "a.json").read_text())["uncertainty"]
+    uncertainty = json.loads((us[0] / "findings.json").read_text())["pictures"][0]["uncertainty"]
     assert (us[0] / "results.csv").read_text() == (
         "file,class,p_normal,p_benign,p_malignant,uncertainty,abstain,lesion_area_px,mask,suspicious,unfamiliar,quality\n"
         f"a.png,malignant,0.25,0.15,0.6,{uncertainty},0,960,a_mask.png,1,,too_small;overlays;lesion_cut\n"
@@ -149,14 +156,11 @@ def test_table_of_pictures(us):
 
 
 def test_facts_of_a_picture(us, weights):
-    text = (us[0] / "b (1).json").read_text()
-    told = json.loads(text)
-    sha256 = {
-        name: json.loads(Path(path).with_name("model.json").read_text())["sha256"][:12]
-        for name, path in weights.items()
-    }
+    found = json.loads((us[0] / "findings.json").read_text())
+    told = found["pictures"][1]
     expected = {
         "file": "b (1).png",
+        "case": None,
         "class": "malignant",
         "suspicious": True,
         "probabilities": {"normal": 0.25, "benign": 0.15, "malignant": 0.6},
@@ -167,7 +171,7 @@ def test_facts_of_a_picture(us, weights):
         "distance": None,
         "familiar_up_to": None,
         "quality": ["too_small", "overlays", "lesion_cut"],
-        "note": " ".join(REMARKS[code] for code in ("too_small", "overlays", "lesion_cut")),
+        "doubts": [REMARKS[code] for code in ("too_small", "overlays", "lesion_cut")],
         "lesion": {
             "area_px": 960,
             "x_min": 0,
@@ -178,24 +182,19 @@ def test_facts_of_a_picture(us, weights):
         },
         "relevance_in_lesion": told["relevance_in_lesion"],
         "rows_and_columns": [24, 40],
-        "seconds": told["seconds"],
         "files": {kind: f"b (1)_{kind}.png" for kind in ("mask", "overlay", "explanation")},
-        "models": {
-            "segmenter": {"architecture": "light", "sha256": sha256["segmenter"]},
-            "classifier": {
-                "architecture": "fusion",
-                "sha256": sha256["classifier"],
-                "suspicious_from": 0.55,
-                "abstain_above": 0.95,
-            },
-            "normal_classifier": {
-                "architecture": "mask_aware",
-                "sha256": sha256["normal_classifier"],
-                "suspicious_from": 0.5,
-                "abstain_above": 0.95,
-            },
-        },
     }
-    assert text == json.dumps(expected, indent=2, ensure_ascii=False) + "\n"
+    assert told == expected
     assert 0.97 < told["lesion"]["confidence"] < 0.99
     assert 0 < told["uncertainty"] < 0.95
+    sha256 = {name: json.loads(Path(path).with_name("model.json").read_text())["sha256"] for name, path in
+              weights.items()}  # fmt: skip
+    limits = {
+        "segmenter": ("light", {}),
+        "classifier": ("fusion", {"suspicious_from": 0.55, "abstain_above": 0.95}),
+        "normal_classifier": ("mask_aware", {"suspicious_from": 0.5, "abstain_above": 0.95}),
+    }
+    assert found["models"] == [
+        {"role": role, "architecture": architecture, "sha256": sha256[role], "limits": figures}
+        for role, (architecture, figures) in limits.items()
+    ]

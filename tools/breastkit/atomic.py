@@ -11,10 +11,13 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from breastkit.errors import BreastkitError
+
+_recorded: ContextVar[dict[Path, None] | None] = ContextVar("recorded", default=None)
 
 # What a killed process leaves behind starts with this and may be removed.
 TEMPORARY_PREFIX = ".writing-"
@@ -52,6 +55,21 @@ def make_folder(path: str | Path) -> Path:
     return path
 
 
+def refuse_unwritable(folder: str | Path) -> None:
+    """Makes sure, before hours of work, that a folder can be written or made; nothing is made yet.
+
+    Raises:
+        BreastkitError: if it cannot.
+    """
+    folder = Path(folder)
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    with _write_errors_named(folder):
+        if not existing.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, "", str(existing))
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "", str(existing))
+
+
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path that becomes `path` when the block ends well and disappears when it does not.
@@ -76,6 +94,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             temporary.chmod(0o666 & ~_umask())
             _flush(temporary)
             temporary.replace(path)
+            _record(path)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -97,8 +116,26 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             yield temporary
             temporary.chmod(0o777 & ~_umask())
             temporary.replace(path)
+            _record(*sorted(found for found in path.rglob("*") if found.is_file()))
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def recorded_writes() -> Iterator[dict[Path, None]]:
+    """Yields the files that are written here until the block ends, in order, each once."""
+    written: dict[Path, None] = {}
+    token = _recorded.set(written)
+    try:
+        yield written
+    finally:
+        _recorded.reset(token)
+
+
+def _record(*paths: Path) -> None:
+    written = _recorded.get()
+    if written is not None:
+        written.update(dict.fromkeys(paths))
 
 
 @contextmanager
@@ -122,6 +159,7 @@ def replaced_folder(path: str | Path) -> Iterator[Path]:
             if path.exists():
                 shutil.rmtree(path)
             temporary.replace(path)
+            _record(*sorted(found for found in path.rglob("*") if found.is_file()))
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     flush_names(path.parent)

@@ -363,9 +363,9 @@ _FILES = (
 )
 _WRITTEN = (
     ("tissue", "what the tissue bundle wrote: masks, pictures, features.csv"),
-    ("mri_lesions", "what the chain of dynamic MRI wrote: breast and lesion masks, lesions.csv, overlay.png"),
+    ("mri_lesions", "what the chain of dynamic MRI wrote: breast and lesion masks, lesions.csv, report.html"),
     ("lesions", "what the ultrasound segmenter wrote: masks, overlays, predictions.csv"),
-    ("diagnosis", "what the ultrasound chain wrote: index.html, results.csv, a JSON and pictures each"),
+    ("diagnosis", "what the ultrasound chain wrote: report.html, results.csv, findings.json, pictures of each"),
 )
 
 

@@ -161,6 +161,8 @@ def phases_among(
             f"{study} holds {which}{beside}; the phase before contrast and the first one after it, with equally many "
             f"images, are needed. If they are there, {_WHERE}."
         )
+    if pre is None or not posts:
+        _refuse_alike(study, dynamic)
     if pre is None and not posts and len(dynamic) >= _FAST and len({one.uid for one in dynamic}) == 1:
         return _by_signal(study, dynamic, skipped, short)
     first, doubts = (_named(study, series, pre), short) if pre is not None else _before(dynamic)
@@ -179,6 +181,18 @@ def _refuse_several(study: Path, series: Sequence[Series]) -> None:
     for kind, values in (("patients", {one.patient for one in series}), ("studies", {one.study for one in series})):
         if len(values) > 1:
             raise BreastkitError(f"{study} holds {len(values)} {kind}; give the folder of one study.")
+
+
+def _refuse_alike(study: Path, dynamic: Sequence[Series]) -> None:
+    """Keeps phases from being put in an order that nothing but chance gives."""
+    found: dict[tuple[str, int, str], Series] = {}
+    for one in dynamic:
+        other = found.setdefault((one.time, one.number, one.description), one)
+        if other.uid != one.uid:
+            raise BreastkitError(
+                f"{study} holds several series {one} with one number and time, in {other.files[0].parent.name} and "
+                f"{one.files[0].parent.name}, which nothing tells apart; {_WHERE}."
+            )
 
 
 def _in_times(series: Sequence[Series]) -> tuple[list[Series], list[tuple[Path, str]], list[str]]:

@@ -79,8 +79,13 @@ def on_side(mask: NDArray[Any], grid: Grid, midline: float, side: Side) -> NDArr
         side: of the patient.
     """
     part = np.asarray(mask) > 0
-    right = _left_to_right(part, grid) > midline
-    part[part] = right if side is Side.RIGHT else ~right
+    first, *steps = grid.affine[0, :3]
+    rows, columns = (step * np.arange(size) for step, size in zip(steps, part.shape[1:], strict=True))
+    # Plane by plane, which needs no list of all voxels.
+    plane = grid.affine[0, 3] + rows[:, None] + columns
+    for number, inside in enumerate(part):
+        right = plane + number * first > midline
+        inside &= right if side is Side.RIGHT else ~right
     return part
 
 

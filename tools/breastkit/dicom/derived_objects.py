@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
@@ -42,6 +43,36 @@ class DerivedUids:
         return generate_uid(entropy_srcs=None if self._sources is None else [*self._sources, *parts])
 
 
+def study_of(header: Dataset) -> dict[str, Any]:
+    """Returns patient and study of an image, as highdicom's objects are told them."""
+    return {
+        "study_instance_uid": header.StudyInstanceUID,
+        "patient_id": header.PatientID,
+        "patient_name": header.PatientName,
+        "patient_birth_date": header.PatientBirthDate,
+        "patient_sex": header.PatientSex,
+        "accession_number": header.AccessionNumber,
+        "study_id": header.StudyID,
+        "study_date": header.StudyDate,
+        "study_time": header.StudyTime,
+        "referring_physician_name": header.ReferringPhysicianName,
+    }
+
+
+def forget_times(result: Dataset) -> None:
+    """Takes the clock's date and time out of an object of which nothing says when it was made."""
+    _forget_contribution(result)
+    for name in (*_DATES, *_TIMES):
+        if name in result:
+            delattr(result, name)
+
+
+def _forget_contribution(result: Dataset) -> None:
+    for equipment in result.get("ContributingEquipmentSequence", []):
+        if "ContributionDateTime" in equipment:
+            del equipment.ContributionDateTime
+
+
 def take_times_of(result: Dataset, header: Dataset) -> None:
     """Gives an object the date and time of the study it belongs to, so that the same input gives the same file.
 
@@ -49,9 +80,7 @@ def take_times_of(result: Dataset, header: Dataset) -> None:
         result: the object.
         header: of an image of the study.
     """
-    for equipment in result.get("ContributingEquipmentSequence", []):
-        if "ContributionDateTime" in equipment:
-            del equipment.ContributionDateTime
+    _forget_contribution(result)
     for names, value in ((_DATES, header.StudyDate or "19700101"), (_TIMES, header.StudyTime or "000000")):
         for name in names:
             if name in result:

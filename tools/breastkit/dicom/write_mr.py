@@ -17,6 +17,15 @@ from breastkit.errors import BreastkitError
 
 _MANUFACTURER = "breastkit"
 _BEGIN = datetime(2020, 1, 1, 9)
+# Of images that no scanner gave: what has to be there, if only empty, and what has not.
+_EMPTIED = (
+    "StudyDate", "StudyTime", "PatientSex", "ScanOptions", "MRAcquisitionType", "RepetitionTime", "EchoTime",
+    "EchoTrainLength", "PatientPosition",
+)  # fmt: skip
+_TAKEN_OUT = (
+    "SeriesDate", "SeriesTime", "AcquisitionDate", "AcquisitionTime", "ContentDate", "ContentTime", "FlipAngle",
+    "MagneticFieldStrength", "TriggerTime",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,7 @@ class MrStudy:
         flip_degrees: FlipAngle.
         field_tesla: MagneticFieldStrength.
         contrast_agent: ContrastBolusAgent of the series with contrast.
+        derived_from: what images are made of that no scanner gave; they tell nothing of how they were acquired then.
     """
 
     patient_id: str
@@ -50,6 +60,7 @@ class MrStudy:
     flip_degrees: float = 12.0
     field_tesla: float = 1.5
     contrast_agent: str = "Gadolinium"
+    derived_from: str = ""
 
     def uid(self, *parts: str | int) -> UID:
         """Returns the UID that belongs to a part of this study."""
@@ -160,7 +171,20 @@ def _image(study: MrStudy, number: int, description: str, start_s: float, contra
     image.SeriesNumber = number
     image.AcquisitionNumber = number
     _sequence(image, study, start_s, contrast)
+    if study.derived_from:
+        _forget_acquisition(image, study.derived_from)
     return image
+
+
+def _forget_acquisition(image: Dataset, source: str) -> None:
+    """Takes out what a scanner would have told: dates, times and how the images were acquired."""
+    image.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
+    image.DerivationDescription = f"Made of {source}"
+    image.ScanningSequence, image.SequenceVariant = "RM", "NONE"
+    for name in _EMPTIED:
+        setattr(image, name, "")
+    for name in _TAKEN_OUT:
+        del image[name]
 
 
 def _sequence(image: Dataset, study: MrStudy, start_s: float, contrast: bool) -> None:

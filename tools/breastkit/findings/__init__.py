@@ -3,7 +3,7 @@
 A pipeline returns `StudyFindings`: `MriFindings` of a dynamic MRI study, `PictureFindings` of an ultrasound picture.
 Each output of ``breastkit run mri`` and ``breastkit run us`` is a `Writer` in a module of its own in this folder. The
 commands find it there, so that adding an output takes one file and its test; ``--formats`` names the outputs that are
-wanted, and all are written by default. A whole one, ``findings/lesion_count.py``::
+wanted, and all but those on request are written by default. A whole one, ``findings/lesion_count.py``::
 
     from collections.abc import Mapping
     from typing import ClassVar

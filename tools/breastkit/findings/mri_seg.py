@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from breastkit.dce.sides import on_side
-from breastkit.dicom.derived_objects import Side
 from breastkit.dicom.segment_kinds import SegmentKind
 from breastkit.dicom.write_seg import Segment, write_segmentation
 from breastkit.findings.study_findings import MriFindings
@@ -32,7 +30,8 @@ class MriSegmentation(Writer[MriFindings]):
             self.folder / files["segmentation"],
             list(segments_of(findings).values()),
             # All phases have the same voxels in the same order, so the masks lie on any of them.
-            findings.sources[findings.outlined_on],
+            findings.outlined_images,
+            affine=findings.phases.affine,
             description="AI results: segmentation",
             uid_source=findings.uid_source,
         )
@@ -43,25 +42,18 @@ def segments_of(findings: MriFindings) -> dict[str, Segment]:
 
     Where it is not plain which breast is which, both are one segment. Without any there is an empty one.
     """
-    segments = _breasts(findings)
+    segments = _breasts(findings) if findings.breast.any() or not findings.lesions else {}
     for number, lesion in enumerate(findings.lesions, start=1):
         name = f"Lesion {number}"
         segments[name] = Segment(
             SegmentKind.BREAST_LESION, lesion.mask, findings.algorithm("segmenter"), name, lesion.side, name
         )
-    return segments or {"Breasts": _breast("Breasts", findings)}
+    return segments
 
 
 def _breasts(findings: MriFindings) -> dict[str, Segment]:
-    if not findings.breast.any():
-        return {}
-    if findings.midline is None:
-        return {"Breasts": _breast("Breasts", findings)}
-    return {name: _breast(name, findings, side) for side in Side for name in [f"{side.capitalize()} breast"]}
-
-
-def _breast(name: str, findings: MriFindings, side: Side | None = None) -> Segment:
-    mask, grid = findings.breast, findings.phases.grid
-    if side is not None and findings.midline is not None:
-        mask = on_side(mask, grid, findings.midline, side)
-    return Segment(SegmentKind.BREAST, mask, findings.algorithm("breasts"), name, side, name)
+    return {
+        name: Segment(SegmentKind.BREAST, mask, findings.algorithm("breasts"), name, side, name)
+        for side, mask in findings.breasts().items()
+        for name in [f"{side.capitalize()} breast" if side else "Breasts"]
+    }

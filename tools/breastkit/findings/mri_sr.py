@@ -32,8 +32,8 @@ class MriStructuredReport(Writer[MriFindings]):
     def write(self, findings: MriFindings, files: Mapping[str, str]) -> None:
         """Writes the report."""
         # The images that were outlined come first: patient and study are taken from these.
-        first = findings.sources[findings.outlined_on]
-        others = [source for source in findings.sources if source is not first]
+        first = findings.outlined_images
+        others = [source for source in findings.images if source is not first]
         write_structured_report(
             self.folder / files["report"],
             _reported(findings),

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from breastkit.dce.phases import DcePhases
+from breastkit.dce.sides import on_side
 from breastkit.dce.voxel_box import VoxelBox
 from breastkit.dicom import Series, is_dicom
 from breastkit.dicom.derived_objects import Side
@@ -80,7 +81,7 @@ class StudyLesion(Lesion):
     side: Side | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class StudyFindings:
     """What holds for studies and pictures alike.
 
@@ -90,6 +91,7 @@ class StudyFindings:
         lesions: the surest first.
         doubts: sentences on what may be wrong.
         models: the weights that took part.
+        made_images: DICOM images that were made of input that is none, see `breastkit.findings.dicom_images`.
         package: version of this package.
     """
 
@@ -98,12 +100,18 @@ class StudyFindings:
     lesions: tuple[Lesion, ...]
     doubts: tuple[str, ...]
     models: tuple[Model, ...]
+    made_images: tuple[Path | Series, ...] = ()
     package: str = field(default_factory=lambda: version("breastkit"))
 
     @property
     def is_dicom(self) -> bool:
-        """Whether all that was read is DICOM."""
-        return all(isinstance(source, Series) or is_dicom(source) for source in self.sources)
+        """Whether there are DICOM images of all that was read."""
+        return all(isinstance(source, Series) or is_dicom(source) for source in self.images)
+
+    @property
+    def images(self) -> tuple[Path | Series, ...]:
+        """The DICOM images that objects made of it refer to: what was read, or what was made of that."""
+        return self.made_images or self.sources
 
     @property
     def uid_source(self) -> str:
@@ -118,7 +126,7 @@ class StudyFindings:
         return None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class MriFindings(StudyFindings):
     """What was found in a dynamic breast MRI study.
 
@@ -126,6 +134,7 @@ class MriFindings(StudyFindings):
         lesions: the surest first.
         phases: the images, the one before contrast first, and the grid that masks and boxes lie on.
         breast: mask of the breasts.
+        not_outlined: boxes of further candidates, which were less sure.
         skipped: what was left aside, and why.
         midline: where the plane between both breasts lies, see `breastkit.dce.sides`; None where it is not plain.
         outlined_on: the phase that the outlines are shown on. It is the first after contrast, or the one before it
@@ -135,9 +144,22 @@ class MriFindings(StudyFindings):
     lesions: tuple[StudyLesion, ...]
     phases: DcePhases
     breast: NDArray[Any]
+    not_outlined: tuple[VoxelBox, ...] = ()
     skipped: tuple[tuple[Path, str], ...] = ()
     midline: float | None = None
     outlined_on: int = 1
+
+    @property
+    def outlined_images(self) -> Path | Series:
+        """Those of the DICOM images that the outlines lie on."""
+        return self.made_images[0] if self.made_images else self.sources[self.outlined_on]
+
+    def breasts(self) -> dict[Side | None, NDArray[Any]]:
+        """The mask of each breast by its side; where it is not plain which is which, both are one without a side."""
+        midline = self.midline
+        if midline is None or not self.breast.any():
+            return {None: self.breast}
+        return {side: on_side(self.breast, self.phases.grid, midline, side) for side in Side}
 
     @property
     def labels(self) -> NDArray[np.uint8]:
@@ -148,7 +170,7 @@ class MriFindings(StudyFindings):
         return labels
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class PictureFindings(StudyFindings):
     """What was found in a breast ultrasound picture, or in one frame of a clip.
 
@@ -159,7 +181,6 @@ class PictureFindings(StudyFindings):
         quality: codes of what may be wrong with the picture, see `breastkit.inference.picture_quality`.
         frame: of a clip, from 0.
         case: the lesion or patient it is a view of, where answers are wanted by case.
-        seconds: what the reading took.
     """
 
     file: str
@@ -168,7 +189,6 @@ class PictureFindings(StudyFindings):
     quality: tuple[str, ...] = ()
     frame: int | None = None
     case: str | None = None
-    seconds: float = 0.0
 
     @property
     def object_name(self) -> str:

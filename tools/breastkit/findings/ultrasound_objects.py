@@ -28,7 +28,7 @@ class ObjectWriter(Writer[PictureFindings]):
 
     def write(self, findings: PictureFindings, files: Mapping[str, str]) -> None:
         """Takes a frame in; that of another object has the one before written."""
-        (source,) = (Path(str(each)) for each in findings.sources)
+        (source,) = (Path(str(each)) for each in findings.images)
         if self._last is not None and self._last[0] != source:
             self._write_gathered()
         self._last = source, dict(files), findings.uid_source

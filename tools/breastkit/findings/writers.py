@@ -13,7 +13,8 @@ from typing import ClassVar, Generic, TypeVar
 
 from breastkit import findings as package
 from breastkit.atomic import make_folder
-from breastkit.errors import BreastkitError, UsageError
+from breastkit.errors import UsageError
+from breastkit.findings.dicom_images import with_dicom_images
 from breastkit.findings.study_findings import StudyFindings
 
 Found = TypeVar("Found", bound=StudyFindings)
@@ -32,7 +33,8 @@ class Writer(ABC, Generic[Found]):
         format: what ``--formats`` calls it.
         takes: the findings it can write; `StudyFindings` for both commands.
         summary: the file a user would open first, where it writes one for all studies.
-        of_dicom: whether it can be made of DICOM alone; other input goes without it.
+        of_dicom: whether it refers to DICOM images; of other input they are made, where it was asked for by name.
+        on_request: whether it is written only where it was asked for by name.
         needs: formats that have to be written before, and are written with it.
     """
 
@@ -40,6 +42,7 @@ class Writer(ABC, Generic[Found]):
     takes: ClassVar[type[StudyFindings]]
     summary: ClassVar[str] = ""
     of_dicom: ClassVar[bool] = False
+    on_request: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, folder: Path) -> None:
@@ -91,13 +94,14 @@ def chosen_writers(kind: type[StudyFindings], formats: str | None = None) -> lis
 
     Args:
         kind: of its findings.
-        formats: names separated by commas; all there are without.
+        formats: names separated by commas; without, all there are but those on request.
 
     Raises:
         UsageError: if there is no such format.
     """
     offered = writers_of(kind)
-    names = list(offered) if formats is None else list(dict.fromkeys(name.strip() for name in formats.split(",")))
+    usual = [name for name, writer in offered.items() if not writer.on_request]
+    names = usual if formats is None else list(dict.fromkeys(name.strip() for name in formats.split(",")))
     for name in names:
         if name not in offered:
             near = difflib.get_close_matches(name, offered, n=1)
@@ -107,22 +111,9 @@ def chosen_writers(kind: type[StudyFindings], formats: str | None = None) -> lis
     return [offered[name] for name in dict.fromkeys(needed)]
 
 
-def refuse_without_dicom(writers: Sequence[type[Writer[StudyFindings]]], others: Sequence[Path]) -> None:
-    """Refuses outputs that a user named and that cannot be made of the input.
-
-    Args:
-        writers: that were named.
-        others: inputs that are no DICOM.
-
-    Raises:
-        BreastkitError: if one of the outputs needs DICOM and there are such inputs.
-    """
-    names = [writer.format for writer in writers if writer.of_dicom]
-    if names and others:
-        raise BreastkitError(
-            f"{others[0]} is no DICOM, and {' and '.join(names)} can be made of nothing else; leave them out of "
-            "--formats or give the study as DICOM."
-        )
+def with_json(formats: str | None) -> str | None:
+    """Returns what a command was asked to write, ``findings.json`` among it."""
+    return formats if formats is None or "json" in formats.split(",") else f"{formats},json"
 
 
 class Outputs:
@@ -131,17 +122,28 @@ class Outputs:
     Args:
         folder: made if it is not there.
         writers: see `chosen_writers`.
+        make_dicom: whether images are made of input that is no DICOM for the outputs that refer to some; such input
+            goes without these outputs otherwise.
 
     Raises:
         BreastkitError: if the folder cannot be made.
     """
 
-    def __init__(self, folder: str | Path, writers: Sequence[type[Writer[StudyFindings]]]) -> None:
+    def __init__(
+        self, folder: str | Path, writers: Sequence[type[Writer[StudyFindings]]], *, make_dicom: bool = False
+    ) -> None:
         self.folder = make_folder(folder)
         self._writers = [writer(self.folder) for writer in writers]
+        self._make_dicom = make_dicom and any(writer.of_dicom for writer in writers)
 
     def write(self, findings: StudyFindings) -> None:
-        """Has every writer write one study."""
+        """Has every writer write one study.
+
+        Raises:
+            BreastkitError: if no DICOM images can be made of it.
+        """
+        if self._make_dicom and not findings.is_dicom:
+            findings = with_dicom_images(findings, self.folder)
         files: dict[str, str] = {}
         able = [writer for writer in self._writers if findings.is_dicom or not writer.of_dicom]
         for writer in able:
@@ -154,9 +156,9 @@ class Outputs:
         for writer in self._writers:
             writer.finish(problems)
         # A page says more than a table.
-        summaries = sorted((writer.summary for writer in self._writers if writer.summary), key=_page_first)
+        summaries = sorted((writer.summary for writer in self._writers if writer.summary), key=_reports_first)
         return self.folder / summaries[0] if summaries else self.folder
 
 
-def _page_first(name: str) -> bool:
-    return not name.endswith(".html")
+def _reports_first(name: str) -> int:
+    return next((place for place, suffix in enumerate((".html", ".pdf")) if name.endswith(suffix)), 2)

@@ -50,7 +50,8 @@ def find_ultrasound(place: str | Path, *, outputs: tuple[str, ...] = ()) -> Inpu
     """Finds pictures and ultrasound objects; every frame of a clip is an input of its own.
 
     Args:
-        place: a picture, an ultrasound DICOM file, or a folder with such files directly in it.
+        place: a picture, an ultrasound DICOM file, a folder with such files directly in it, or one whose sub-folders
+            have them.
         outputs: what is appended to a picture's name for outputs; such files of an earlier run are left aside.
 
     Returns:
@@ -60,7 +61,7 @@ def find_ultrasound(place: str | Path, *, outputs: tuple[str, ...] = ()) -> Inpu
     Raises:
         BreastkitError: if there is nothing to run on, or two inputs would write files of the same name.
     """
-    found = find_inputs(place, suffixes=PICTURE_SUFFIXES, series=False, ultrasound=True, outputs=outputs)
+    found = _found(Path(place).expanduser(), outputs)
     items = [item for each in found.items for item in _frames(each)]
     counts = Counter(item["name"] for item in items)
     for item in items:
@@ -68,6 +69,24 @@ def find_ultrasound(place: str | Path, *, outputs: tuple[str, ...] = ()) -> Inpu
             twins = " and ".join(other["file"] for other in items if other["name"] == item["name"])
             raise BreastkitError(f"{twins} in {place} would write outputs of the same name; rename one.")
     return Inputs(items, found.skipped)
+
+
+def _found(place: Path, outputs: tuple[str, ...]) -> Inputs:
+    """Returns the files, those of sub-folders where there is none in the folder itself."""
+    folders = [place]
+    if place.is_dir() and not _holds_pictures(place):
+        below = sorted(path for path in place.iterdir() if path.is_dir() and path.name[0] != ".")
+        folders = [path for path in below if _holds_pictures(path)] or [place]
+    parts = [
+        find_inputs(folder, suffixes=PICTURE_SUFFIXES, series=False, ultrasound=True, outputs=outputs)
+        for folder in folders
+    ]
+    return Inputs([item for part in parts for item in part.items], [each for part in parts for each in part.skipped])
+
+
+def _holds_pictures(folder: Path) -> bool:
+    files = (path for path in folder.iterdir() if path.is_file() and "_mask" not in path.name)
+    return any(path.name.lower().endswith(PICTURE_SUFFIXES) or _is_dicom(path) for path in files)
 
 
 def read_ultrasound(item: Mapping[str, Any]) -> UltrasoundPicture:

@@ -30,7 +30,7 @@ THUMBNAIL = "thumbnail.png"
 _FAILED = ".failures"
 _HEIGHT = 160
 # What a reader would open first of a study.
-_FIRST = ("report.html", "index.html", "overlay.png")
+_FIRST = ("report.html", "overlay.png")
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,9 @@ class Contents:
 
 
 def _mri_rows(folder: Path) -> list[dict[str, Any]]:
-    facts = json.loads((folder / "study.json").read_text(encoding="utf-8"))
-    study = {"lesions": facts["lesions"], "breast_ml": facts["breast_ml"], "doubts": " ".join(facts["doubts"])}
+    found = json.loads((folder / "findings.json").read_text(encoding="utf-8"))["study"]
+    breast_ml = round(sum(breast["volume_ml"] for breast in found["breasts"]), 1)
+    study = {"lesions": len(found["lesions"]), "breast_ml": breast_ml, "doubts": " ".join(found["doubts"])}
     return [{"row": "study", **study}, *({"row": "lesion", **row} for row in _read(folder / "lesions.csv"))]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from breastkit.atomic import recorded_writes, refuse_unwritable
 from breastkit.bundle import Bundle
 from breastkit.dce.correction import correct_phases
 from breastkit.dce.features import (
@@ -27,8 +29,10 @@ from breastkit.dce.sides import midline_mm, side_of
 from breastkit.detection.boxes_file import Detection, read_boxes
 from breastkit.detection.find_lesions import lesions_in_breast
 from breastkit.errors import BreastkitError
+from breastkit.findings import findings_json
+from breastkit.findings.run_record import RunRecord
 from breastkit.findings.study_findings import Measurement, Model, MriFindings, StudyLesion
-from breastkit.findings.writers import Outputs, chosen_writers, refuse_without_dicom
+from breastkit.findings.writers import Outputs, chosen_writers, with_json
 from breastkit.images import VOLUME_SUFFIXES
 from breastkit.inference.mri_detection import LesionDetector
 from breastkit.inference.results import say_left_aside
@@ -56,6 +60,7 @@ def run_mri(
     register: bool = False,
     shading: bool = False,
     formats: str | None = None,
+    json: bool = False,
     cohort: bool = False,
     cases: str | None = None,
     workers: int | None = None,
@@ -63,12 +68,13 @@ def run_mri(
     engine: Engine = "processes",
     address: str | None = None,
     networks: MriNetworks | None = None,
-) -> Path:
+) -> Path | str:
     """Outlines breasts and lesions in one dynamic breast MRI study and measures the lesions.
 
     Writes breast.nii.gz, lesions.nii.gz (0 background, 1 the lesion with the highest score, 2 the next and so on),
-    lesions.csv, overlay.png and study.json, which says what was read, what was left aside and what is doubtful. Of a
-    DICOM study also dicom/segmentation.dcm (SEG) and dicom/report.dcm (SR).
+    lesions.csv, overlay.png, report.html and report.pdf, findings.json (all of it for programs) and run.json, which
+    says what was read, left aside and done. Of a DICOM study also dicom/segmentation.dcm (SEG), dicom/report.dcm
+    (SR) and dicom/report_pdf.dcm (encapsulated PDF).
 
     Args:
         study: folder of one study: DICOM series, or NIfTI phases x_0000.nii.gz, x_0001.nii.gz and so on.
@@ -81,7 +87,9 @@ def run_mri(
         detector: weights of the lesion detector.
         register: move phases after contrast onto the one before it, where the patient moved.
         shading: take out the shading of the coils (N4).
-        formats: write these outputs alone, separated by commas, for example csv,nifti; all by default.
+        formats: write these outputs alone, separated by commas, for example csv,nifti; all but sc (key pictures as
+            DICOM) by default. For seg, sr and sc of NIfTI, DICOM images of the outlined phase are written too.
+        json: print findings.json.
         cohort: every sub-folder is a study; writes a folder for each, and summary.csv, failures.csv and index.html.
         cases: run on the studies that this table (CSV) names in its column path.
         workers: so many studies of a cohort at a time; as many as cores and memory allow by default.
@@ -91,7 +99,8 @@ def run_mri(
         networks: of the chain, where they are in memory already.
 
     Returns:
-        The table of lesions; the folder where no table was asked for; the page of a cohort.
+        The report's page, or what of the asked for comes next to it: the table, the folder; the page of a cohort; the
+        text that was asked for with json.
 
     Raises:
         SomeFailedError: if some studies of a cohort failed; the others are done.
@@ -99,31 +108,39 @@ def run_mri(
     """
     if isinstance(most, bool) or not isinstance(most, int) or most < 1:
         raise BreastkitError(f"{most} candidates cannot be outlined; give --most a whole number from 1 up.")
-    writers = chosen_writers(MriFindings, formats)
+    writers = chosen_writers(MriFindings, with_json(formats) if json else formats)
+    options: dict[str, Any] = {"pre": pre, "post": post, "most": most, "register": register, "shading": shading}
+    options |= {"segmenter": segmenter, "detector": detector, "formats": formats}
     if cohort or cases is not None:
-        options = {"pre": pre, "post": post, "most": most, "register": register, "shading": shading}
-        refuse_for_cohorts(boxes=boxes)
-        studies = MriStudies.of(**options, segmenter=segmenter, detector=detector, formats=formats)
+        refuse_for_cohorts(boxes=boxes, json=json or None)
+        studies = MriStudies.of(**options)
         return run_cohort(
             studies, study, out=out, cases=cases, workers=workers, shard=shard, engine=engine, address=address
         )
     study = refuse_options_of_cohorts(study, workers=workers, shard=shard, engine=engine, address=address)
-    found = find_phases(study, pre=pre, post=post)
-    if formats is not None:
-        refuse_without_dicom(writers, [source for source in found.all if isinstance(source, Path)])
+    refuse_unwritable(out)
+    record = RunRecord("run mri", {**options, "boxes": boxes})
+    with record.step("find phases"):
+        found = find_phases(study, pre=pre, post=post)
+        record.read(found.all, found.skipped)
     say_left_aside(found.skipped)
     _say(found.doubts)
     # Missing weights stop the run before minutes of reading.
-    networks = networks or MriNetworks.opened(segmenter=segmenter, detector=detector, detects=not boxes)
-    phases = correct_phases(read_phases(found.all), register=register, shading=shading)
+    with record.step("open networks"):
+        networks = networks or MriNetworks.opened(segmenter=segmenter, detector=detector, detects=not boxes)
+    with record.step("read phases"):
+        phases = correct_phases(read_phases(found.all), register=register, shading=shading)
     given = read_boxes(boxes, phases.grid) if boxes else None
-    findings = examine(found, phases, networks, given=given, most=most)
+    findings = examine(found, phases, networks, given=given, most=most, step=record.step)
     # Moved phases lie where the one before contrast does.
     findings = replace(findings, outlined_on=0) if register else findings
     _say([doubt for doubt in findings.doubts if doubt not in found.doubts])
-    outputs = Outputs(out, writers)
-    outputs.write(findings)
-    return outputs.finish()
+    with recorded_writes() as written, record.step("write"):
+        outputs = Outputs(out, writers, make_dicom=formats is not None)
+        outputs.write(findings)
+        summary = outputs.finish()
+    record.write(outputs.folder, models=findings.models, doubts=findings.doubts, written=written)
+    return (outputs.folder / findings_json.FILE).read_text(encoding="utf-8").rstrip() if json else summary
 
 
 @dataclass(frozen=True)
@@ -204,6 +221,7 @@ def examine(
     *,
     given: Sequence[Detection] | None = None,
     most: int = 4,
+    step: Callable[[str], AbstractContextManager[Any]] = nullcontext,
 ) -> MriFindings:
     """Returns what the networks find in a study.
 
@@ -213,28 +231,35 @@ def examine(
         networks: of the chain.
         given: the candidates, where no detector is asked.
         most: so many of them at most are outlined.
+        step: measures a step of the given name.
 
     Raises:
         ValueError: if there is neither a detector nor candidates.
     """
-    breast = outline_breasts(phases, networks.breasts)
-    if given is not None:
-        candidates = lesions_in_breast(given, breast)
-    elif networks.detector is not None:
-        candidates = networks.detector(phases, breast=breast)
-    else:
-        raise ValueError("neither a detector nor candidates say where to look")
-    lesions = outline_lesions(candidates[:most], phases, networks.segmenter)
-    midline = midline_mm(breast, phases.grid)
-    lesions = [replace(lesion, side=side_of(lesion.mask, phases.grid, midline)) for lesion in lesions]
+    with step("outline breasts"):
+        breast = outline_breasts(phases, networks.breasts)
+        midline = midline_mm(breast, phases.grid)
+    with step("detect lesions"):
+        if given is not None:
+            candidates = lesions_in_breast(given, breast)
+        elif networks.detector is not None:
+            candidates = networks.detector(phases, breast=breast)
+        else:
+            raise ValueError("neither a detector nor candidates say where to look")
+    with step("outline lesions"):
+        lesions = outline_lesions(candidates[:most], phases, networks.segmenter)
+        lesions = [replace(lesion, side=side_of(lesion.mask, phases.grid, midline)) for lesion in lesions]
+    with step("measure lesions"):
+        lesions = measure_lesions(lesions, phases, breast)
     return MriFindings(
         name=found.name,
         sources=tuple(found.all),
         skipped=tuple(found.skipped),
+        not_outlined=tuple(candidate.box for candidate in candidates[most:]),
         phases=phases,
         breast=breast,
         midline=midline,
-        lesions=tuple(measure_lesions(lesions, phases, breast)),
+        lesions=tuple(lesions),
         doubts=(*found.doubts, *doubts_about(phases, breast), *([] if breast.any() else [NO_BREAST])),
         models=networks.models,
     )

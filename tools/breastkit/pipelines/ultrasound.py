@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from breastkit.atomic import recorded_writes, refuse_unwritable
 from breastkit.bundle import Bundle
-from breastkit.dicom import is_dicom
 from breastkit.errors import UsageError
+from breastkit.findings import findings_json
+from breastkit.findings.run_record import RunRecord
 from breastkit.findings.study_findings import Lesion, Measurement, Model, PictureFindings
 from breastkit.findings.ultrasound_png import KINDS
-from breastkit.findings.writers import Outputs, chosen_writers, refuse_without_dicom
+from breastkit.findings.writers import Outputs, chosen_writers, with_json
 from breastkit.images import PICTURE_SUFFIXES, stem
 from breastkit.inference.calibration import Calibration, read_calibration
 from breastkit.inference.picture_quality import REMARKS, remarks_on, remarks_on_outline
@@ -27,7 +28,7 @@ from breastkit.inference.ultrasound import (
 )
 from breastkit.inference.ultrasound_inputs import UltrasoundPicture, find_ultrasound, read_ultrasound
 from breastkit.pipelines import ULTRASOUND
-from breastkit.pipelines.cohort import Engine, StudyPipeline, refuse_options_of_cohorts, run_cohort
+from breastkit.pipelines.cohort import Engine, StudyPipeline, refuse_for_cohorts, refuse_options_of_cohorts, run_cohort
 from breastkit.pipelines.cohort_studies import is_dicom_or_named_so
 from breastkit.pipelines.ultrasound_cases import cases_of_pictures
 
@@ -49,6 +50,7 @@ def run_ultrasound(
     backend: str = "auto",
     precision: str = "f32",
     formats: str | None = None,
+    json: bool = False,
     by: str | None = None,
     cohort: bool = False,
     cases: str | None = None,
@@ -57,15 +59,17 @@ def run_ultrasound(
     engine: Engine = "processes",
     address: str | None = None,
     reader: UltrasoundReader | None = None,
-) -> Path:
+) -> Path | str:
     """Outlines the lesion in breast ultrasound pictures, tells its class, and writes a report.
 
     Reads PNG, JPEG, TIFF and BMP, and ultrasound DICOM, of which every frame is a picture of its own. For a picture
-    x.png: x_mask.png, x_overlay.png, x_explanation.png and x.json; for all of them results.csv and index.html.
-    Of an ultrasound object x.dcm also dicom/x_segmentation.dcm (SEG) and dicom/x_report.dcm (SR).
+    x.png: x_mask.png, x_overlay.png and x_explanation.png; for all of them results.csv,
+    report.html, report.pdf, findings.json (all of it for programs) and run.json (what was read, left aside and done).
+    Of an ultrasound object x.dcm also dicom/x_segmentation.dcm (SEG), dicom/x_report.dcm (SR) and
+    dicom/x_report_pdf.dcm (encapsulated PDF).
 
     Args:
-        source: a picture, or a folder with pictures directly in it.
+        source: a picture, or a folder with pictures directly in it, or else in its sub-folders.
         out: the folder to write.
         explanation: also draw what spoke for the class (Grad-CAM++).
         segmenter: weights for the outline; those in use by default, here and below.
@@ -74,7 +78,9 @@ def run_ultrasound(
         calibration: what 'breastkit calibrate us' fitted to pictures of your own, with these weights.
         backend: torch, openvino or auto.
         precision: f32, bf16 or auto.
-        formats: write these outputs alone, separated by commas, for example csv,json; all by default.
+        formats: write these outputs alone, separated by commas, for example csv,json; all but sc (key pictures as
+            DICOM) by default. For seg, sr and sc of PNG and the like, the picture itself is written as DICOM too.
+        json: print findings.json.
         by: case answers once a case too, from all its views, with how much they disagree (cases.csv).
         cohort: every sub-folder is a study; writes a folder for each, and summary.csv, failures.csv and index.html.
         cases: run on the studies that this table (CSV) names in its column path. With --by case, what says which
@@ -87,21 +93,29 @@ def run_ultrasound(
         reader: the networks, where they are in memory already.
 
     Returns:
-        The report's page, or what of the asked for comes next to it: the table, the folder; the page of a cohort.
+        The report's page, or what of the asked for comes next to it: the table, the folder; the page of a cohort; the
+        text that was asked for with json.
 
     Raises:
         SomeFailedError: if some studies of a cohort failed; the others are done.
         BreastkitError: if weights are missing, nothing can be written, or, after all others are done, a picture could
             not be read.
     """
-    writers = chosen_writers(PictureFindings, formats)
+    writers = chosen_writers(PictureFindings, with_json(formats) if json else formats)
     if by not in (None, "case"):
         raise UsageError(f"--by takes case alone, not {by!r}.")
     networks = {"segmenter": segmenter, "classifier": classifier, "normal_classifier": normal_classifier}
     networks |= {"calibration": calibration, "backend": backend, "precision": precision}
+    options: dict[str, Any] = {
+        **networks,
+        "explanation": explanation,
+        "formats": formats,
+        "by": by,
+        "cases": cases if by else None,
+    }
     if cohort or (cases is not None and by is None):
-        grouping = {"by": by, "cases": cases if by else None}
-        studies = UltrasoundStudies.of(**networks, **grouping, explanation=explanation, formats=formats)
+        refuse_for_cohorts(json=json or None)
+        studies = UltrasoundStudies.of(**options)
         return run_cohort(
             studies,
             source,
@@ -113,24 +127,36 @@ def run_ultrasound(
             address=address,
         )
     source = refuse_options_of_cohorts(source, workers=workers, shard=shard, engine=engine, address=address)
+    refuse_unwritable(out)
+    record = RunRecord("run us", options)
     case_of = cases_of_pictures(source, cases) if by else {}
-    inputs = find_ultrasound(source, outputs=_ENDS)
-    refuse_folder_of_pictures(Path(out), inputs, option="--out")
-    if formats is not None:
-        paths = dict.fromkeys(Path(item["image"]) for item in inputs.items)
-        refuse_without_dicom(writers, [path for path in paths if not is_dicom(path)])
-    reader = reader or opened_reader(explanation=explanation, **networks)
-    outputs = Outputs(out, writers)
+    with record.step("find pictures"):
+        inputs = find_ultrasound(source, outputs=_ENDS)
+        refuse_folder_of_pictures(Path(out), inputs, option="--out")
+        paths = list(dict.fromkeys(Path(item["image"]) for item in inputs.items))
+        record.read(paths, inputs.skipped)
+    with record.step("open networks"):
+        reader = reader or opened_reader(explanation=explanation, **networks)
     say_left_aside(inputs.skipped)
     pictures = ReadableCases(inputs.items, lambda item: {**item, "picture": read_ultrasound(item)}, unit="picture")
-    for item in pictures:
-        place = {"name": item["name"], "file": item["file"], "source": Path(item["image"]), "frame": item.get("frame")}
-        place["case"] = case_of.get(stem(item["image"])) if by else None
-        outputs.write(examine(item["picture"], reader, explain=explanation, **place))
-    write_problems(outputs.folder, inputs, pictures)
-    summary = outputs.finish([sentence for _, sentence in pictures.failures])
+    doubts: list[str] = []
+    with recorded_writes() as written:
+        outputs = Outputs(out, writers, make_dicom=formats is not None)
+        for item in pictures:
+            place = {"name": item["name"], "file": item["file"], "source": Path(item["image"])}
+            place |= {"frame": item.get("frame"), "case": case_of.get(stem(item["image"])) if by else None}
+            with record.step("examine pictures"):
+                findings = examine(item["picture"], reader, explain=explanation, **place)
+            doubts += [f"{findings.file}: {doubt}" for doubt in findings.doubts]
+            with record.step("write"):
+                outputs.write(findings)
+        problems = [sentence for _, sentence in pictures.failures]
+        with record.step("write"):
+            write_problems(outputs.folder, inputs, pictures)
+            summary = outputs.finish(problems)
+    record.write(outputs.folder, models=models_of(reader), doubts=doubts, written=written, problems=problems)
     pictures.raise_failures()
-    return summary
+    return (outputs.folder / findings_json.FILE).read_text(encoding="utf-8").rstrip() if json else summary
 
 
 def opened_reader(*, explanation: bool, calibration: str | None = None, **networks: Any) -> UltrasoundReader:
@@ -204,7 +230,6 @@ def examine(
         case: the lesion or patient it is a view of.
         explain: also make the map of what spoke for the class.
     """
-    start = time.perf_counter()
     reading = reader.read(picture.tissue, explain=explain)
     quality = remarks_on(picture) + remarks_on_outline(reading.mask)
     return PictureFindings(
@@ -223,7 +248,6 @@ def examine(
             *(REMARKS[code] for code in quality),
         ),
         models=models_of(reader),
-        seconds=time.perf_counter() - start,
     )
 
 

@@ -62,14 +62,14 @@ def picture(source: NDArray[Any] | Figure, *, height: int | None = None, lossles
         lossless: keep an array's every value (PNG) rather than a tenth of the size (JPEG).
     """
     if not isinstance(source, np.ndarray):
-        return _drawing(source)
+        return drawing_uri(source)
     array: NDArray[Any] = pictures.to_rgb(source)
     if height is not None and array.shape[0] > height:
         width = max(round(array.shape[1] * height / array.shape[0]), 1)
         array = cv2.resize(array, (width, height), interpolation=cv2.INTER_AREA)
     kind, options = ("png", []) if lossless else ("jpeg", [cv2.IMWRITE_JPEG_QUALITY, 84])
     _, encoded = cv2.imencode(f".{kind}", array[..., ::-1], options)
-    return _data_uri(f"image/{kind}", encoded.tobytes())
+    return data_uri(f"image/{kind}", encoded.tobytes())
 
 
 def figure(width: float = 7.0, height: float = 3.2) -> tuple[Figure, Any]:
@@ -103,13 +103,23 @@ def plural(count: int, word: str, more: str | None = None) -> str:
     return f"{number(count)} {word if count == 1 else more or word + 's'}"
 
 
-def _drawing(source: Figure) -> str:
+def drawing_uri(source: Figure) -> str:
+    """Returns a matplotlib figure as a data URI; it is closed."""
+    from matplotlib import rc_context
+
     stream = io.BytesIO()
-    # Without a date the same figure gives the same bytes.
-    source.savefig(stream, format="svg", metadata={"Date": None}, facecolor="none")
+    # Without a date, and with names that do not come from chance, the same figure gives the same bytes.
+    with rc_context({"svg.hashsalt": "breastkit"}):
+        source.savefig(stream, format="svg", metadata={"Date": None}, facecolor="none")
     source.clear()
-    return _data_uri("image/svg+xml", stream.getvalue())
+    return data_uri("image/svg+xml", stream.getvalue())
 
 
-def _data_uri(kind: str, data: bytes) -> str:
+def data_uri(kind: str, data: bytes) -> str:
+    """Returns a file as the ``src`` of an image.
+
+    Args:
+        kind: its media type.
+        data: its content.
+    """
     return Markup(f"data:{kind};base64,{base64.b64encode(data).decode()}")

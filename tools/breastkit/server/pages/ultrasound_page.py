@@ -21,10 +21,10 @@ from starlette.middleware import Middleware
 
 from breastkit.bundle import Bundle
 from breastkit.errors import BreastkitError
+from breastkit.findings.findings_json import model_facts
 from breastkit.findings.ultrasound_csv import table_row
-from breastkit.findings.ultrasound_html import single_page
-from breastkit.findings.ultrasound_json import model_facts
 from breastkit.findings.ultrasound_png import drawn
+from breastkit.findings.ultrasound_report import picture_document
 from breastkit.images import stem
 from breastkit.inference.calibration import read_calibration
 from breastkit.inference.ultrasound import (
@@ -39,6 +39,7 @@ from breastkit.logs import get_logger
 from breastkit.pictures import PREDICTION, outline
 from breastkit.pipelines import ULTRASOUND
 from breastkit.pipelines.ultrasound import examine
+from breastkit.report.document import render_html
 from breastkit.report.page import RESEARCH_USE, picture, render
 from breastkit.server.security.access import AccessControl, is_loopback
 from breastkit.server.security.headers import GRADIO, AnswerHeaders
@@ -379,7 +380,7 @@ def reading_html(reader: UltrasoundReader, file: str, shown: UltrasoundPicture, 
         tint=_tint(mask),
         explained=picture(drawn(findings)["explanation"]),
         mask=_png(mask * np.uint8(255)),
-        report=_data_link("text/html", single_page(findings).encode()),
+        report=_data_link("text/html", render_html(picture_document(findings)).encode()),
     )
 
 
