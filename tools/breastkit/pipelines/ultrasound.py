@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from breastkit.bundle import Bundle
 from breastkit.dicom import is_dicom
+from breastkit.dicomweb.archive import checked_address
 from breastkit.errors import UsageError
 from breastkit.findings.study_findings import Lesion, Measurement, Model, PictureFindings
 from breastkit.findings.ultrasound_png import KINDS
@@ -29,11 +30,14 @@ from breastkit.inference.ultrasound_inputs import UltrasoundPicture, find_ultras
 from breastkit.pipelines import ULTRASOUND
 from breastkit.pipelines.cohort import Engine, StudyPipeline, refuse_options_of_cohorts, run_cohort
 from breastkit.pipelines.cohort_studies import is_dicom_or_named_so
+from breastkit.pipelines.exchange import chosen_study, push_objects, study_at_hand
 from breastkit.pipelines.ultrasound_cases import cases_of_pictures
 
 NO_LESION = "No lesion was outlined, so the class is that of {variant}, the variant that can say normal."
 UNFAMILIAR = "It is unlike all pictures the networks have learnt from, so what they say of it is not to be relied on."
 _LIMITS, _REACHED = ("suspicious_from", "abstain_above"), ("recall", "specificity")
+# Options of a study that the networks are opened without.
+_OF_ONE_STUDY = ("formats", "by", "cases", "push")
 _ENDS = tuple(f"_{kind}" for kind in KINDS)
 
 
@@ -56,6 +60,9 @@ def run_ultrasound(
     shard: str | None = None,
     engine: Engine = "processes",
     address: str | None = None,
+    pull: str | None = None,
+    study: str | None = None,
+    push: str | None = None,
     reader: UltrasoundReader | None = None,
 ) -> Path:
     """Outlines the lesion in breast ultrasound pictures, tells its class, and writes a report.
@@ -77,13 +84,16 @@ def run_ultrasound(
         formats: write these outputs alone, separated by commas, for example csv,json; all by default.
         by: case answers once a case too, from all its views, with how much they disagree (cases.csv).
         cohort: every sub-folder is a study; writes a folder for each, and summary.csv, failures.csv and index.html.
-        cases: run on the studies that this table (CSV) names in its column path. With --by case, what says which
-            pictures are of one case: a case list, or a CSV table with the columns file and case; by default the case
-            list in the folder of the pictures or above it.
+        cases: run on the studies that this table (CSV) names in its column path, or with --pull uid. With --by case,
+            what says which pictures are of one case: a case list, or a CSV table with the columns file and case; by
+            default the case list in the folder of the pictures or above it.
         workers: so many studies of a cohort at a time; as many as cores and memory allow by default.
         shard: this part of a cohort alone, for example 1/4.
         engine: run a cohort by processes of this machine or on a Ray cluster.
         address: of the cluster; a new one on this machine by default.
+        pull: fetch the study from the archive (PACS) with this DICOMweb address.
+        study: StudyInstanceUID of that study.
+        push: store the DICOM objects that are written in the archive with this DICOMweb address.
         reader: the networks, where they are in memory already.
 
     Returns:
@@ -95,41 +105,50 @@ def run_ultrasound(
             not be read.
     """
     writers = chosen_writers(PictureFindings, formats)
+    push = checked_address(push) if push else None
     if by not in (None, "case"):
         raise UsageError(f"--by takes case alone, not {by!r}.")
     networks = {"segmenter": segmenter, "classifier": classifier, "normal_classifier": normal_classifier}
     networks |= {"calibration": calibration, "backend": backend, "precision": precision}
     if cohort or (cases is not None and by is None):
         grouping = {"by": by, "cases": cases if by else None}
-        studies = UltrasoundStudies.of(**networks, **grouping, explanation=explanation, formats=formats)
+        studies = UltrasoundStudies.of(**networks, **grouping, explanation=explanation, formats=formats, push=push)
         return run_cohort(
             studies,
             source,
             out=out,
             cases=None if by else cases,
+            pull=pull,
             workers=workers,
             shard=shard,
             engine=engine,
             address=address,
         )
+    if study is not None and (pull is None or source is not None):
+        raise UsageError("--study names one study of the archive that --pull names; give both, and no folder.")
+    source = chosen_study(study or source, pull)
     source = refuse_options_of_cohorts(source, workers=workers, shard=shard, engine=engine, address=address)
-    case_of = cases_of_pictures(source, cases) if by else {}
-    inputs = find_ultrasound(source, outputs=_ENDS)
-    refuse_folder_of_pictures(Path(out), inputs, option="--out")
-    if formats is not None:
-        paths = dict.fromkeys(Path(item["image"]) for item in inputs.items)
-        refuse_without_dicom(writers, [path for path in paths if not is_dicom(path)])
-    reader = reader or opened_reader(explanation=explanation, **networks)
-    outputs = Outputs(out, writers)
-    say_left_aside(inputs.skipped)
-    pictures = ReadableCases(inputs.items, lambda item: {**item, "picture": read_ultrasound(item)}, unit="picture")
-    for item in pictures:
-        place = {"name": item["name"], "file": item["file"], "source": Path(item["image"]), "frame": item.get("frame")}
-        place["case"] = case_of.get(stem(item["image"])) if by else None
-        outputs.write(examine(item["picture"], reader, explain=explanation, **place))
-    write_problems(outputs.folder, inputs, pictures)
-    summary = outputs.finish([sentence for _, sentence in pictures.failures])
+    with study_at_hand(source) as place:
+        case_of = cases_of_pictures(place, cases) if by else {}
+        inputs = find_ultrasound(place, outputs=_ENDS)
+        refuse_folder_of_pictures(Path(out), inputs, option="--out")
+        if formats is not None:
+            paths = dict.fromkeys(Path(item["image"]) for item in inputs.items)
+            refuse_without_dicom(writers, [path for path in paths if not is_dicom(path)])
+        reader = reader or opened_reader(explanation=explanation, **networks)
+        outputs = Outputs(out, writers)
+        say_left_aside(inputs.skipped)
+        pictures = ReadableCases(inputs.items, lambda item: {**item, "picture": read_ultrasound(item)}, unit="picture")
+        for item in pictures:
+            told = {name: item.get(name) for name in ("name", "file", "frame")} | {"source": Path(item["image"])}
+            told["case"] = case_of.get(stem(item["image"])) if by else None
+            outputs.write(examine(item["picture"], reader, explain=explanation, **told))
+        write_problems(outputs.folder, inputs, pictures)
+        summary = outputs.finish([sentence for _, sentence in pictures.failures])
+    receipt = push_objects(outputs.folder, push) if push else None
     pictures.raise_failures()
+    if receipt:
+        receipt.raise_problem()
     return summary
 
 
@@ -169,7 +188,7 @@ class UltrasoundStudies(StudyPipeline):
 
     def open(self) -> UltrasoundReader:
         """Opens the networks."""
-        return opened_reader(**{name: value for name, value in self.options if name not in ("formats", "by", "cases")})
+        return opened_reader(**{name: value for name, value in self.options if name not in _OF_ONE_STUDY})
 
     def holds_study(self, folder: Path) -> bool:
         """Tells whether a folder directly holds pictures or DICOM."""
