@@ -165,7 +165,7 @@ def test_a_study_without_any_finding_has_a_report_too(tmp_path):
 def clip_of(folder, *, frames):
     """Findings of every frame of a clip; the second shows no lesion. One frame is a single picture."""
     array = np.random.default_rng(0).integers(0, 256, (frames, 24, 40), dtype=np.uint8)
-    source = write_us_dicom(folder / "clip.dcm", array, spacing=0.5, patient="P1^", uid_seed="clip")
+    source = write_us_dicom(folder / "clip.dcm", array, spacing=0.5, patient="P1^", uid_seed=f"clip of {frames}")
     found = [
         replace(picture_findings(found=number != 1), sources=(source,), frame=number, name=f"clip_frame{number + 1}")
         for number in range(frames)
