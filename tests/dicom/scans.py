@@ -2,6 +2,7 @@
 
 import numpy as np
 import pydicom
+from pydicom.uid import EnhancedMRImageStorage
 
 from breastkit.dicom.segment_kinds import SegmentKind
 from breastkit.dicom.write_mr import MrStudy, write_mr_series
@@ -39,6 +40,30 @@ def write_scan(folder, affine, *, reverse=False, number=1, shape=SHAPE, study=ST
     if reverse:
         edit_all(folder, lambda image: setattr(image, "InstanceNumber", shape[2] + 1 - image.InstanceNumber))
     return folder
+
+
+def write_multi_frame(folder, single):
+    """Writes a scan of single images as one enhanced object, its frames in no order, and returns that."""
+    slices = [pydicom.dcmread(path) for path in sorted(single.iterdir())]
+    order = [3, 0, 6, 1, 5, 2, 4]
+    scan = slices[0]
+    shared, measures, turn = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+    measures.PixelSpacing, measures.SliceThickness = scan.PixelSpacing, scan.SliceThickness
+    turn.ImageOrientationPatient = scan.ImageOrientationPatient
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [turn]
+    scan.SharedFunctionalGroupsSequence = [shared]
+    frames = []
+    for number in order:
+        frame, place = pydicom.Dataset(), pydicom.Dataset()
+        place.ImagePositionPatient = slices[number].ImagePositionPatient
+        frame.PlanePositionSequence = [place]
+        frames.append(frame)
+    scan.PerFrameFunctionalGroupsSequence, scan.NumberOfFrames = frames, len(frames)
+    scan.SOPClassUID = scan.file_meta.MediaStorageSOPClassUID = EnhancedMRImageStorage
+    scan.PixelData = b"".join(slices[number].PixelData for number in order)
+    folder.mkdir(parents=True)
+    scan.save_as(folder / "1.dcm")
+    return scan
 
 
 def edit_all(folder, change):

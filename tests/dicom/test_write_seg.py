@@ -5,7 +5,6 @@ import pydicom
 import pytest
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
-from pydicom.uid import EnhancedMRImageStorage
 from tests.dicom.scans import (
     AXIAL,
     CORONAL,
@@ -19,6 +18,7 @@ from tests.dicom.scans import (
     only,
     shifted,
     write_mask,
+    write_multi_frame,
     write_scan,
 )
 
@@ -234,25 +234,7 @@ def test_masks_that_do_not_fit_are_refused(tmp_path, mask, options, words):
 
 def test_a_multi_frame_scan_in_any_order_of_its_frames(tmp_path):
     folder = write_scan(tmp_path / "s", affine_of(OBLIQUE))
-    slices = [pydicom.dcmread(path) for path in sorted(folder.iterdir())]
-    order = [3, 0, 6, 1, 5, 2, 4]
-    scan = slices[0]
-    shared, measures, turn = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
-    measures.PixelSpacing, measures.SliceThickness = scan.PixelSpacing, scan.SliceThickness
-    turn.ImageOrientationPatient = scan.ImageOrientationPatient
-    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [turn]
-    scan.SharedFunctionalGroupsSequence = [shared]
-    frames = []
-    for number in order:
-        frame, place = pydicom.Dataset(), pydicom.Dataset()
-        place.ImagePositionPatient = slices[number].ImagePositionPatient
-        frame.PlanePositionSequence = [place]
-        frames.append(frame)
-    scan.PerFrameFunctionalGroupsSequence, scan.NumberOfFrames = frames, len(frames)
-    scan.SOPClassUID = scan.file_meta.MediaStorageSOPClassUID = EnhancedMRImageStorage
-    scan.PixelData = b"".join(slices[number].PixelData for number in order)
-    (tmp_path / "enhanced").mkdir()
-    scan.save_as(tmp_path / "enhanced" / "1.dcm")
+    scan = write_multi_frame(tmp_path / "enhanced", folder)
     path = write_mask(tmp_path / "seg.dcm", tmp_path / "enhanced")
     affine = read_series(tmp_path / "enhanced").affine
     assert np.allclose(world_of_file(path), world_of_mask(an_l(), affine), atol=0.02)
@@ -260,5 +242,5 @@ def test_a_multi_frame_scan_in_any_order_of_its_frames(tmp_path):
     np.testing.assert_array_equal(only(read_segmentation(path, tmp_path / "enhanced")).mask, an_l())
     for frame in pydicom.dcmread(path).PerFrameFunctionalGroupsSequence:
         number = frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber
-        there = frames[number - 1].PlanePositionSequence[0].ImagePositionPatient
+        there = scan.PerFrameFunctionalGroupsSequence[number - 1].PlanePositionSequence[0].ImagePositionPatient
         assert np.allclose(frame.PlanePositionSequence[0].ImagePositionPatient, there)

@@ -12,6 +12,7 @@ from breastkit.dicomweb.store import dicom_store_app
 app = dicom_store_app(sys.argv[1], stored=sys.argv[2], largest_upload=int(sys.argv[3]), refresh_seconds=0)
 listener = socket.socket()
 listener.bind(("127.0.0.1", 0))
+listener.listen()
 print(listener.getsockname()[1], flush=True)
 uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
 """

@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 from tests.dicom.conformance import errors_of, needs_dciodvfy
-from tests.dicom.scans import AXIAL, OBLIQUE, SAGITTAL, affine_of, an_l, edit_all, write_scan
+from tests.dicom.scans import AXIAL, OBLIQUE, SAGITTAL, affine_of, an_l, edit_all, write_multi_frame, write_scan
 from tests.findings.made_up import mri_findings, picture_findings
 
 from breastkit.dce import DcePhases, Grid, VoxelBox
@@ -25,10 +25,13 @@ from breastkit.images import write_nifti, write_png
 SHAPE = (11, 9, 7)
 
 
-def mri_of(folder, directions=AXIAL, *, reverse=False, lesions=1, sides=True):
+def mri_of(folder, directions=AXIAL, *, reverse=False, multi_frame=False, lesions=1, sides=True):
     """Findings of a DICOM study of two phases: an asymmetric lesion, and breasts on both sides of it."""
     for number in (1, 2):
-        write_scan(folder / f"phase{number}", affine_of(directions), reverse=reverse, number=number)
+        scan = write_scan(folder / f"phase{number}", affine_of(directions), reverse=reverse, number=number)
+        if multi_frame:
+            write_multi_frame(folder / f"whole{number}", scan)
+            shutil.rmtree(scan)
     series = list_series(folder)
     scan = read_series(series[0])
     grid = Grid.of(scan.array.shape, scan.affine)
@@ -63,10 +66,13 @@ def written(findings, out, formats="sr"):
     return out / "dicom"
 
 
-@pytest.mark.parametrize("reverse", [False, True])
+FORMS = {"single": {}, "reversed": {"reverse": True}, "multi_frame": {"multi_frame": True}}
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("directions", [AXIAL, SAGITTAL, OBLIQUE], ids=["axial", "sagittal", "oblique"])
-def test_what_is_outlined_comes_back_from_the_segmentation(tmp_path, directions, reverse):
-    findings = mri_of(tmp_path / "study", directions, reverse=reverse)
+def test_what_is_outlined_comes_back_from_the_segmentation(tmp_path, directions, form):
+    findings = mri_of(tmp_path / "study", directions, **FORMS[form])
     path = written(findings, tmp_path / "out", "seg") / "segmentation.dcm"
     for series in findings.sources:
         left, right, lesion = read_segmentation(path, series)
@@ -167,7 +173,7 @@ def test_a_study_without_any_finding_has_a_report_too(tmp_path):
 def clip_of(folder, *, frames):
     """Findings of every frame of a clip; the second shows no lesion. One frame is a single picture."""
     array = np.random.default_rng(0).integers(0, 256, (frames, 24, 40), dtype=np.uint8)
-    source = write_us_dicom(folder / "clip.dcm", array, spacing=0.5, patient="P1^", uid_seed="clip")
+    source = write_us_dicom(folder / "clip.dcm", array, spacing=0.5, patient="P1^", uid_seed=f"clip of {frames}")
     found = [
         replace(picture_findings(found=number != 1), sources=(source,), frame=number, name=f"clip_frame{number + 1}")
         for number in range(frames)
@@ -234,13 +240,14 @@ def test_no_object_has_an_error(tmp_path):
         "full": mri_of(tmp_path / "full"),
         "unsided": mri_of(tmp_path / "unsided", OBLIQUE, sides=False),
         "empty": mri_of(tmp_path / "empty", lesions=0),
+        "multi_frame": mri_of(tmp_path / "multi_frame", multi_frame=True),
     }
     folders = [written(findings, tmp_path / "out" / name) for name, findings in studies.items()]
     for frames in (1, 3):
         (tmp_path / str(frames)).mkdir()
         folders.append(written_clip(clip_of(tmp_path / str(frames), frames=frames), tmp_path / "out" / str(frames)))
     found = {path: errors_of(path) for folder in folders for path in folder.iterdir()}
-    assert len(found) == 10
+    assert len(found) == 12
     assert not {path: errors for path, errors in found.items() if errors}
 
 

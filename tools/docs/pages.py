@@ -52,6 +52,7 @@ def navigation() -> list[dict[str, Any]]:
             "How-to guides": [
                 {"Get and prepare data sets": "tools/breastkit/datasets/README.md"},
                 {"Run a cohort": "tools/docs/cohorts/README.md"},
+                {"Exchange with a PACS": "tools/docs/pacs/README.md"},
                 {"Correlate with clinical tables": "tools/breastkit/clinical/README.md"},
                 {"Annotate in OHIF or 3D Slicer": "apps/breast_monailabel/README.md"},
                 {"Put the server on a network": "apps/breast_monailabel/docs/threat_model.md"},
@@ -64,6 +65,7 @@ def navigation() -> list[dict[str, Any]]:
                 {"Model cards": cards()},
                 {"Command line": COMMAND_LINE},
                 {"Package": [{"overview": f"{API}/index.md"}, *(_room_navigation(room) for room in _rooms())]},
+                {"DICOM conformance": "tools/docs/conformance/README.md"},
                 {"Changelog": "CHANGELOG.md"},
             ]
         },

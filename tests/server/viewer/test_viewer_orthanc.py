@@ -4,10 +4,10 @@ import nrrd
 import numpy as np
 import pytest
 import requests
+from tests.dicomweb.orthanc_process import orthanc_process, upload
 from tests.server.ohif_page import OhifPage, chromium
 from tests.server.served_app import served
 from tests.server.viewed_studies import GRAY, JSON, LESION, MASK, TISSUE, write_studies
-from tests.server.viewer.orthanc_process import orthanc_process, upload
 
 from breastkit.dicom.read_seg import read_segmentation
 from breastkit.inference.ultrasound import Segmenter

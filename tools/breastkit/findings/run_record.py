@@ -68,6 +68,7 @@ class RunRecord:
         doubts: Sequence[str],
         written: Iterable[Path],
         problems: Sequence[str] = (),
+        pushed: Mapping[str, Any] | None = None,
     ) -> Path:
         """Writes the record.
 
@@ -77,6 +78,7 @@ class RunRecord:
             doubts: sentences on what may be wrong with what was found.
             written: the files of the run; those in the folder are told.
             problems: sentences on inputs that could not be used.
+            pushed: what an archive made of the objects that were sent to it.
         """
         steps = [
             {"name": name, **{key: round(value, 2) for key, value in figures.items()}}
@@ -98,6 +100,7 @@ class RunRecord:
             "written": [
                 _output(path, folder) for path in sorted(written) if path.is_file() and path.is_relative_to(folder)
             ],
+            "pushed": None if pushed is None else dict(pushed),
         }
         return write_json(folder / RUN_RECORD, record)
 

@@ -38,6 +38,7 @@ from breastkit.pipelines.cohort_summary import (
     write_summary,
     write_thumbnail,
 )
+from breastkit.pipelines.exchange import study_at_hand
 from breastkit.progress import available_cores, parallel_results, progress_bar
 from breastkit.weights import read_model_json
 
@@ -104,6 +105,7 @@ def run_cohort(
     *,
     out: str,
     cases: str | None = None,
+    pull: str | None = None,
     workers: int | None = None,
     shard: str | None = None,
     engine: Engine = "processes",
@@ -116,6 +118,7 @@ def run_cohort(
         folder: every sub-folder is a study.
         out: the folder to write, one folder a study in it.
         cases: a table that names the studies instead; see `studies_of_table`.
+        pull: address of the archive that has the studies of the table that are named by their identifiers.
         workers: so many studies at a time; as many as cores and memory allow by default.
         shard: this part of the studies alone, ``i/n``.
         engine: processes of this machine, or a Ray cluster.
@@ -132,7 +135,7 @@ def run_cohort(
         raise UsageError(f"--workers takes a whole number from 1 up, not {workers}.")
     if address is not None and engine != "ray":
         raise UsageError("--address is that of a Ray cluster; add --engine ray, or leave it out.")
-    studies, aside = _studies_of(pipeline, folder, out, cases)
+    studies, aside = _studies_of(pipeline, folder, out, cases, pull)
     chosen = shard_of(studies, shard)
     say_left_aside(aside)
     root = _prepared(Path(out), pipeline, studies=len(studies))
@@ -187,12 +190,14 @@ def refuse_for_cohorts(**options: Any) -> None:
 
 
 def _studies_of(
-    pipeline: StudyPipeline, folder: str | None, out: str, cases: str | None
+    pipeline: StudyPipeline, folder: str | None, out: str, cases: str | None, pull: str | None
 ) -> tuple[list[Study], list[tuple[Path, str]]]:
     if (folder is None) == (cases is None):
         raise UsageError("A cohort is a folder with --cohort or a table with --cases; give one of the two.")
     if folder is None:
-        return studies_of_table(str(cases)), []
+        return studies_of_table(str(cases), archive=pull), []
+    if pull is not None:
+        raise UsageError("--pull fetches the studies of a table with --cases, or one with --study; name them so.")
     if Path(folder).resolve() in (Path(out).resolve(), *Path(out).resolve().parents):
         raise BreastkitError(
             f"{out} lies in {folder} and would be taken as a study; name a folder elsewhere with --out."
@@ -324,7 +329,8 @@ def run_study(pipeline: StudyPipeline, out: Path, study: Study) -> str:
             # What is said of one study, the bar of its pictures among it, would be lost among many.
             with redirect_stderr(io.StringIO()):
                 try:
-                    pipeline.run(study.place, folder, networks)
+                    with study_at_hand(study.place) as place:
+                        pipeline.run(place, folder, networks)
                 except PartlyDoneError as error:
                     part = str(error)
             write_thumbnail(pipeline.kind, folder)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from breastkit.dicom import is_dicom
+from breastkit.dicomweb.folder_index import is_uid
 from breastkit.errors import BreastkitError, UsageError
 from breastkit.images import DICOM_SUFFIXES, stem
+from breastkit.pipelines.exchange import study_address
 
 # What lies at the top of a cohort's folder beside the studies.
 RESERVED = ("cohort.json", "summary.csv", "failures.csv")
@@ -27,7 +30,7 @@ class Study:
 
     Attributes:
         name: of the folder its results are written to.
-        place: folder or file of the study.
+        place: folder or file of the study, or its address in an archive.
         problem: a sentence where it cannot be run; empty where it can.
     """
 
@@ -62,34 +65,47 @@ def studies_in(folder: str, *, holds_study: Callable[[Path], bool]) -> tuple[lis
     return studies, aside
 
 
-def studies_of_table(table: str) -> list[Study]:
+def studies_of_table(table: str, *, archive: str | None = None) -> list[Study]:
     """Returns the studies that a table names.
 
     Args:
         table: a CSV file with the column ``path``, relative to it or absolute, and perhaps ``study``, the name; by
-            default the name is that of folder or file.
+            default the name is that of folder or file. Of a study of the archive it has a StudyInstanceUID in the
+            column ``uid`` instead, which is its name as well by default.
+        archive: address of the DICOMweb service that has the studies named by ``uid``.
 
     Raises:
-        BreastkitError: if it cannot be read or names no study.
+        BreastkitError: if it cannot be read or names no study, or some by ``uid`` and there is no archive.
     """
+    studies = []
+    for row in _rows(table):
+        name, uid, given = (str(row.get(column, "")).strip() for column in ("study", "uid", "path"))
+        if uid and archive is None:
+            raise UsageError(f"{table} names studies of an archive in its column 'uid'; give its address with --pull.")
+        if uid and not given:
+            name = name or uid
+            unknown = "" if is_uid(uid) else f"'{uid}' is no identifier of a study; give a StudyInstanceUID."
+            studies.append(Study(name, study_address(str(archive), uid), _name_problem(name) or unknown))
+        elif given:
+            place = Path(os.path.normpath(Path(table).absolute().parent / Path(given).expanduser()))
+            name = name or (place.name if place.is_dir() else stem(place))
+            studies.append(Study(name, str(place), _name_problem(name)))
+    if not studies:
+        raise BreastkitError(f"{table} names no study; fill its column 'path'.")
+    return _each_name_once(studies)
+
+
+def _rows(table: str) -> list[dict[Hashable, Any]]:
     try:
         rows = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
     except FileNotFoundError as error:
         raise BreastkitError(f"{table} does not exist; give --cases a CSV file with the column 'path'.") from error
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
         raise BreastkitError(f"{table} cannot be read as a CSV file; save it again as CSV, in UTF-8.") from error
-    if "path" not in rows:
+    if "path" not in rows and "uid" not in rows:
         raise BreastkitError(f"{table} has no column 'path'; name in it the folder of every study.")
-    studies = []
-    for row in rows.to_dict("records"):
-        if not (given := str(row["path"]).strip()):
-            continue
-        place = Path(os.path.normpath(Path(table).absolute().parent / Path(given).expanduser()))
-        name = str(row.get("study", "")).strip() or (place.name if place.is_dir() else stem(place))
-        studies.append(Study(name, str(place), _name_problem(name)))
-    if not studies:
-        raise BreastkitError(f"{table} names no study; fill its column 'path'.")
-    return _each_name_once(studies)
+    found: list[dict[Hashable, Any]] = rows.to_dict("records")
+    return found
 
 
 def shard_of(studies: Sequence[Study], shard: str | None) -> list[Study]:

@@ -28,6 +28,7 @@ from breastkit.dce.series import StudyPhases, find_phases
 from breastkit.dce.sides import midline_mm, side_of
 from breastkit.detection.boxes_file import Detection, read_boxes
 from breastkit.detection.find_lesions import lesions_in_breast
+from breastkit.dicomweb.archive import checked_address
 from breastkit.errors import BreastkitError
 from breastkit.findings import findings_json
 from breastkit.findings.run_record import RunRecord
@@ -40,6 +41,7 @@ from breastkit.opened_bundle import OpenedBundle
 from breastkit.pipelines import BREASTS, LESIONS
 from breastkit.pipelines.cohort import Engine, StudyPipeline, refuse_for_cohorts, refuse_options_of_cohorts, run_cohort
 from breastkit.pipelines.cohort_studies import files_below, is_dicom_or_named_so
+from breastkit.pipelines.exchange import chosen_study, push_objects, study_at_hand
 from breastkit.pipelines.mri_outlines import open_breasts, outline_breasts, outline_lesions
 
 # What the server calls the whole chain.
@@ -67,6 +69,8 @@ def run_mri(
     shard: str | None = None,
     engine: Engine = "processes",
     address: str | None = None,
+    pull: str | None = None,
+    push: str | None = None,
     networks: MriNetworks | None = None,
 ) -> Path | str:
     """Outlines breasts and lesions in one dynamic breast MRI study and measures the lesions.
@@ -77,7 +81,8 @@ def run_mri(
     (SR) and dicom/report_pdf.dcm (encapsulated PDF).
 
     Args:
-        study: folder of one study: DICOM series, or NIfTI phases x_0000.nii.gz, x_0001.nii.gz and so on.
+        study: folder of one study: DICOM series, or NIfTI phases x_0000.nii.gz, x_0001.nii.gz and so on. With --pull
+            its StudyInstanceUID.
         out: the folder to write.
         pre: the phase before contrast, by number, description or folder of its series or by file name.
         post: the first phase after contrast, likewise.
@@ -91,11 +96,13 @@ def run_mri(
             DICOM) by default. For seg, sr and sc of NIfTI, DICOM images of the outlined phase are written too.
         json: print findings.json.
         cohort: every sub-folder is a study; writes a folder for each, and summary.csv, failures.csv and index.html.
-        cases: run on the studies that this table (CSV) names in its column path.
+        cases: run on the studies that this table (CSV) names in its column path, or with --pull uid.
         workers: so many studies of a cohort at a time; as many as cores and memory allow by default.
         shard: this part of a cohort alone, for example 1/4.
         engine: run a cohort by processes of this machine or on a Ray cluster.
         address: of the cluster; a new one on this machine by default.
+        pull: fetch the study from the archive (PACS) with this DICOMweb address.
+        push: store the DICOM objects that are written in the archive with this DICOMweb address.
         networks: of the chain, where they are in memory already.
 
     Returns:
@@ -109,37 +116,51 @@ def run_mri(
     if isinstance(most, bool) or not isinstance(most, int) or most < 1:
         raise BreastkitError(f"{most} candidates cannot be outlined; give --most a whole number from 1 up.")
     writers = chosen_writers(MriFindings, with_json(formats) if json else formats)
+    push = checked_address(push) if push else None
     options: dict[str, Any] = {"pre": pre, "post": post, "most": most, "register": register, "shading": shading}
-    options |= {"segmenter": segmenter, "detector": detector, "formats": formats}
+    options |= {"segmenter": segmenter, "detector": detector, "formats": formats, "push": push}
     if cohort or cases is not None:
         refuse_for_cohorts(boxes=boxes, json=json or None)
         studies = MriStudies.of(**options)
         return run_cohort(
-            studies, study, out=out, cases=cases, workers=workers, shard=shard, engine=engine, address=address
+            studies,
+            study,
+            out=out,
+            cases=cases,
+            pull=pull,
+            workers=workers,
+            shard=shard,
+            engine=engine,
+            address=address,
         )
+    study = chosen_study(study, pull)
     study = refuse_options_of_cohorts(study, workers=workers, shard=shard, engine=engine, address=address)
     refuse_unwritable(out)
     record = RunRecord("run mri", {**options, "boxes": boxes})
-    with record.step("find phases"):
-        found = find_phases(study, pre=pre, post=post)
-        record.read(found.all, found.skipped)
-    say_left_aside(found.skipped)
-    _say(found.doubts)
-    # Missing weights stop the run before minutes of reading.
-    with record.step("open networks"):
-        networks = networks or MriNetworks.opened(segmenter=segmenter, detector=detector, detects=not boxes)
-    with record.step("read phases"):
-        phases = correct_phases(read_phases(found.all), register=register, shading=shading)
-    given = read_boxes(boxes, phases.grid) if boxes else None
-    findings = examine(found, phases, networks, given=given, most=most, step=record.step)
-    # Moved phases lie where the one before contrast does.
-    findings = replace(findings, outlined_on=0) if register else findings
-    _say([doubt for doubt in findings.doubts if doubt not in found.doubts])
-    with recorded_writes() as written, record.step("write"):
-        outputs = Outputs(out, writers, make_dicom=formats is not None)
-        outputs.write(findings)
-        summary = outputs.finish()
-    record.write(outputs.folder, models=findings.models, doubts=findings.doubts, written=written)
+    with study_at_hand(study) as place:
+        with record.step("find phases"):
+            found = find_phases(place, pre=pre, post=post)
+            record.read(found.all, found.skipped)
+        say_left_aside(found.skipped)
+        _say(found.doubts)
+        # Missing weights stop the run before minutes of reading.
+        with record.step("open networks"):
+            networks = networks or MriNetworks.opened(segmenter=segmenter, detector=detector, detects=not boxes)
+        with record.step("read phases"):
+            phases = correct_phases(read_phases(found.all), register=register, shading=shading)
+        given = read_boxes(boxes, phases.grid) if boxes else None
+        findings = examine(found, phases, networks, given=given, most=most, step=record.step)
+        # Moved phases lie where the one before contrast does.
+        findings = replace(findings, outlined_on=0) if register else findings
+        _say([doubt for doubt in findings.doubts if doubt not in found.doubts])
+        with recorded_writes() as written, record.step("write"):
+            outputs = Outputs(out, writers, make_dicom=formats is not None)
+            outputs.write(findings)
+            summary = outputs.finish()
+    receipt = push_objects(outputs.folder, push) if push else None
+    record.write(outputs.folder, models=findings.models, doubts=findings.doubts, written=written, pushed=receipt.as_json() if receipt else None)
+    if receipt:
+        receipt.raise_problem()
     return (outputs.folder / findings_json.FILE).read_text(encoding="utf-8").rstrip() if json else summary
 
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from breastkit.atomic import recorded_writes, refuse_unwritable
 from breastkit.bundle import Bundle
+from breastkit.dicomweb.archive import checked_address
 from breastkit.errors import UsageError
 from breastkit.findings import findings_json
 from breastkit.findings.run_record import RunRecord
@@ -30,11 +31,14 @@ from breastkit.inference.ultrasound_inputs import UltrasoundPicture, find_ultras
 from breastkit.pipelines import ULTRASOUND
 from breastkit.pipelines.cohort import Engine, StudyPipeline, refuse_for_cohorts, refuse_options_of_cohorts, run_cohort
 from breastkit.pipelines.cohort_studies import is_dicom_or_named_so
+from breastkit.pipelines.exchange import chosen_study, push_objects, study_at_hand
 from breastkit.pipelines.ultrasound_cases import cases_of_pictures
 
 NO_LESION = "No lesion was outlined, so the class is that of {variant}, the variant that can say normal."
 UNFAMILIAR = "It is unlike all pictures the networks have learnt from, so what they say of it is not to be relied on."
 _LIMITS, _REACHED = ("suspicious_from", "abstain_above"), ("recall", "specificity")
+# Options of a study that the networks are opened without.
+_OF_ONE_STUDY = ("formats", "by", "cases", "push")
 _ENDS = tuple(f"_{kind}" for kind in KINDS)
 
 
@@ -58,6 +62,9 @@ def run_ultrasound(
     shard: str | None = None,
     engine: Engine = "processes",
     address: str | None = None,
+    pull: str | None = None,
+    study: str | None = None,
+    push: str | None = None,
     reader: UltrasoundReader | None = None,
 ) -> Path | str:
     """Outlines the lesion in breast ultrasound pictures, tells its class, and writes a report.
@@ -83,13 +90,16 @@ def run_ultrasound(
         json: print findings.json.
         by: case answers once a case too, from all its views, with how much they disagree (cases.csv).
         cohort: every sub-folder is a study; writes a folder for each, and summary.csv, failures.csv and index.html.
-        cases: run on the studies that this table (CSV) names in its column path. With --by case, what says which
-            pictures are of one case: a case list, or a CSV table with the columns file and case; by default the case
-            list in the folder of the pictures or above it.
+        cases: run on the studies that this table (CSV) names in its column path, or with --pull uid. With --by case,
+            what says which pictures are of one case: a case list, or a CSV table with the columns file and case; by
+            default the case list in the folder of the pictures or above it.
         workers: so many studies of a cohort at a time; as many as cores and memory allow by default.
         shard: this part of a cohort alone, for example 1/4.
         engine: run a cohort by processes of this machine or on a Ray cluster.
         address: of the cluster; a new one on this machine by default.
+        pull: fetch the study from the archive (PACS) with this DICOMweb address.
+        study: StudyInstanceUID of that study.
+        push: store the DICOM objects that are written in the archive with this DICOMweb address.
         reader: the networks, where they are in memory already.
 
     Returns:
@@ -102,6 +112,7 @@ def run_ultrasound(
             not be read.
     """
     writers = chosen_writers(PictureFindings, with_json(formats) if json else formats)
+    push = checked_address(push) if push else None
     if by not in (None, "case"):
         raise UsageError(f"--by takes case alone, not {by!r}.")
     networks = {"segmenter": segmenter, "classifier": classifier, "normal_classifier": normal_classifier}
@@ -112,6 +123,7 @@ def run_ultrasound(
         "formats": formats,
         "by": by,
         "cases": cases if by else None,
+        "push": push,
     }
     if cohort or (cases is not None and by is None):
         refuse_for_cohorts(json=json or None)
@@ -121,41 +133,51 @@ def run_ultrasound(
             source,
             out=out,
             cases=None if by else cases,
+            pull=pull,
             workers=workers,
             shard=shard,
             engine=engine,
             address=address,
         )
+    if study is not None and (pull is None or source is not None):
+        raise UsageError("--study names one study of the archive that --pull names; give both, and no folder.")
+    source = chosen_study(study or source, pull)
     source = refuse_options_of_cohorts(source, workers=workers, shard=shard, engine=engine, address=address)
     refuse_unwritable(out)
     record = RunRecord("run us", options)
-    case_of = cases_of_pictures(source, cases) if by else {}
-    with record.step("find pictures"):
-        inputs = find_ultrasound(source, outputs=_ENDS)
-        refuse_folder_of_pictures(Path(out), inputs, option="--out")
-        paths = list(dict.fromkeys(Path(item["image"]) for item in inputs.items))
-        record.read(paths, inputs.skipped)
-    with record.step("open networks"):
-        reader = reader or opened_reader(explanation=explanation, **networks)
-    say_left_aside(inputs.skipped)
-    pictures = ReadableCases(inputs.items, lambda item: {**item, "picture": read_ultrasound(item)}, unit="picture")
-    doubts: list[str] = []
-    with recorded_writes() as written:
-        outputs = Outputs(out, writers, make_dicom=formats is not None)
-        for item in pictures:
-            place = {"name": item["name"], "file": item["file"], "source": Path(item["image"])}
-            place |= {"frame": item.get("frame"), "case": case_of.get(stem(item["image"])) if by else None}
-            with record.step("examine pictures"):
-                findings = examine(item["picture"], reader, explain=explanation, **place)
-            doubts += [f"{findings.file}: {doubt}" for doubt in findings.doubts]
+    with study_at_hand(source) as at_hand:
+        case_of = cases_of_pictures(at_hand, cases) if by else {}
+        with record.step("find pictures"):
+            inputs = find_ultrasound(at_hand, outputs=_ENDS)
+            refuse_folder_of_pictures(Path(out), inputs, option="--out")
+            paths = list(dict.fromkeys(Path(item["image"]) for item in inputs.items))
+            record.read(paths, inputs.skipped)
+        with record.step("open networks"):
+            reader = reader or opened_reader(explanation=explanation, **networks)
+        say_left_aside(inputs.skipped)
+        pictures = ReadableCases(inputs.items, lambda item: {**item, "picture": read_ultrasound(item)}, unit="picture")
+        doubts: list[str] = []
+        with recorded_writes() as written:
+            outputs = Outputs(out, writers, make_dicom=formats is not None)
+            for item in pictures:
+                place = {"name": item["name"], "file": item["file"], "source": Path(item["image"])}
+                place |= {"frame": item.get("frame"), "case": case_of.get(stem(item["image"])) if by else None}
+                with record.step("examine pictures"):
+                    findings = examine(item["picture"], reader, explain=explanation, **place)
+                doubts += [f"{findings.file}: {doubt}" for doubt in findings.doubts]
+                with record.step("write"):
+                    outputs.write(findings)
+            problems = [sentence for _, sentence in pictures.failures]
             with record.step("write"):
-                outputs.write(findings)
-        problems = [sentence for _, sentence in pictures.failures]
-        with record.step("write"):
-            write_problems(outputs.folder, inputs, pictures)
-            summary = outputs.finish(problems)
-    record.write(outputs.folder, models=models_of(reader), doubts=doubts, written=written, problems=problems)
+                write_problems(outputs.folder, inputs, pictures)
+                summary = outputs.finish(problems)
+    receipt = push_objects(outputs.folder, push) if push else None
+    record.write(
+        outputs.folder, models=models_of(reader), doubts=doubts, written=written, problems=problems, pushed=receipt.as_json() if receipt else None
+    )
     pictures.raise_failures()
+    if receipt:
+        receipt.raise_problem()
     return (outputs.folder / findings_json.FILE).read_text(encoding="utf-8").rstrip() if json else summary
 
 
@@ -195,7 +217,7 @@ class UltrasoundStudies(StudyPipeline):
 
     def open(self) -> UltrasoundReader:
         """Opens the networks."""
-        return opened_reader(**{name: value for name, value in self.options if name not in ("formats", "by", "cases")})
+        return opened_reader(**{name: value for name, value in self.options if name not in _OF_ONE_STUDY})
 
     def holds_study(self, folder: Path) -> bool:
         """Tells whether a folder directly holds pictures or DICOM."""

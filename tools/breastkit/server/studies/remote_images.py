@@ -12,6 +12,7 @@ import requests
 from dicomweb_client import DICOMwebClient
 
 from breastkit.atomic import atomic_folder
+from breastkit.dicomweb.archive import Archive, checked_address
 from breastkit.dicomweb.folder_index import is_uid
 from breastkit.errors import BreastkitError
 from breastkit.server.studies.study_images import MODALITIES, Form, StudyImage, StudyImages
@@ -34,7 +35,7 @@ class RemoteImages(StudyImages):
 
     def __init__(self, address: str, cache: str | Path, *, session: requests.Session | None = None) -> None:
         super().__init__(cache)
-        self.address = address.rstrip("/")
+        self.address = checked_address(address)
         self._session = session or requests.Session()
         self._listed: tuple[float, dict[str, StudyImage]] = (0.0, {})
         self._fetching = threading.Lock()
@@ -80,16 +81,9 @@ class RemoteImages(StudyImages):
         Raises:
             BreastkitError: if the service does not take it.
         """
-        from breastkit.dicomweb.multipart_related import PartsWriter
-
-        writer = PartsWriter("application/dicom")
-        body = b"".join(writer.write([("application/dicom", Path(path).read_bytes())]))
-        headers = {"Content-Type": writer.content_type, "Accept": "application/dicom+json"}
-        try:
-            answer = self._session.post(f"{self.address}/studies", data=body, headers=headers, timeout=60)
-            answer.raise_for_status()
-        except requests.RequestException as error:
-            raise BreastkitError(f"{self.address} did not take the segmentation; look at its log.") from error
+        sent = Archive(self.address, session=self._session).store(Path(path))
+        if sent.problem:
+            raise BreastkitError(f"{self.address} did not take the segmentation: {sent.problem}.")
 
     def file_of(self, image: StudyImage) -> Path:
         """Returns the image as a NIfTI; its DICOM files are fetched first."""

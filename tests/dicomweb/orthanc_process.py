@@ -16,18 +16,21 @@ _PATIENCE = 180
 
 
 @contextmanager
-def orthanc_process(folder):
+def orthanc_process(folder, *, environment=None, port=None, **further):
     """Yields the DICOMweb address of an Orthanc that runs until the block ends; skipped where there is none.
 
     Args:
         folder: for its files.
+        environment: of the process; that of the test by default.
+        port: a free one by default.
+        further: settings.
     """
     program = shutil.which("Orthanc", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
     plugin = next((path for path in _PLUGINS if path.exists()), None)
     if program is None or plugin is None:
         pytest.skip("no Orthanc with DICOMweb here; 'apt-get install orthanc orthanc-dicomweb' brings it")
     folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
+    port = port or free_port()
     settings = {
         "StorageDirectory": str(folder / "storage"),
         "IndexDirectory": str(folder / "storage"),
@@ -37,10 +40,11 @@ def orthanc_process(folder):
         "AuthenticationEnabled": False,
         "Plugins": [str(plugin)],
         "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+        **further,
     }
     (folder / "orthanc.json").write_text(json.dumps(settings))
     with (folder / "log.txt").open("w") as log:
-        process = subprocess.Popen([program, str(folder / "orthanc.json")], stdout=log, stderr=log)
+        process = subprocess.Popen([program, str(folder / "orthanc.json")], stdout=log, stderr=log, env=environment)
         try:
             _wait_for(f"http://127.0.0.1:{port}/dicom-web/studies", process, folder / "log.txt")
             yield f"http://127.0.0.1:{port}/dicom-web"

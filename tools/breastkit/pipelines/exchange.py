@@ -1,0 +1,131 @@
+"""What a pipeline exchanges with an archive (PACS): a study is fetched from it, what was made of it is sent there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from breastkit.atomic import write_json
+from breastkit.dicomweb.archive import Archive, Sent, checked_address
+from breastkit.errors import BreastkitError, PartlyDoneError, UsageError
+from breastkit.temporary import temporary_folder
+
+RECEIPT = "dicom/receipt.json"
+_STUDIES = "/studies/"
+
+
+def study_address(archive: str, uid: str) -> str:
+    """Returns what a study of an archive is called here: its address, as DICOMweb forms it.
+
+    Raises:
+        UsageError: if the address of the archive is none.
+    """
+    return f"{checked_address(archive)}{_STUDIES}{uid}"
+
+
+@contextmanager
+def study_at_hand(study: str) -> Iterator[str]:
+    """Yields a study as a path: that of a study of an archive leads to a copy which is gone at the end.
+
+    Args:
+        study: a path, or what `study_address` gives.
+
+    Raises:
+        BreastkitError: if the archive does not give it.
+    """
+    archive, separator, uid = study.rpartition(_STUDIES)
+    if not separator or not archive.startswith(("http://", "https://")):
+        yield study
+        return
+    with temporary_folder("fetched") as folder:
+        place = folder / uid
+        place.mkdir()
+        try:
+            Archive(archive).fetch_study(uid, place)
+            yield str(place)
+        except BreastkitError as error:
+            # Where its copy lay is nothing a reader knows.
+            raise type(error)(str(error).replace(str(place), study)) from error
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What an archive made of the objects of a run.
+
+    Attributes:
+        archive: its address.
+        objects: those that were sent, by name.
+        problem: a sentence where it has not got all of them; empty where it has.
+    """
+
+    archive: str
+    objects: tuple[Sent, ...]
+    problem: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns it as a record holds it."""
+        return {"archive": self.archive, "objects": [vars(one) for one in self.objects]}
+
+    def raise_problem(self) -> None:
+        """Says what the archive has not got.
+
+        Raises:
+            PartlyDoneError: if there is such an object; what was made is kept all the same.
+        """
+        if self.problem:
+            raise PartlyDoneError(self.problem)
+
+
+def push_objects(out: Path, archive: str) -> Receipt:
+    """Stores the DICOM objects of a run in an archive, and keeps the receipt beside them.
+
+    Args:
+        out: what the run wrote.
+        archive: address of its DICOMweb service.
+
+    Raises:
+        UsageError: if the address is none.
+    """
+    place, sent, trouble = Archive(archive), list[Sent](), ""
+    folder = (out / RECEIPT).parent
+    files = sorted(folder.glob("*.dcm"))
+    if not files:
+        nothing = (
+            f"{out} has no DICOM object to store in {place.address}; run on DICOM, and with the formats seg and sr."
+        )
+        return Receipt(place.address, (), nothing)
+    for path in files:
+        try:
+            sent.append(place.store(path))
+        except BreastkitError as error:
+            # The next would fare no better, and take as long.
+            trouble = str(error).rstrip(".")
+            break
+    refused = [one for one in sent if one.problem]
+    if refused and not trouble:
+        trouble = f"{place.address} did not take {refused[0].file}: {refused[0].problem}"
+    kept = f"{len(sent) - len(refused)} of {len(files)} objects are stored there, all are kept in {folder}"
+    problem = f"{trouble}; {kept}, and the same command sends them again."
+    receipt = Receipt(place.address, tuple(sent), problem if trouble else "")
+    write_json(out / RECEIPT, receipt.as_json())
+    return receipt
+
+
+def chosen_study(study: str | None, pull: str | None) -> str | None:
+    """Returns the study that a command was given, as its address where it is to be pulled.
+
+    Args:
+        study: a path, or a StudyInstanceUID.
+        pull: address of the archive it is in.
+
+    Raises:
+        UsageError: if an archive is named and no study, or its address is none.
+    """
+    if pull is None:
+        return study
+    if study is None:
+        raise UsageError("--pull fetches one study; name its StudyInstanceUID with --study, or several with --cases.")
+    return study_address(pull, study)
