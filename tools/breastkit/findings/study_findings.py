@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from breastkit.dce.correction import REFERENCE, Motion
 from breastkit.dce.phases import DcePhases
 from breastkit.dce.voxel_box import VoxelBox
 from breastkit.dicom import Series, is_dicom
@@ -128,16 +130,20 @@ class MriFindings(StudyFindings):
         breast: mask of the breasts.
         skipped: what was left aside, and why.
         midline: where the plane between both breasts lies, see `breastkit.dce.sides`; None where it is not plain.
-        outlined_on: the phase that the outlines are shown on. It is the first after contrast, or the one before it
-            where phases were moved onto that.
+        motions: how each phase lay against the one that is outlined; None where that could not be told.
+        left_mm: phases that had moved by more millimetres were moved back.
+        outlined_on: the phase that the outlines are shown on.
     """
+
+    outlined_on: ClassVar[int] = REFERENCE
 
     lesions: tuple[StudyLesion, ...]
     phases: DcePhases
     breast: NDArray[Any]
     skipped: tuple[tuple[Path, str], ...] = ()
     midline: float | None = None
-    outlined_on: int = 1
+    motions: tuple[Motion | None, ...] = ()
+    left_mm: float = math.inf
 
     @property
     def labels(self) -> NDArray[np.uint8]:
