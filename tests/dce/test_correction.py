@@ -1,12 +1,24 @@
 """Motion and shading, planted and taken out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from breastkit.cases import read_cases
 from breastkit.datasets.duke import prepare_duke
-from breastkit.dce.correction import correct_phases, registered, shading_of
+from breastkit.dce.correction import (
+    MOVED_MM,
+    Motion,
+    correct_phases,
+    motion_between,
+    motions_of,
+    moved_back,
+    shading_of,
+    without_motion,
+)
 from breastkit.dce.phases import DcePhases, read_phases
 from breastkit.dce.voxel_box import Grid
 from breastkit.phantoms.mri import write_mri_phantoms
@@ -27,21 +39,81 @@ def body():
     return before.astype(np.float32), (before * 1.1 + 150 * lesion).astype(np.float32), inside
 
 
+def turned(degrees, shift_mm):
+    """A turn about the axis of the body through the middle, and a shift."""
+    angle, matrix = np.radians(degrees), np.eye(4)
+    matrix[1:3, 1:3] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    middle = np.array(SHAPE) * SPACING / 2
+    matrix[:3, 3] = middle - matrix[:3, :3] @ middle + shift_mm
+    return Motion(matrix, 10.0)
+
+
+def displaced(motion, inside):
+    return motion.of(np.argwhere(inside) * np.array(SPACING))
+
+
 def test_a_shift_is_taken_out(body):
-    before, after, _ = body
-    moved = ndimage.shift(after, (1.0, -2.0, 1.5), order=1, mode="nearest")
-    found, motion = registered(before, moved, SPACING)
-    np.testing.assert_allclose(motion.translation_mm, (4.5, -6.0, 4.0), atol=0.7)
-    assert np.abs(motion.rotation_degrees).max() < 1
+    before, after, inside = body
+    moved = ndimage.shift(before, (1.0, -2.0, 1.5), order=1, mode="nearest")
+    motion = motion_between(after, moved, inside, SPACING)
+    np.testing.assert_allclose(displaced(motion, inside).mean(axis=0), (4.0, -6.0, 4.5), atol=0.7)
+    assert motion.degrees < 1
+    assert motion.mean_mm == pytest.approx(np.linalg.norm((4.0, -6.0, 4.5)), abs=0.7)
+    back = moved_back(moved, motion, SPACING)
     inner = (slice(3, -3),) * 3
-    assert np.abs(found - after)[inner].mean() < 0.6 * np.abs(moved - after)[inner].mean()
+    assert np.abs(back - before)[inner].mean() < 0.6 * np.abs(moved - before)[inner].mean()
+
+
+def test_a_turn_is_taken_out(body):
+    before, after, inside = body
+    planted = turned(4.0, (1.0, 2.0, -3.0))
+    # Where the patient was goes to where the matrix says, so the image is looked up the other way round.
+    moved = moved_back(before, replace(planted, matrix=np.linalg.inv(planted.matrix)), SPACING)
+    motion = motion_between(after, moved, inside, SPACING)
+    assert np.abs(displaced(motion, inside) - displaced(planted, inside)).mean() < 0.5
+    assert motion.degrees == pytest.approx(4.0, abs=0.7)
+
+
+def test_any_rigid_motion_is_looked_up_where_it_says():
+    """Within slices and then between them is the same as in three dimensions at once."""
+    axes = np.meshgrid(*(np.arange(n) * step for n, step in zip(SHAPE, SPACING, strict=True)), indexing="ij")
+    smooth = sum(np.sin(axis / length) for axis, length in zip(axes, (21.0, 17.0, 26.0), strict=True))
+    matrix = np.eye(4)
+    matrix[:3] = np.column_stack([Rotation.from_euler("zyx", (6, -5, 8), degrees=True).as_matrix(), (3, -5, 7)])
+    steps = np.diag([*SPACING, 1.0])
+    voxels = np.linalg.inv(steps) @ matrix @ steps
+    at_once = ndimage.affine_transform(smooth, voxels, order=3, mode="nearest")
+    found = moved_back(smooth.astype(np.float32), Motion(matrix, 9.0), SPACING)
+    inner = (slice(6, -6), slice(8, -8), slice(8, -8))
+    assert np.abs(found - at_once)[inner].max() < 0.05
 
 
 def test_what_lies_still_stays_as_it_is(body):
-    before, after, _ = body
-    found, motion = registered(before, after, SPACING)
-    assert np.abs(motion.translation_mm).max() < 0.5
-    assert np.abs(found - after).mean() < 0.5
+    before, after, inside = body
+    motion = motion_between(after, before, inside, SPACING)
+    assert motion.mean_mm < 0.3
+    assert moved_back(before, replace(motion, mean_mm=0.01), SPACING) is before
+
+
+def test_motion_that_nobody_can_tell(body):
+    before, after, inside = body
+    assert motion_between(after, before, np.zeros_like(inside), SPACING) is None
+
+
+def test_phases_are_moved_onto_the_first_after_contrast(body):
+    before, after, inside = body
+    moved = ndimage.shift(before, (0, 0, 1.5), order=1, mode="nearest")
+    phases = DcePhases([moved, after, after], Grid(SHAPE, np.diag([4.0, 3.0, 3.0, 1.0])), ())
+    breast = phases.restore(inside)
+    motions = motions_of(phases, breast)
+    assert motions[1].mean_mm == 0
+    assert [motion.mean_mm > MOVED_MM for motion in motions] == [True, False, False]
+    still = without_motion(phases, motions)
+    assert still.arrays[1] is after and still.arrays[2] is after
+    assert motions_of(still, breast)[0].mean_mm < 0.7
+    assert without_motion(phases, motions, above=np.inf).arrays[0] is moved
+    # Where no breast was outlined the body is looked at.
+    assert motions_of(phases, np.zeros_like(breast))[0].mean_mm == pytest.approx(4.5, abs=0.7)
 
 
 def test_shading_is_taken_out(body):

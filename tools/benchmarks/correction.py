@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from benchmarks.measured import Measured
 from benchmarks.orientation import SHAPE
-from breastkit.dce.correction import registered, shading_of
+from breastkit.dce.correction import motion_between, moved_back, shading_of
 from breastkit.dce.voxel_box import Grid
 from breastkit.metrics import Interval, bootstrap_interval
 from breastkit.phantoms.mri import make_mri_phantom
@@ -51,7 +51,8 @@ def _measured(case: int, *, seed: int, shape: tuple[int, int, int]) -> dict[str,
     turned = ndimage.rotate(pre, random.uniform(-_TURN_DEGREES, _TURN_DEGREES), (1, 2), reshape=False, order=1)
     moved = ndimage.shift(turned, random.uniform(-_SHIFT_MM, _SHIFT_MM, 3) / spacing, order=1, mode="nearest")
     # The phase after contrast stays, with the truth on it, and the one before moves: the same motion seen from there.
-    back = registered(post, moved, spacing)[0]
+    motion = motion_between(post, moved, breast, spacing)
+    back = moved if motion is None else moved_back(moved, motion, spacing)
     field = _planted_field(pre.shape, random)
     found = shading_of(pre * field, spacing)
     return {

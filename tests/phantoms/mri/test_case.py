@@ -145,6 +145,26 @@ def test_curves_can_be_measured_in_the_phases(measured_curves, curve, low, high)
     assert low < np.median([change for _, change in found]) < high
 
 
+def test_non_mass_enhancement_is_uneven_and_its_outline_takes_in_what_is_between():
+    """A threshold at half of the brightest finds a ball, and a part of what enhances in clumps."""
+    bright = {}
+    for shape in ("round", "non_mass"):
+        phantom = make_mri_phantom(3, 5, shape=(64, 64, 30), phases=2, lesions=2, shapes=(shape,), orientation="LPS")
+        assert {row["shape"] for row in phantom.lesion_table} == {shape}
+        pre, post = (phase.astype(float) for phase in phantom.phases)
+        inside = phantom.lesions == 1
+        gain = (post - pre)[inside]
+        bright[shape] = (gain > np.percentile(gain, 95) / 2).mean()
+    assert bright["non_mass"] < bright["round"] - 0.15
+
+
+def test_wanted_shapes_change_nothing_else():
+    asked = make_mri_phantom(4, 7, shape=SMALL, shapes=("irregular",))
+    usual = make_mri_phantom(4, 7, shape=SMALL)
+    assert asked.settings == usual.settings
+    np.testing.assert_array_equal(asked.breast, usual.breast)
+
+
 def test_phantoms_vary():
     many = [make_mri_phantom(6, case, shape=(12, 12, 8), phases=2) for case in range(30)]
     assert {p.settings["scan"]["fat_suppression"] for p in many} == {"complete", "partial", "none"}
@@ -155,7 +175,14 @@ def test_phantoms_vary():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"shape": (2, 64, 64)}, {"spacing": (1, 1, 0)}, {"phases": 1}, {"orientation": "LLS"}, {"orientation": "xyz"}],
+    [
+        {"shape": (2, 64, 64)},
+        {"spacing": (1, 1, 0)},
+        {"phases": 1},
+        {"orientation": "LLS"},
+        {"orientation": "xyz"},
+        {"shapes": []},
+    ],
 )
 def test_senseless_requests_get_a_sentence(wrong):
     with pytest.raises(BreastkitError, match="give"):

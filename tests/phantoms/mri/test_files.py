@@ -124,7 +124,7 @@ def test_lying_headers_are_written_down(tmp_path):
     assert [bool(row["settings"]["lied_axes"]) for row in rows] == [True, True, False, True]
 
 
-@pytest.mark.parametrize("wrong", [{"layout": "duke"}, {"cases": 0}, {"cases": "six"}, {"size": 4}])
+@pytest.mark.parametrize("wrong", [{"layout": "duke"}, {"cases": 0}, {"cases": "six"}, {"size": 4}, {"shapes": "star"}])
 def test_senseless_requests_get_a_sentence(wrong, tmp_path):
     with pytest.raises(BreastkitError):
         write_mri_phantoms(str(tmp_path / "out"), **wrong)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cc3d
 import numpy as np
@@ -17,15 +17,20 @@ from skimage.measure import marching_cubes, mesh_surface_area
 
 from breastkit.metrics.segmentation import bounding_box
 
+if TYPE_CHECKING:
+    from breastkit.dce.correction import Motion
+
 SHAPE = ("volume_mm3", "longest_diameter_mm", "sphericity")
 PLACE = ("distance_to_skin_mm", "distance_to_chest_wall_mm")
+MOTION = ("motion_mm",)
 KINETICS = ("enhancement", "wash_in", "wash_out", "signal_enhancement_ratio", "kinetic_class")
 # As UCUM writes them; 1 is the unit of ratios.
-UNITS = dict.fromkeys((*SHAPE, *PLACE, *KINETICS), "1") | {
+UNITS = dict.fromkeys((*SHAPE, *PLACE, *KINETICS, *MOTION), "1") | {
     "volume_mm3": "mm3",
     "longest_diameter_mm": "mm",
     "distance_to_skin_mm": "mm",
     "distance_to_chest_wall_mm": "mm",
+    "motion_mm": "mm",
 }
 # Share by which the signal must change after the first phase after contrast to count as a rise or a fall.
 _STEADY = 0.1
@@ -124,6 +129,20 @@ def _grown(box: Sequence[slice], reach: float, spacing: Sequence[float], shape: 
         slice(max(0, part.start - math.ceil(reach / step)), min(length, part.stop + math.ceil(reach / step)))
         for part, step, length in zip(box, spacing, shape, strict=True)
     )
+
+
+def motion_features(mask: NDArray[Any], moved: Motion | None, *, spacing: Sequence[float]) -> dict[str, float | None]:
+    """Returns how far the middle of a lesion had moved since the phase before contrast, None where nobody knows.
+
+    Args:
+        mask: of the lesion, not empty, on the axial view.
+        moved: how that phase lay.
+        spacing: edge lengths of a voxel in millimetres along the axes.
+    """
+    if moved is None:
+        return {"motion_mm": None}
+    middle = np.array([part.mean() for part in np.nonzero(mask)]) * spacing
+    return {"motion_mm": float(np.linalg.norm(moved.of(middle[None])))}
 
 
 def kinetic_features(

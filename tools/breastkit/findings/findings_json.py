@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from breastkit.atomic import write_json
+from breastkit.dce.correction import Motion
 from breastkit.findings.study_findings import Model, MriFindings, PictureFindings, StudyFindings, StudyLesion
 from breastkit.findings.ultrasound_views import Views, rounded
 from breastkit.findings.writers import Writer
@@ -57,12 +58,21 @@ def described_study(findings: MriFindings) -> dict[str, Any]:
         "name": findings.name,
         "phases": [str(source) for source in findings.sources],
         "doubts": list(findings.doubts),
+        "motion": [_motion(motion, findings.left_mm) for motion in findings.motions],
         "breasts": [
             {"side": side, "volume_ml": round(float(np.count_nonzero(mask)) * voxel_ml, 1)}
             for side, mask in findings.breasts().items()
         ],
         "lesions": [_lesion(number, lesion) for number, lesion in enumerate(findings.lesions, start=1)],
     }
+
+
+def _motion(motion: Motion | None, left_mm: float) -> dict[str, Any] | None:
+    """Returns how a phase lay against the one that is outlined, and whether it was moved back."""
+    if motion is None:
+        return None
+    turned, moved = round(motion.degrees, 2), round(motion.mean_mm, 2)
+    return {"mean_mm": moved, "degrees": turned, "taken_out": motion.mean_mm > left_mm}
 
 
 def _lesion(number: int, lesion: StudyLesion) -> dict[str, Any]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from breastkit.dce.features import KINETICS, PLACE, SHAPE
+from breastkit.dce.features import KINETICS, MOTION, PLACE, SHAPE
 from breastkit.findings.study_findings import MriFindings, StudyLesion
 from breastkit.findings.writers import Writer
 from breastkit.inference.results import write_table
 
 _BOUNDS = ("row_min", "row_max", "col_min", "col_max", "slice_min", "slice_max")
-COLUMNS = ("lesion", "score", *_BOUNDS, *SHAPE, *PLACE, *KINETICS)
+COLUMNS = ("lesion", "score", *_BOUNDS, *SHAPE, *PLACE, *KINETICS, *MOTION)
 
 
 class LesionTable(Writer[MriFindings]):

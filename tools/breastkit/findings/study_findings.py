@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from breastkit.dce.correction import REFERENCE, Motion
 from breastkit.dce.phases import DcePhases
 from breastkit.dce.sides import on_side
 from breastkit.dce.voxel_box import VoxelBox
@@ -137,9 +139,12 @@ class MriFindings(StudyFindings):
         not_outlined: boxes of further candidates, which were less sure.
         skipped: what was left aside, and why.
         midline: where the plane between both breasts lies, see `breastkit.dce.sides`; None where it is not plain.
-        outlined_on: the phase that the outlines are shown on. It is the first after contrast, or the one before it
-            where phases were moved onto that.
+        motions: how each phase lay against the one that is outlined; None where that could not be told.
+        left_mm: phases that had moved by more millimetres were moved back.
+        outlined_on: the phase that the outlines are shown on.
     """
+
+    outlined_on: ClassVar[int] = REFERENCE
 
     lesions: tuple[StudyLesion, ...]
     phases: DcePhases
@@ -147,7 +152,8 @@ class MriFindings(StudyFindings):
     not_outlined: tuple[VoxelBox, ...] = ()
     skipped: tuple[tuple[Path, str], ...] = ()
     midline: float | None = None
-    outlined_on: int = 1
+    motions: tuple[Motion | None, ...] = ()
+    left_mm: float = math.inf
 
     @property
     def outlined_images(self) -> Path | Series:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -14,11 +15,12 @@ from tqdm import tqdm
 
 from breastkit.atomic import recorded_writes, refuse_unwritable
 from breastkit.bundle import Bundle
-from breastkit.dce.correction import correct_phases
+from breastkit.dce.correction import MOVED_MM, REFERENCE, Motion, correct_phases, motions_of, without_motion
 from breastkit.dce.features import (
     UNITS,
     around_breasts,
     kinetic_features,
+    motion_features,
     place_features,
     shape_features,
 )
@@ -26,8 +28,9 @@ from breastkit.dce.phases import DcePhases, read_phases
 from breastkit.dce.plausibility import counts_from_zero, doubts_about
 from breastkit.dce.series import StudyPhases, find_phases
 from breastkit.dce.sides import midline_mm, side_of
-from breastkit.detection.boxes_file import Detection, read_boxes
+from breastkit.detection.boxes_file import read_boxes
 from breastkit.detection.find_lesions import lesions_in_breast
+from breastkit.dicom import Series
 from breastkit.dicomweb.archive import checked_address
 from breastkit.errors import BreastkitError
 from breastkit.findings import findings_json
@@ -59,7 +62,7 @@ def run_mri(
     most: int = 4,
     segmenter: str | None = None,
     detector: str | None = None,
-    register: bool = False,
+    register: bool | None = None,
     shading: bool = False,
     formats: str | None = None,
     json: bool = False,
@@ -90,7 +93,8 @@ def run_mri(
         most: so many candidates at most are outlined.
         segmenter: weights of the lesion segmenter; those in use by default, here and below.
         detector: weights of the lesion detector.
-        register: move phases after contrast onto the one before it, where the patient moved.
+        register: move the phases onto the first one after contrast: true always, false never, by default those that
+            moved by more than a millimetre within the breasts.
         shading: take out the shading of the coils (N4).
         formats: write these outputs alone, separated by commas, for example csv,nifti; all but sc (key pictures as
             DICOM) by default. For seg, sr and sc of NIfTI, DICOM images of the outlined phase are written too.
@@ -146,19 +150,17 @@ def run_mri(
         # Missing weights stop the run before minutes of reading.
         with record.step("open networks"):
             networks = networks or MriNetworks.opened(segmenter=segmenter, detector=detector, detects=not boxes)
-        with record.step("read phases"):
-            phases = correct_phases(read_phases(found.all), register=register, shading=shading)
-        given = read_boxes(boxes, phases.grid) if boxes else None
-        findings = examine(found, phases, networks, given=given, most=most, step=record.step)
-        # Moved phases lie where the one before contrast does.
-        findings = replace(findings, outlined_on=0) if register else findings
+        corrections = {"register": register, "shading": shading}
+        findings = examine(found, networks, boxes=boxes, most=most, **corrections, step=record.step)
+        _say_motion(findings)
         _say([doubt for doubt in findings.doubts if doubt not in found.doubts])
         with recorded_writes() as written, record.step("write"):
             outputs = Outputs(out, writers, make_dicom=formats is not None)
             outputs.write(findings)
             summary = outputs.finish()
     receipt = push_objects(outputs.folder, push) if push else None
-    record.write(outputs.folder, models=findings.models, doubts=findings.doubts, written=written, pushed=receipt.as_json() if receipt else None)
+    pushed = receipt.as_json() if receipt else None
+    record.write(outputs.folder, models=findings.models, doubts=findings.doubts, written=written, pushed=pushed)
     if receipt:
         receipt.raise_problem()
     return (outputs.folder / findings_json.FILE).read_text(encoding="utf-8").rstrip() if json else summary
@@ -237,29 +239,39 @@ class MriNetworks:
 
 def examine(
     found: StudyPhases,
-    phases: DcePhases,
     networks: MriNetworks,
     *,
-    given: Sequence[Detection] | None = None,
+    boxes: str | None = None,
     most: int = 4,
+    register: bool | None = None,
+    shading: bool = False,
     step: Callable[[str], AbstractContextManager[Any]] = nullcontext,
 ) -> MriFindings:
     """Returns what the networks find in a study.
 
     Args:
         found: which phases it has.
-        phases: these, read.
         networks: of the chain.
-        given: the candidates, where no detector is asked.
+        boxes: the candidates, where no detector is asked.
         most: so many of them at most are outlined.
+        register: see `run_mri`.
+        shading: see `run_mri`.
         step: measures a step of the given name.
 
     Raises:
+        BreastkitError: if the phases or the candidates cannot be used.
         ValueError: if there is neither a detector nor candidates.
     """
+    with step("read phases"):
+        phases = correct_phases(read_phases(found.all), shading=shading)
+    given = read_boxes(boxes, phases.grid) if boxes else None
     with step("outline breasts"):
         breast = outline_breasts(phases, networks.breasts)
         midline = midline_mm(breast, phases.grid)
+    with step("take out motion"):
+        motions = motions_of(phases, breast)
+        left_mm = {None: MOVED_MM, True: 0.0, False: math.inf}[register]
+        phases = without_motion(phases, motions, above=left_mm)
     with step("detect lesions"):
         if given is not None:
             candidates = lesions_in_breast(given, breast)
@@ -271,7 +283,7 @@ def examine(
         lesions = outline_lesions(candidates[:most], phases, networks.segmenter)
         lesions = [replace(lesion, side=side_of(lesion.mask, phases.grid, midline)) for lesion in lesions]
     with step("measure lesions"):
-        lesions = measure_lesions(lesions, phases, breast)
+        lesions = measure_lesions(lesions, phases, breast, moved=motions[0])
     return MriFindings(
         name=found.name,
         sources=tuple(found.all),
@@ -281,12 +293,16 @@ def examine(
         breast=breast,
         midline=midline,
         lesions=tuple(lesions),
+        motions=motions,
+        left_mm=left_mm,
         doubts=(*found.doubts, *doubts_about(phases, breast), *([] if breast.any() else [NO_BREAST])),
         models=networks.models,
     )
 
 
-def measure_lesions(lesions: Sequence[StudyLesion], phases: DcePhases, breast: NDArray[Any]) -> list[StudyLesion]:
+def measure_lesions(
+    lesions: Sequence[StudyLesion], phases: DcePhases, breast: NDArray[Any], *, moved: Motion | None = None
+) -> list[StudyLesion]:
     """Returns lesions with what is measured of them.
 
     They are measured in the axial view, in which the phases lie in memory, each in the box around it.
@@ -295,6 +311,7 @@ def measure_lesions(lesions: Sequence[StudyLesion], phases: DcePhases, breast: N
         lesions: with outlines.
         phases: the study.
         breast: the breasts on its own grid.
+        moved: how the phase before contrast lay, where that is known.
     """
     around = around_breasts(phases.axial(breast), phases.arrays[0])
     of_zero = counts_from_zero(phases)
@@ -305,10 +322,24 @@ def measure_lesions(lesions: Sequence[StudyLesion], phases: DcePhases, breast: N
             **shape_features(mask[window], spacing=phases.spacing),
             **place_features(mask, around, spacing=phases.spacing),
             **kinetic_features(mask[window], [phase[window] for phase in phases.arrays], shares=of_zero),
+            **motion_features(mask, moved, spacing=phases.spacing),
         }
         measurements = tuple(Measurement(name, value, UNITS[name]) for name, value in values.items())
         measured.append(replace(lesion, measurements=measurements))
     return measured
+
+
+def _say_motion(findings: MriFindings) -> None:
+    reference = findings.sources[REFERENCE]
+    for source, motion in zip(findings.sources, findings.motions, strict=True):
+        if motion is not None and source is not reference:
+            what = "taken out" if motion.mean_mm > findings.left_mm else "left as it is"
+            names = f"{_name(source)} against {_name(reference)}"
+            tqdm.write(f"Motion of {names}: {motion.mean_mm:.1f} mm in the breasts, {what}.", file=sys.stderr)
+
+
+def _name(source: Path | Series) -> str:
+    return source.name if isinstance(source, Path) else source.description
 
 
 def _say(doubts: Sequence[str]) -> None:

@@ -172,8 +172,9 @@ def run_ultrasound(
                 write_problems(outputs.folder, inputs, pictures)
                 summary = outputs.finish(problems)
     receipt = push_objects(outputs.folder, push) if push else None
+    pushed = receipt.as_json() if receipt else None
     record.write(
-        outputs.folder, models=models_of(reader), doubts=doubts, written=written, problems=problems, pushed=receipt.as_json() if receipt else None
+        outputs.folder, models=models_of(reader), doubts=doubts, written=written, problems=problems, pushed=pushed
     )
     pictures.raise_failures()
     if receipt:

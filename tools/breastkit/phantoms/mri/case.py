@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,7 +14,7 @@ from breastkit.phantoms.mri import clinical
 from breastkit.phantoms.mri.anatomy import Body, build_anatomy, draw_body
 from breastkit.phantoms.mri.fields import Grid
 from breastkit.phantoms.mri.implants import check_filling, place_implant
-from breastkit.phantoms.mri.lesions import Lesion, draw_lesion, place_lesions
+from breastkit.phantoms.mri.lesions import Lesion, check_shapes, draw_lesion, place_lesions
 from breastkit.phantoms.mri.signal import acquire, draw_scan
 from breastkit.seeding import generator
 
@@ -59,6 +60,7 @@ def make_mri_phantom(
     orientation: str | None = None,
     lesions: int | None = None,
     implant: str | None = None,
+    shapes: Sequence[str] | None = None,
 ) -> MriPhantom:
     """Makes a breast MRI phantom; the same arguments always give the same one.
 
@@ -72,11 +74,12 @@ def make_mri_phantom(
         orientation: where the axes i, j and k point, for example "LPS"; drawn by default, mostly axial.
         lesions: how many lesions; drawn by default, at times none.
         implant: "dark" or "bright" puts an implant into one breast; what else is drawn stays as it is.
+        shapes: lesions of these shapes alone, each as often; by default as often as patients of a subtype have them.
 
     Raises:
-        BreastkitError: if a size or the orientation makes no sense.
+        BreastkitError: if a size, the orientation or a shape makes no sense.
     """
-    _check(shape, spacing, phases, orientation)
+    _check(shape, spacing, phases, orientation, shapes)
     check_filling(implant)
     rng = generator(seed, "mri phantom", case)
     count = int(rng.choice(5, p=[0.12, 0.53, 0.2, 0.1, 0.05]))
@@ -84,7 +87,7 @@ def make_mri_phantom(
     subtype = clinical.draw_subtype(rng) if count else None
     age = clinical.draw_age(rng, subtype)
     body = draw_body(rng, density=clinical.draw_density(rng, age))
-    drawn = [_draw_lesion(rng, subtype) for _ in range(count)] if subtype else []
+    drawn = [_draw_lesion(rng, subtype, shapes) for _ in range(count)] if subtype else []
     scan = draw_scan(rng, phases=int(rng.integers(3, 7)) if phases is None else phases)
     # From here on streams of their own, so that the size of the grid does not change what is drawn next.
     grid = _draw_grid(generator(seed, "mri grid", case), body, shape, spacing)
@@ -131,6 +134,7 @@ def _check(
     spacing: tuple[float, float, float] | None,
     phases: int | None,
     orientation: str | None,
+    shapes: Sequence[str] | None,
 ) -> None:
     if shape is not None and (len(shape) != 3 or min(shape) < 4):
         raise BreastkitError(
@@ -148,13 +152,15 @@ def _check(
         2,
     ]:
         raise BreastkitError(f"{orientation} is no orientation; give three letters such as LPS or RAS.")
+    if shapes is not None:
+        check_shapes(shapes)
 
 
-def _draw_lesion(rng: np.random.Generator, subtype: str) -> Lesion:
+def _draw_lesion(rng: np.random.Generator, subtype: str, shapes: Sequence[str] | None) -> Lesion:
     kind = clinical.SUBTYPES[subtype]
     return draw_lesion(
         rng,
-        shapes=kind.shapes,
+        shapes=kind.shapes if shapes is None else dict.fromkeys(shapes, 1 / len(shapes)),
         curves=kind.curves,
         diameter_mm=float(np.clip(rng.lognormal(np.log(kind.diameter_mm), 0.4), 5, 55)),
         rim=max(0.0, kind.rim * rng.uniform(0.2, 1.4)),

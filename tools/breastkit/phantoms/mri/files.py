@@ -16,6 +16,7 @@ from breastkit.errors import BreastkitError
 from breastkit.images import write_nifti
 from breastkit.phantoms.mri.case import MriPhantom, make_mri_phantom
 from breastkit.phantoms.mri.clinical import COLUMNS
+from breastkit.phantoms.mri.lesions import check_shapes
 from breastkit.progress import parallel_map
 
 LAYOUTS = ("tissue", "mamamia")
@@ -33,6 +34,7 @@ def write_mri_phantoms(
     dicom: bool = False,
     lying_headers: bool = False,
     size: int | None = None,
+    shapes: str | None = None,
     workers: int | None = None,
 ) -> dict[str, Any]:
     """Writes breast MRI phantoms, studies the computer makes up, with their truth.
@@ -51,6 +53,8 @@ def write_mri_phantoms(
         dicom: write OUT/CASE/SERIES/*.dcm with one series per phase instead, and all masks in truth/.
         lying_headers: flip some arrays without telling the header, as in badly converted sets.
         size: number of columns and rows of the scans, for small and quick ones; about 256 by default.
+        shapes: lesions of these shapes alone, separated by commas, each as often: round, lobulated, irregular,
+            spiculated, non_mass; by default as often as patients of a subtype have the first four.
         workers: number of processes; all cores by default.
 
     Returns:
@@ -65,9 +69,11 @@ def write_mri_phantoms(
         raise BreastkitError(f"{cases} cases cannot be made; give a whole number from 1 up.")
     if size is not None and (not isinstance(size, int) or size < 12):
         raise BreastkitError(f"A size of {size} is too small to show a breast; give at least 12.")
+    wanted = None if shapes is None else check_shapes([name.strip() for name in shapes.split(",")])
     root = _empty_folder(Path(out))
     further = max(1, cases // 3) if layout == "tissue" and not dicom else 0
-    jobs = [_Job(str(root), seed, n + 1, n < cases, layout, dicom, lying_headers, size) for n in range(cases + further)]
+    options = (layout, dicom, lying_headers, size, wanted)
+    jobs = [_Job(str(root), seed, n + 1, n < cases, *options) for n in range(cases + further)]
     rows = parallel_map(_write_case, jobs, "Making MRI phantoms", workers=workers, unit="case")
     _write_tables(root, rows, layout, dicom)
     return {"folder": str(root), "cases": len(rows), "lesions": sum(len(row["lesions"]) for row in rows)}
@@ -95,12 +101,13 @@ class _Job:
     dicom: bool
     lying_headers: bool
     size: int | None
+    shapes: tuple[str, ...] | None
 
     def phantom(self) -> MriPhantom:
         shape = None if self.size is None else (self.size, self.size, max(8, round(self.size * 0.375)))
         # Two of three headers lie where lying is asked for, so that honest ones must be left alone.
         lie = self.lying_headers and self.number % 3 != 0
-        return make_mri_phantom(self.seed, self.number, shape=shape, lie=lie)
+        return make_mri_phantom(self.seed, self.number, shape=shape, lie=lie, shapes=self.shapes)
 
 
 def _write_case(job: _Job) -> dict[str, Any]:

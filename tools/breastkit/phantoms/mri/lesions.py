@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from breastkit.errors import BreastkitError
 from breastkit.phantoms.mri.anatomy import Anatomy, Tissue
 from breastkit.phantoms.mri.fields import Grid, noise, ramp
 
-SHAPES = ("round", "lobulated", "irregular", "spiculated")
+SHAPES = ("round", "lobulated", "irregular", "spiculated", "non_mass")
 # Change of the signal from the first to the last post-contrast phase, relative to the first.
 CURVES = {"persistent": (0.16, 0.4), "plateau": (-0.05, 0.05), "washout": (-0.35, -0.16)}
 
@@ -22,7 +24,7 @@ class Lesion:
     """One lesion.
 
     Args:
-        shape: one of `SHAPES`.
+        shape: one of `SHAPES`; non_mass is enhancement in clumps, whose outline takes in the gland between them.
         curve: one of `CURVES`.
         diameter_mm: of the core; spicules reach further.
         uptake: rise of the signal from the pre-contrast to the first post-contrast phase, relative to the former.
@@ -42,6 +44,18 @@ class Lesion:
     signal: float
     side: str = ""
     centre: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+def check_shapes(shapes: Sequence[str]) -> tuple[str, ...]:
+    """Returns shapes of lesions as they are given.
+
+    Raises:
+        BreastkitError: if there is none, or no such shape.
+    """
+    unknown = [shape for shape in shapes if shape not in SHAPES] or ([] if shapes else [""])
+    if unknown:
+        raise BreastkitError(f"{unknown[0] or 'Nothing'} is no shape of a lesion; give some of {', '.join(SHAPES)}.")
+    return tuple(shapes)
 
 
 def draw_lesion(
@@ -112,7 +126,7 @@ def _grow(
 ) -> tuple[tuple[slice, ...], NDArray[Any], NDArray[Any]]:
     """Shapes a lesion in a window around its centre; returns the window, its mask and its uptake pattern."""
     radius = lesion.diameter_mm / 2
-    reach = radius * (2.2 if lesion.shape == "spiculated" else 1.5) + 1
+    reach = radius * (2.2 if lesion.shape in ("spiculated", "non_mass") else 1.5) + 1
     window = tuple(
         slice(max(0, int(c - reach / s)), min(n, int(c + reach / s) + 2))
         for c, s, n in zip(centre, grid.spacing, grid.shape, strict=True)
@@ -132,7 +146,7 @@ def _grow(
         axis=-1,
     ).astype(np.float32)
     rotation = np.linalg.qr(rng.standard_normal((3, 3)))[0]
-    stretch = np.exp(rng.normal(0, 0.08 if lesion.shape == "round" else 0.2, 3))
+    stretch = np.exp(rng.normal(0, {"round": 0.08, "non_mass": 0.3}.get(lesion.shape, 0.2), 3))
     local = position @ rotation / (radius * stretch)
     patch = Grid(position.shape[:3], grid.spacing, (0.0, 0.0, 0.0))
     level = _level(rng, lesion, local, patch, radius)
@@ -143,7 +157,15 @@ def _grow(
     pattern = (
         1 + lesion.rim * (ramp(level, 0.2, 0.9) - 0.6) + rng.uniform(0, 0.25) * noise(rng, patch, max(2.5, radius / 2))
     )
+    if lesion.shape == "non_mass":
+        pattern = _clumps(rng, patch)
     return window, mask, np.clip(pattern, 0.1, 2.0)
+
+
+def _clumps(rng: np.random.Generator, patch: Grid) -> NDArray[Any]:
+    """Returns the uptake of enhancement in clumps of a few millimetres, little between them."""
+    clumps: NDArray[Any] = rng.uniform(0.45, 0.75) + rng.uniform(0.3, 0.6) * noise(rng, patch, rng.uniform(2.5, 6.0))
+    return clumps
 
 
 def _level(rng: np.random.Generator, lesion: Lesion, local: NDArray[Any], patch: Grid, radius: float) -> NDArray[Any]:
@@ -157,7 +179,7 @@ def _level(rng: np.random.Generator, lesion: Lesion, local: NDArray[Any], patch:
             lobes.append(np.linalg.norm(local - at, axis=-1) / rng.uniform(0.4, 0.6))
         level: NDArray[Any] = np.minimum.reduce(lobes)
         return level
-    rough = {"round": 0.05, "irregular": 0.3, "spiculated": 0.16}[lesion.shape]
+    rough = {"round": 0.05, "irregular": 0.3, "spiculated": 0.16, "non_mass": 0.4}[lesion.shape]
     bumps = noise(rng, patch, max(radius * 0.8, 1.5)) + 0.6 * noise(rng, patch, max(radius * 0.35, 1.0))
     uneven: NDArray[Any] = away + rough * bumps
     return uneven

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from breastkit.bundle import Bundle
+from breastkit.dce.correction import motions_of, without_motion
 from breastkit.dce.phases import DcePhases, read_phases
 from breastkit.dce.series import StudyPhases
 from breastkit.detection.boxes_file import Detection
@@ -85,6 +86,7 @@ class LesionChain(StudyModel):
         """Returns the outlines of the lesions, with scores and boxes around what is outlined."""
         segmenter, detector, breasts = self.opened()
         breast = outline_breasts(phases, breasts)
+        phases = without_motion(phases, motions_of(phases, breast))
         lesions = outline_lesions(detector(phases, most=_MOST, breast=breast), phases, segmenter)
         labels = np.zeros(phases.shape, np.uint8)
         found = []
