@@ -248,7 +248,12 @@ def imported_later(name: str) -> Any:
 def _later(module: str, name: str) -> Later:
     if name.startswith("__"):
         raise AttributeError(name)
-    return Later(lambda: getattr(importlib.import_module(module), name))
+
+    def load() -> Any:
+        found = importlib.import_module(module)
+        return getattr(found, name) if hasattr(found, name) else importlib.import_module(f"{module}.{name}")
+
+    return Later(load)
 
 
 def _without_compiler(execute: Callable[[ModuleType], None], module: ModuleType) -> None:
