@@ -303,3 +303,24 @@ def test_ctrl_c_is_a_sentence_and_130(tmp_path):
 def test_usage_error_is_a_breastkit_error():
     """Whoever calls the package from Python catches one type."""
     assert issubclass(UsageError, BreastkitError)
+
+
+def test_the_process_ends_like_any_other(tmp_path):
+    """Exit handlers run, threads are waited for, temporary folders go, and what was printed is not lost."""
+    program = f"""
+import atexit, tempfile, threading, time
+from breastkit.cli import leave
+folder = tempfile.TemporaryDirectory(dir={str(tmp_path)!r})
+atexit.register(print, "handler")
+threading.Thread(target=lambda: (time.sleep(0.3), print("thread"))).start()
+print("printed", end=" ")
+leave(3)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "printed thread\nhandler\n", "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_profiler_sees_the_end():
+    program = "import sys; from breastkit.cli import leave; sys.setprofile(lambda *_: None); leave(3)"
+    assert subprocess.run([sys.executable, "-c", program], timeout=PATIENCE).returncode == 3

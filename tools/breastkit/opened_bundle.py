@@ -10,6 +10,8 @@ import torch
 from monai.bundle import ConfigParser
 from monai.data import MetaTensor
 from monai.transforms import Compose, Invertd
+from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from breastkit.bundle import Bundle
 from breastkit.errors import BreastkitError, sentence_of
@@ -17,6 +19,20 @@ from breastkit.logs import get_logger
 from breastkit.weights import load_weights, read_model_json
 
 _log = get_logger(__name__)
+_RANDOM = (nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_, torch.Tensor.normal_, torch.Tensor.uniform_)
+
+
+class WithoutInitialValues(TorchFunctionMode):
+    """Networks made in it draw no random weights: for those that get others at once, which have to be all of them."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Calls a function of torch, unless it draws initial values."""
+        options = kwargs or {}
+        if function in _RANDOM:
+            return options["tensor"] if "tensor" in options else args[0]
+        return function(*args, **options)
 
 
 class OpenedBundle:
@@ -49,7 +65,8 @@ class OpenedBundle:
         self._parser.update({"bundle_root": str(bundle.folder), "ckpt_path": str(self.weights), **overrides})
         self.preprocessing: Compose = self.part("preprocessing")
         self.inferer = self.part("inferer")
-        self.network = self.part("network").eval()
+        with WithoutInitialValues():
+            self.network = self.part("network").eval()
         load_weights(self.weights, self.network)
 
     def part(self, name: str) -> Any:

@@ -18,6 +18,8 @@ from typing import Any, Generic, TypeVar
 
 from tqdm import tqdm
 
+from breastkit.lazy_imports import import_lazily
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -244,6 +246,7 @@ class _Worker:
 
 def _start_worker(given_up: Any) -> None:
     """Workers share the cores among themselves; threads within each would only compete."""
+    import_lazily()
     _Worker.given_up = given_up
     signal.signal(signal.SIGINT, _Worker.interrupt)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

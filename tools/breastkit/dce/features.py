@@ -8,12 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import cc3d
 import numpy as np
+import scipy
+import skimage
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
-from scipy.spatial import ConvexHull
-from scipy.spatial.distance import pdist
-from skimage.filters import threshold_otsu
-from skimage.measure import marching_cubes, mesh_surface_area
 
 from breastkit.metrics.segmentation import bounding_box
 
@@ -50,15 +47,15 @@ def shape_features(mask: NDArray[Any], *, spacing: Sequence[float]) -> dict[str,
     mask, steps = np.asarray(mask) > 0, np.asarray(spacing, dtype=float)
     inside = np.pad(mask[bounding_box(mask)], 1)
     volume = float(np.count_nonzero(inside) * steps.prod())
-    vertices, faces, *_ = marching_cubes(inside.astype(np.float32), 0.5, spacing=tuple(steps))
-    area = float(mesh_surface_area(vertices, faces))
+    vertices, faces, *_ = skimage.measure.marching_cubes(inside.astype(np.float32), 0.5, spacing=tuple(steps))
+    area = float(skimage.measure.mesh_surface_area(vertices, faces))
     corners = np.argwhere(inside)[:, None, :] + np.array(list(np.ndindex(2, 2, 2)))
     points = np.unique(corners.reshape(-1, 3), axis=0) * steps
     # Among all points the two farthest apart are corners of the hull, which are few.
-    points = points[ConvexHull(points).vertices]
+    points = points[scipy.spatial.ConvexHull(points).vertices]
     return {
         "volume_mm3": volume,
-        "longest_diameter_mm": float(pdist(points).max()),
+        "longest_diameter_mm": float(scipy.spatial.distance.pdist(points).max()),
         "sphericity": min(1.0, math.pi ** (1 / 3) * (6 * volume) ** (2 / 3) / area),
     }
 
@@ -76,7 +73,7 @@ def around_breasts(breast: NDArray[Any], scan: NDArray[Any]) -> tuple[NDArray[An
     """
     tissue, scan = np.asarray(breast) > 0, np.asarray(scan)
     least = scan.min()
-    dark = scan < least + (threshold_otsu(scan[::2, ::2, ::2]) - least) / 2
+    dark = scan < least + (skimage.filters.threshold_otsu(scan[::2, ::2, ::2]) - least) / 2
     behind = tissue.any(axis=1, keepdims=True) & ~_or_farther_back(tissue)
     beside = _or_farther_back(tissue.any(axis=2, keepdims=True))
     return dark & ~tissue & ~behind & beside, _without_specks(~dark & behind)
@@ -113,7 +110,7 @@ def place_features(
     while True:
         window = _grown(box, reach, spacing, np.shape(mask))
         lesion = np.asarray(mask)[window] > 0
-        far = distance_transform_edt(~lesion, sampling=spacing)
+        far = scipy.ndimage.distance_transform_edt(~lesion, sampling=spacing)
         found: dict[str, float | None] = {}
         for name, there in zip(PLACE, (place[window] & ~lesion for place in around), strict=True):
             found[name] = float(far[there].min()) if there.any() else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 
 from breastkit.dce.voxel_box import Grid
 from breastkit.dicom.derived_objects import Side
@@ -38,7 +38,7 @@ def midline_mm(breast: NDArray[Any], grid: Grid) -> float | None:
         return None
     first = float(places.min())
     strips = np.bincount(((places - first) / _STRIP_MM).astype(int)).astype(float)
-    profile = gaussian_filter1d(strips, _SMOOTH_MM / _STRIP_MM, mode="constant")
+    profile = scipy.ndimage.gaussian_filter1d(strips, _SMOOTH_MM / _STRIP_MM, mode="constant")
     below = np.cumsum(strips) / strips.sum()
     inner = np.flatnonzero((below >= _SHARE) & (below <= 1 - _SHARE))
     if not inner.size:

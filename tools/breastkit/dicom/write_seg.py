@@ -8,16 +8,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import permutations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import highdicom
 import numpy as np
-from highdicom.seg import (
-    SegmentAlgorithmTypeValues,
-    Segmentation,
-    SegmentationTypeValues,
-    SegmentDescription,
-)
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
@@ -29,6 +22,12 @@ from breastkit.dicom.read_series import Series
 from breastkit.dicom.segment_kinds import SegmentCodes, SegmentKind
 from breastkit.dicom.source_images import SourceImages, read_source_images
 from breastkit.errors import BreastkitError
+from breastkit.lazy_imports import imported_later
+
+if TYPE_CHECKING:
+    import highdicom
+else:
+    highdicom = imported_later("highdicom")
 
 # Share of a voxel by which a mask's grid may differ from that of its source: headers round.
 _GRID_TOLERANCE = 0.05
@@ -116,10 +115,11 @@ def write_segmentation(
     with warnings.catch_warnings():
         # It would print the patient's name.
         warnings.filterwarnings("ignore", message="The string .* is unlikely to represent")
-        result = Segmentation(
+        kinds = highdicom.seg.SegmentationTypeValues
+        result = highdicom.seg.Segmentation(
             source_images=[first_frame_of(images.headers[0])] if clip else list(images.headers),
             pixel_array=frames[:1] if clip else frames,
-            segmentation_type=SegmentationTypeValues.FRACTIONAL if fractional else SegmentationTypeValues.BINARY,
+            segmentation_type=kinds.FRACTIONAL if fractional else kinds.BINARY,
             segment_descriptions=[_describe(number, one, uids) for number, one in enumerate(segments, start=1)],
             series_instance_uid=uids.make("series"),
             series_number=series_number,
@@ -147,17 +147,18 @@ def write_segmentation(
     return path
 
 
-def _describe(number: int, segment: Segment, uids: DerivedUids) -> SegmentDescription:
+def _describe(number: int, segment: Segment, uids: DerivedUids) -> highdicom.seg.SegmentDescription:
     coded = segment.kind if isinstance(segment.kind, SegmentCodes) else SegmentKind.of(segment.kind).codes
     algorithm = segment.algorithm
     identification = None
-    kind = SegmentAlgorithmTypeValues.MANUAL
+    kinds = highdicom.seg.SegmentAlgorithmTypeValues
+    kind = kinds.MANUAL
     if algorithm is not None:
-        kind = SegmentAlgorithmTypeValues.SEMIAUTOMATIC if algorithm.corrected else SegmentAlgorithmTypeValues.AUTOMATIC
+        kind = kinds.SEMIAUTOMATIC if algorithm.corrected else kinds.AUTOMATIC
         identification = highdicom.AlgorithmIdentificationSequence(
             name=algorithm.name, family=codes.DCM.ArtificialIntelligence, version=algorithm.version, source="breastkit"
         )
-    description = SegmentDescription(
+    description = highdicom.seg.SegmentDescription(
         segment_number=number,
         segment_label=(segment.label or coded.label)[:64],
         segmented_property_category=coded.category,
@@ -174,7 +175,7 @@ def _describe(number: int, segment: Segment, uids: DerivedUids) -> SegmentDescri
     return description
 
 
-def _add_side(description: SegmentDescription, side: Side) -> None:
+def _add_side(description: highdicom.seg.SegmentDescription, side: Side) -> None:
     """Adds the side to the region that a segment lies in, or to its type where that is the region."""
     modifier = [highdicom.sr.CodedConcept.from_code(side.code)]
     if "AnatomicRegionSequence" in description:
@@ -183,7 +184,7 @@ def _add_side(description: SegmentDescription, side: Side) -> None:
         description.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = modifier
 
 
-def _settle(result: Segmentation, header: Dataset, organization: str) -> None:
+def _settle(result: highdicom.seg.Segmentation, header: Dataset, organization: str) -> None:
     """Replaces what highdicom takes from the clock and from chance."""
     for item in (*result.DimensionOrganizationSequence, *result.DimensionIndexSequence):
         item.DimensionOrganizationUID = organization

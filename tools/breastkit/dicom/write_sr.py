@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import highdicom.sr as hd
 import pydicom
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
@@ -22,6 +21,12 @@ from breastkit.dicom.report_codes import ANSWERS, EVALUATIONS, MEASUREMENTS, PRI
 from breastkit.dicom.segment_kinds import SegmentKind
 from breastkit.dicom.source_images import SourceImages
 from breastkit.dicom.write_seg import Algorithm
+from breastkit.lazy_imports import imported_later
+
+if TYPE_CHECKING:
+    import highdicom.sr as hd
+else:
+    hd = imported_later("highdicom.sr")
 
 _PACKAGE = "breastkit"
 _LIBRARY = ("SOPClassUID", "SOPInstanceUID", "Modality", "FrameOfReferenceUID", "Rows", "Columns")
