@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -282,7 +282,7 @@ class UltrasoundReader:
         suspicious_from, abstain_above = last.threshold, decider.abstain_above
         if self.calibration is not None:
             suspicious_from, abstain_above = self.calibration.suspicious_from, self.calibration.abstain_above
-        return Reading(
+        reading = Reading(
             mask=mask,
             probability=probability,
             measures=measure_mask(mask, probability),
@@ -290,12 +290,13 @@ class UltrasoundReader:
             label=label,
             suspicious_from=suspicious_from,
             uncertainty=uncertainty,
-            abstain=uncertainty > abstain_above or (limit is not None and distance is not None and distance > limit),
+            abstain=uncertainty > abstain_above,
             decided_by=decider.architecture,
             relevance=decider.explain(prepared, label) if explain else None,
             distance=distance,
             familiar_up_to=limit,
         )
+        return replace(reading, abstain=True) if reading.unfamiliar else reading
 
 
 def _familiarity_of(bundle: OpenedBundle) -> Familiarity | None:
