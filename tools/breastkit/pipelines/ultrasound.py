@@ -67,7 +67,7 @@ def run_ultrasound(
     Args:
         source: a picture, or a folder with pictures directly in it.
         out: the folder to write.
-        explanation: also draw what spoke for the class (Grad-CAM++).
+        explanation: also draw what mattered for the class.
         segmenter: weights for the outline; those in use by default, here and below.
         classifier: weights that tell benign from malignant.
         normal_classifier: weights that can say normal; those the bundle ships by default.
