@@ -55,8 +55,8 @@ def class_figures(
 
 
 def grouped_auc(
-    scores: Sequence[float],
-    is_class: Sequence[bool],
+    scores: Sequence[float] | NDArray[Any],
+    is_class: Sequence[bool] | NDArray[Any],
     groups: Sequence[Hashable],
     *,
     level: float = 0.95,
