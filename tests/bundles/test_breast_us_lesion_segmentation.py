@@ -2,6 +2,8 @@ import csv
 import json
 from pathlib import Path
 
+import pytest
+import torch
 from monai.bundle import ConfigParser, run
 from tests.bundles.picture_contract import PictureBundleContract
 
@@ -64,3 +66,31 @@ class TestBreastUsLesionSegmentation(PictureBundleContract):
         parser.read_config([self.config("train"), self.config("evaluate")])
         parser.update({"dataset_dir": str(tmp_path), "leave_out": "site=there", "weights": {"image_size": 32}})
         assert {item["site"] for item in parser.get_parsed_content("dataset").data} == {"there"}
+
+    def test_one_network_for_outline_presence_and_class(self, data, tmp_path):
+        """It goes on to the weights of an unbroken run, those of its tasks too, and is evaluated by all of them."""
+        options = {"architecture": "multitask"}
+        breaking = {"+train#handlers": [{"_target_": "tests.bundles.contract.BreakAt", "iteration": 4}]}
+        unbroken = self.train(data, tmp_path / "unbroken", **options)
+        with pytest.raises(RuntimeError):
+            self.train(data, tmp_path / "run", extra=breaking, **options)
+        self.train(data, tmp_path / "run", **options)
+        first, again = (torch.load(run / "checkpoint.pt", weights_only=True) for run in (unbroken, tmp_path / "run"))
+        for part in ("network", "loss"):
+            assert first[part].keys() == again[part].keys()
+            assert all(torch.equal(tensor, again[part][name]) for name, tensor in first[part].items())
+        assert all(first["loss"]["loss.slow_log_variance"] != 0)
+        rows = list(csv.DictReader((unbroken / "metrics.csv").open()))
+        assert float(rows[0]["val_score"]) == pytest.approx(
+            (float(rows[0]["val_dice"]) + float(rows[0]["val_auc_malignant"])) / 2, abs=1e-3
+        )
+        configs = [self.config("train"), self.config("evaluate")]
+        run(config_file=configs, bundle_root=str(self.root), **self.evaluate_options(data, unbroken), **options)
+        evaluated = list(csv.DictReader((unbroken / "evaluation" / "metrics.csv").open()))
+        assert all(0 < float(row[name]) < 1 for row in evaluated for name in ("p_lesion", "p_malignant"))
+        summary = json.loads((unbroken / "evaluation" / "summary.json").read_text())
+        assert all(0 <= summary[name][0] <= 1 for name in ("auc_lesion", "auc_malignant"))
+        self.infer(data, unbroken, tmp_path / "out")
+        self.check_inference(tmp_path / "out")
+        answers = csv.DictReader((tmp_path / "out" / "predictions.csv").open())
+        assert all(0 < float(row["p_malignant"]) < 1 for row in answers)

@@ -68,7 +68,7 @@ class NetworkContract:
         optimizer = torch.optim.Adam(network.parameters(), 1e-3)
         losses = []
         for _ in range(5):
-            logits = self.outputs(network(image))[0]
+            logits = self.outputs(network(image))[0][:, :1]
             loss = nn.functional.binary_cross_entropy_with_logits(logits, target)
             optimizer.zero_grad()
             loss.backward()

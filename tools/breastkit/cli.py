@@ -205,6 +205,11 @@ COMMANDS = Group(
                     "breastkit evaluate us work/masks --lesion_runs a0 --lesion_runs a1 "
                     "--normal_runs b0 --normal_runs b1 --out out",
                 ),
+                "late": Verb(
+                    "breastkit.evaluation.late_fusion:evaluate_late_fusion",
+                    "what BI-RADS, age and the like add to what a classifier says of a picture",
+                    "breastkit evaluate late runs/fusion/evaluation --cases work/us --columns birads --out work/late",
+                ),
             },
         ),
         "compare": Verb(

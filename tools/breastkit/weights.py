@@ -82,12 +82,15 @@ def read_model_json(path: str | Path) -> dict[str, Any]:
     return facts
 
 
-def load_weights(path: str | Path, network: nn.Module | None = None) -> dict[str, torch.Tensor]:
+def load_weights(
+    path: str | Path, network: nn.Module | None = None, *, of_a_part: bool = False
+) -> dict[str, torch.Tensor]:
     """Reads weights, checks them against their ``model.json`` where there is one, and puts them into a network.
 
     Args:
         path: the weights, or the folder they are in.
         network: what to load into; None only reads.
+        of_a_part: they may be of a part of the network; the rest stays as it is.
 
     Returns:
         The state dict, on the CPU.
@@ -111,7 +114,7 @@ def load_weights(path: str | Path, network: nn.Module | None = None) -> dict[str
     except Exception as error:
         raise BreastkitError(f"{path} holds no plain weights or is damaged; copy it again or train anew.") from error
     if network is not None:
-        _fill(network, state, path, facts.get("architecture"))
+        _fill(network, state, path, facts.get("architecture"), of_a_part=of_a_part)
     return state
 
 
@@ -121,10 +124,11 @@ class WeightsLoader:
     Args:
         path: the weights, or the folder they are in; None leaves the network as it is.
         network: what to load into.
+        of_a_part: weights of a network that is a part of this one will do; the rest stays as it is.
     """
 
-    def __init__(self, path: str | Path | None, network: nn.Module) -> None:
-        self.path, self.network = path, network
+    def __init__(self, path: str | Path | None, network: nn.Module, *, of_a_part: bool = False) -> None:
+        self.path, self.network, self.of_a_part = path, network, of_a_part
 
     def attach(self, engine: Engine) -> None:
         """Attaches to any engine."""
@@ -136,13 +140,17 @@ class WeightsLoader:
         """Loads the weights."""
         if self.path is None:
             return
-        load_weights(self.path, self.network)
+        load_weights(self.path, self.network, of_a_part=self.of_a_part)
         logger.info("Weights of %s.", self.path)
 
 
-def _fill(network: nn.Module, state: dict[str, torch.Tensor], path: Path, architecture: str | None) -> None:
+def _fill(
+    network: nn.Module, state: dict[str, torch.Tensor], path: Path, architecture: str | None, *, of_a_part: bool
+) -> None:
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     given = {name: tuple(tensor.shape) for name, tensor in state.items()} if isinstance(state, dict) else {}
+    if of_a_part and given:
+        expected = {name: shape for name, shape in expected.items() if name in given}
     if expected != given:
         differing = sum(expected.get(name) != given.get(name) for name in {*expected, *given})
         hint = f"--architecture {architecture}" if architecture else "the --architecture they were trained with"
@@ -150,7 +158,7 @@ def _fill(network: nn.Module, state: dict[str, torch.Tensor], path: Path, archit
             f"{path} does not fit this network ({differing} of {len(expected)} tensors differ); "
             f"choose {hint}, or other weights."
         )
-    network.load_state_dict(state)
+    network.load_state_dict(state, strict=not of_a_part)
 
 
 def weights_file(path: str | Path) -> Path:

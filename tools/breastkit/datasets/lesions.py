@@ -8,7 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from breastkit.cases import Item, case_list_path, read_cases
+from breastkit.datasets.slices import SlicesOfVolumes
 from breastkit.seeding import generator
+from breastkit.training import LesionLabel
+
+
+class LesionMasks(SlicesOfVolumes):
+    """Pictures and masks that say of what class their lesion is, as `breastkit.training.LesionLabel`.
+
+    The class is that of the item; one that is neither benign nor malignant is unknown.
+    """
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        item = super().__getitem__(index)
+        name = str(self.data[item["case"]].get("class", "")).upper()
+        label = LesionLabel.__members__.get(name, LesionLabel.UNKNOWN)
+        return {**item, "label": (item["label"] > 0.5) * float(label)}
 
 
 def with_lesion(items: Sequence[Item], *, only: bool = True) -> list[Item]:

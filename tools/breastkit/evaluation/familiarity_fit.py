@@ -1,4 +1,4 @@
-"""`breastkit calibrate familiar`: what the ultrasound classifier has learnt from, and how others are told."""
+"""`breastkit calibrate familiar`: what the ultrasound classifier has learnt from, and how others are recognised."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _figures(
     distances = known.distances(statistics)
     sites = np.array([str(item.get("site", "")) for item in test])
 
-    def told(apart: _Array) -> dict[str, Any]:
+    def figures_of(apart: _Array) -> dict[str, Any]:
         flagged = share_interval(int((apart > known.limit).sum()), len(apart))
         return {"pictures": len(apart), "share_unfamiliar": flagged, "median_distance": float(np.median(apart))}
 
@@ -106,14 +106,14 @@ def _figures(
     for name, apart in ((name, known.distances(one)) for name, one in strange.items()):
         truth = np.repeat([0, 1], [len(distances), len(apart)])
         area = roc_auc_score(truth, np.concatenate([distances, apart]))
-        found[name] = {**told(apart), "auroc": float(area)}
+        found[name] = {**figures_of(apart), "auroc": float(area)}
     return {
         "layer": known.layer,
         "weights": known.weights,
         "limit": known.limit,
         "case_list_hash": case_list_hash,
-        "familiar": told(distances),
-        "sites": {site: told(distances[sites == site]) for site in sorted(set(sites))},
+        "familiar": figures_of(distances),
+        "sites": {site: figures_of(distances[sites == site]) for site in sorted(set(sites))},
         "others": found,
     }
 

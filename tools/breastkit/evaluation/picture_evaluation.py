@@ -15,7 +15,12 @@ from breastkit.atomic import write_text
 from breastkit.evaluation.evaluation_report import ORIGINS, EvaluationReport, by_origin, decollated, origin_of
 from breastkit.images import stem, write_png
 from breastkit.metrics import Interval, dice, grouped_interval, hd95, iou, share_interval
+from breastkit.metrics.class_figures import grouped_auc
+from breastkit.metrics.classification import MALIGNANT
 from breastkit.pictures import PREDICTION, TRUTH, grid, outline
+
+HEADS = ("p_lesion", "p_malignant")
+_AREAS = {"auc_lesion": "AUC of a lesion being there", "auc_malignant": "AUC of malignant against benign"}
 
 
 class PictureEvaluation(EvaluationReport):
@@ -26,8 +31,9 @@ class PictureEvaluation(EvaluationReport):
     worst pictures first, and each of them in ``pictures``. Means are given for the pictures with a lesion, for all, for
     every class, and for every site and device where there are several; with 95 % intervals that count the pictures of a
     case as one. A picture without lesion has Dice 1 where nothing was found and 0 otherwise; the share of the latter is
-    told by itself. The batch must hold ``case`` and the ``picture`` as it was read, the output the mask ``pred`` and
-    the ``label`` on the picture's grid.
+    given by itself. Where the network says besides how probable a lesion is and that it is malignant, there are columns
+    ``p_lesion`` and ``p_malignant`` and the areas under their ROC curves. The batch must hold ``case`` and the
+    ``picture`` as it was read, the output the mask ``pred`` and the ``label`` on the picture's grid.
 
     Args:
         folder: the folder to write to.
@@ -62,13 +68,15 @@ class PictureEvaluation(EvaluationReport):
                 "iou": iou(prediction, truth),
                 "hd95_px": hd95(prediction, truth),
             }
-            self._rows.append({**facts, "lesion": lesion, "found": found, **overlaps})
+            heads = {head: output[head] for head in HEADS if head in output}
+            self._rows.append({**facts, "lesion": lesion, "found": found, **overlaps, **heads})
             gray = batch["picture"][0].cpu().numpy().round().astype(np.uint8)
             write_png(self.picture_of(name), _drawn(gray, truth, prediction))
 
     def finish(self, engine: Engine) -> None:
         """Writes table, summary and page, and tells the engine the means."""
-        table = pd.DataFrame(self._rows, columns=[*self._columns, *self.labels])
+        heads = [head for head in HEADS if head in self._rows[0]]
+        table = pd.DataFrame(self._rows, columns=[*self._columns, *self.labels, *heads])
         write_text(self.folder / "metrics.csv", table.round(5).to_csv(index=False))
         everything, with_lesion = self._means(table), self._means(table[table["lesion"]])
         empty = table[~table["lesion"]]
@@ -76,10 +84,10 @@ class PictureEvaluation(EvaluationReport):
         class_means = {name: self._means(rows) for name, rows in of_class.items()}
         classes = {name: {"images": len(rows), **class_means[name]} for name, rows in of_class.items()}
         origins = {
-            f"{fact}s": {name: self._told(rows) for name, rows in groups.items()}
+            f"{fact}s": {name: self._summary_of(rows) for name, rows in groups.items()}
             for fact, groups in by_origin(table).items()
         }
-        self._write_summary({**self._told(table), "classes": classes, **origins})
+        self._write_summary({**self._summary_of(table), "classes": classes, **origins})
         engine.state.metrics.update({f"mean_{metric}": interval.value for metric, interval in everything.items()})
         engine.state.metrics.update({f"lesion_{metric}": interval.value for metric, interval in with_lesion.items()})
         means = self._labelled(with_lesion, f"{len(table) - len(empty)} lesion images")
@@ -90,6 +98,7 @@ class PictureEvaluation(EvaluationReport):
             headline = [label for label in means if "Dice" in label or "Share" in label]
         for name, figures in class_means.items():
             means[f"Dice, {len(of_class[name])} {name}"] = figures["dice"]
+        means |= {f"{_AREAS[name]}, all images": area for name, area in head_figures(table).items()}
         for groups in by_origin(table[table["lesion"]]).values():
             for name, rows in groups.items():
                 means[f"Dice, {len(rows)} lesion images of {name}"] = grouped_interval(rows["dice"], rows["case"])
@@ -97,8 +106,8 @@ class PictureEvaluation(EvaluationReport):
         columns = {"class": "class", **self.labels} if classes else self.labels
         self._write_page(worst_first, means, name="image", columns=columns, headline=headline)
 
-    def _told(self, rows: pd.DataFrame) -> dict[str, Any]:
-        """Returns what the summary says of images: all of them, or those of one site."""
+    def _summary_of(self, rows: pd.DataFrame) -> dict[str, Any]:
+        """Returns the figures of images: all of them, or those of one site."""
         lesions, empty = rows[rows["lesion"]], rows[~rows["lesion"]]
         return {
             "cases": int(rows["case"].nunique()),
@@ -110,6 +119,7 @@ class PictureEvaluation(EvaluationReport):
             },
             "all_images": {"images": len(rows), **self._means(rows)},
             "images_without_lesion": {"images": len(empty), "share_with_false_mask": _false_masks(empty)},
+            **head_figures(rows),
         }
 
     def _means(self, rows: pd.DataFrame) -> dict[str, Interval]:
@@ -128,6 +138,17 @@ class PictureEvaluation(EvaluationReport):
     def picture_of(self, case: str) -> Path:
         """Returns where the picture of an image lies."""
         return super().picture_of(str(Path(case).with_name(stem(case))))
+
+
+def head_figures(rows: pd.DataFrame) -> dict[str, Interval]:
+    """Returns the areas under the ROC curves of what a network says of whole images, where it says anything."""
+    if not set(HEADS) <= set(rows):
+        return {}
+    classed = rows[rows["class"].isin(["benign", MALIGNANT])]
+    return {
+        "auc_lesion": grouped_auc(rows["p_lesion"], rows["lesion"], rows["case"]),
+        "auc_malignant": grouped_auc(classed["p_malignant"], classed["class"] == MALIGNANT, classed["case"]),
+    }
 
 
 def _false_masks(without_lesion: pd.DataFrame) -> Interval:

@@ -183,8 +183,7 @@ def _cases(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
 def _about(count: int) -> list[Block]:
     more = f" The first {_PICTURED} are shown; the files of all of them lie beside this report."
     text = (
-        "Amber: the outline the network drew. In the last picture of each, brighter places spoke more for the class "
-        "(Grad-CAM++)."
+        "Amber: the outline the network drew. In the last picture of each, brighter places mattered more for the class."
     )
     return [Text(text + (more if count > _PICTURED else ""), soft=True)]
 

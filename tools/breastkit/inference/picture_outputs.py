@@ -28,9 +28,11 @@ class PictureOutputs(Results):
     box of a mask is that of all its pieces, both ends inside; an empty mask has none. The confidence is the mean
     probability inside the mask, 0 where it is empty. On request there are, where several
     members answered, ``x_uncertainty.png`` (their standard deviation, white at its largest possible value 0.5) and the
-    column ``uncertainty``, how far they disagree.
+    column ``uncertainty``, how far they disagree. Of a network of several tasks there is a column ``p_<head>`` for what
+    each head says of the whole picture.
 
-    The batch must hold the ``picture`` as it was read, the output the mask ``pred`` and its ``probability``.
+    The batch must hold the ``picture`` as it was read, the output the mask ``pred`` and its ``probability``, and
+    ``p_<head>`` of every head.
 
     Args:
         output_dir: the folder to write to.
@@ -39,6 +41,7 @@ class PictureOutputs(Results):
         overlays: write the overlays.
         probability: write the probabilities.
         uncertainty: write how far the members disagree.
+        heads: of a network of several tasks.
     """
 
     outputs = ("_overlay", "_probability", "_uncertainty")
@@ -49,10 +52,11 @@ class PictureOutputs(Results):
     overlays: bool = True
     probability: bool = False
     uncertainty: bool = False
+    heads: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.columns = [*COLUMNS, *(["uncertainty"] if self.uncertainty else [])]
+        self.columns = [*COLUMNS, *(f"p_{head}" for head in self.heads), *(["uncertainty"] if self.uncertainty else [])]
 
     def write_input(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
         """Writes the files of one picture and adds its row."""
@@ -72,7 +76,7 @@ class PictureOutputs(Results):
             "file": Path(batch["image"].meta["filename_or_obj"]).name,
             "mask": f"{batch['name']}_mask.png",
         }
-        row |= measure_mask(mask, probability)
+        row |= measure_mask(mask, probability) | {f"p_{head}": round(output[f"p_{head}"], 4) for head in self.heads}
         if self.uncertainty:
             row["uncertainty"] = round(float(output["pred_disagreement"]), 4)
         self.rows.append(row)

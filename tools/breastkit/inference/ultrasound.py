@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from breastkit.bundle import Bundle, Role, bundle_for
 from breastkit.errors import BreastkitError
-from breastkit.explain import GradCamPlusPlus, share_inside
+from breastkit.explain import StageRelevance, share_inside
 from breastkit.inference.calibration import Calibration
 from breastkit.inference.familiarity import FILE_NAME as FAMILIAR
 from breastkit.inference.familiarity import Familiarity, map_statistics, read_familiarity
@@ -124,7 +124,7 @@ class LesionClassifier:
         self.operating_point: Mapping[str, Any] = self.bundle.facts.get("operating_point", {})
         self._temperature = float(rule["temperature"])
         self.familiarity = _familiarity_of(self.bundle)
-        self._explainer: GradCamPlusPlus | None = None
+        self._explainer: StageRelevance | None = None
 
     def prepare(self, gray: NDArray[Any], mask: NDArray[Any]) -> dict[str, Any]:
         """Returns a picture as the network takes it."""
@@ -150,11 +150,19 @@ class LesionClassifier:
         probabilities, uncertainty = class_probabilities(logits[None].numpy(), self._temperature)
         return dict(zip(self.classes, map(float, probabilities[0]), strict=True)), float(uncertainty[0])
 
-    def explain(self, prepared: Mapping[str, Any], label: str) -> NDArray[Any]:
-        """Returns what spoke for a class, 0 to 1, on the grid of the picture."""
+    def explain(
+        self, prepared: Mapping[str, Any], label: str, explainer: Callable[..., NDArray[Any]] | None = None
+    ) -> NDArray[Any]:
+        """Returns what mattered for a class, 0 to 1, on the grid of the picture.
+
+        Args:
+            prepared: the picture, see `prepare`.
+            label: the class.
+            explainer: of the network; `StageRelevance` without.
+        """
         if self._explainer is None:
-            self._explainer = GradCamPlusPlus(self.bundle.network)
-        square = self._explainer(prepared["image"].as_tensor(), self.classes.index(label))
+            self._explainer = StageRelevance(self.bundle.network)
+        square = (explainer or self._explainer)(prepared["image"].as_tensor(), self.classes.index(label))
         restored = self.bundle.back_on_picture(torch.from_numpy(square)[None], dict(prepared))
         return np.clip(restored[0].numpy(), 0, 1)
 
@@ -282,7 +290,7 @@ class UltrasoundReader:
         suspicious_from, abstain_above = last.threshold, decider.abstain_above
         if self.calibration is not None:
             suspicious_from, abstain_above = self.calibration.suspicious_from, self.calibration.abstain_above
-        return Reading(
+        reading = Reading(
             mask=mask,
             probability=probability,
             measures=measure_mask(mask, probability),
@@ -290,12 +298,13 @@ class UltrasoundReader:
             label=label,
             suspicious_from=suspicious_from,
             uncertainty=uncertainty,
-            abstain=uncertainty > abstain_above or (limit is not None and distance is not None and distance > limit),
+            abstain=uncertainty > abstain_above,
             decided_by=decider.architecture,
             relevance=decider.explain(prepared, label) if explain else None,
             distance=distance,
             familiar_up_to=limit,
         )
+        return replace(reading, abstain=True) if reading.unfamiliar else reading
 
 
 def _familiarity_of(bundle: OpenedBundle) -> Familiarity | None:

@@ -1,4 +1,4 @@
-"""What is told of a classifier, each figure with its interval over groups of pictures."""
+"""The figures of a classifier, each with its interval over groups of pictures."""
 
 from __future__ import annotations
 
@@ -52,6 +52,24 @@ def class_figures(
         name: Interval(float(value[0]), *(_quantiles(drawn[name], tails) if enough else (np.nan, np.nan)))
         for name, value in observed.items()
     }
+
+
+def grouped_auc(
+    scores: Sequence[float] | NDArray[Any],
+    is_class: Sequence[bool] | NDArray[Any],
+    groups: Sequence[Hashable],
+    *,
+    level: float = 0.95,
+    resamples: int = _RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Returns the area under one ROC curve with its percentile bootstrap interval over groups; see `class_figures`."""
+    known, truth = np.asarray(scores, dtype=float), np.asarray(is_class, dtype=bool)
+    if truth.all() or not truth.any():
+        return Interval(np.nan, np.nan, np.nan)
+    drawn = weighted_auc(group_weights(groups, resamples=resamples, seed=seed), known, truth)
+    observed = weighted_auc(np.ones((1, len(known))), known, truth)
+    return Interval(float(observed[0]), *_quantiles(drawn, [(1 - level) / 2, (1 + level) / 2]))
 
 
 def group_weights(groups: Sequence[Hashable], *, resamples: int = _RESAMPLES, seed: int = 0) -> NDArray[Any]:

@@ -6,6 +6,7 @@ from breastkit.networks.encoder_decoder import EncoderDecoder
 from breastkit.networks.encoder_weights import start_encoder
 from breastkit.networks.from_file import PRESETS, from_file, names_in, preset
 from breastkit.networks.logit_head import LogitHead
+from breastkit.networks.multitask import MultiTask
 from breastkit.networks.spatial_dropout_unet import SpatialDropoutUNet
 from breastkit.networks.transunet import TransUNet
 from breastkit.networks.unet3plus import UNet3Plus
@@ -17,6 +18,7 @@ __all__ = [
     "ConvFeatures",
     "EncoderDecoder",
     "LogitHead",
+    "MultiTask",
     "SpatialDropoutUNet",
     "TimmFeatures",
     "TransUNet",

@@ -1,4 +1,4 @@
-"""Breast ultrasound pictures through the whole chain: outline, class, and what spoke for it."""
+"""Breast ultrasound pictures through the whole chain: outline, class, and what mattered for it."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def run_ultrasound(
     Args:
         source: a picture, or a folder with pictures directly in it, or else in its sub-folders.
         out: the folder to write.
-        explanation: also draw what spoke for the class (Grad-CAM++).
+        explanation: also draw what mattered for the class.
         segmenter: weights for the outline; those in use by default, here and below.
         classifier: weights that tell benign from malignant.
         normal_classifier: weights that can say normal; those the bundle ships by default.
@@ -251,7 +251,7 @@ def examine(
         source: the file it was read from.
         frame: of a clip, from 0.
         case: the lesion or patient it is a view of.
-        explain: also make the map of what spoke for the class.
+        explain: also make the map of what mattered for the class.
     """
     reading = reader.read(picture.tissue, explain=explain)
     quality = remarks_on(picture) + remarks_on_outline(reading.mask)

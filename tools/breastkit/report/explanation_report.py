@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from breastkit.atomic import make_folder, write_json, write_text
 from breastkit.bundle import Bundle, Role, bundle_for
 from breastkit.cases import read_cases
 from breastkit.errors import BreastkitError
-from breastkit.explain import GradCamPlusPlus, map_correlation, randomise_from_the_top, share_inside
+from breastkit.explain import (
+    GradCamPlusPlus,
+    StageRelevance,
+    last_map_layer,
+    map_correlation,
+    randomise_from_the_top,
+    share_inside,
+)
 from breastkit.images import read_gray, read_mask, stem, write_png
 from breastkit.inference.ultrasound import LesionClassifier
 from breastkit.metrics import Interval, bootstrap_interval, grouped_interval, most_probable
@@ -25,11 +33,12 @@ from breastkit.progress import track
 from breastkit.report.page import figure, picture, render_page
 
 COLUMNS = ("image", "case", "class", "predicted", "share_in_lesion", "area_share", "peak_in_lesion")
-_TITLES = ["original", "lesion crop", "Grad-CAM++"]
+_TITLES = ["original", "lesion crop", "what mattered"]
 # Around the lesion, as a share of its longer side.
 _MARGIN = 0.25
 _CORRELATIONS = {"correlation": "maps as they are", "correlation_beyond_mean": "maps less the mean map"}
 _PICTURED = 24
+Method = Literal["stages", "grad-cam++", "layer-cam"]
 _STAGES = 6
 
 
@@ -42,11 +51,12 @@ def explain_cases(
     split: str = "validation",
     fold: int | None = None,
     sanity_pictures: int = 24,
+    method: Method = "stages",
     bundle: str | None = None,
 ) -> Path:
     """Shows what a classifier of breast ultrasound looked at: a figure of every picture, a table, a sanity check.
 
-    In the folder: figures/ with original, lesion crop and Grad-CAM++ of every picture; shares.csv, how much of the map
+    In the folder: figures/ with original, lesion crop and map of every picture; shares.csv, how much of the map
     lies in the true lesion; sanity.csv and sanity.png, how much the maps resemble those of random weights; summary.json
     and index.html.
 
@@ -58,6 +68,7 @@ def explain_cases(
         split: training, validation or test.
         fold: validate on this fold; by default that of the weights.
         sanity_pictures: how many pictures the sanity check looks at.
+        method: stages, which everything else shows too; grad-cam++ and layer-cam, of the last layer, to compare with.
         bundle: the classification bundle, by name or folder; by default the one there is.
 
     Returns:
@@ -82,7 +93,7 @@ def explain_cases(
     if not items:
         raise BreastkitError(f"{read.path} has no picture of {', '.join(classifier.classes)} in '{split}'.")
     folder = make_folder(out)
-    explained = Explained(classifier, folder)
+    explained = Explained(classifier, folder, method)
     for item in track(items, "Explaining", unit="picture"):
         explained.add(item)
     unseen = set(trained.get("unseen") or ())
@@ -93,7 +104,8 @@ def explain_cases(
         "fold": fold,
         "pictures": len(items),
         "pictures_not_trained_on": sum(stem(item["image"]) in unseen for item in items),
-        "layer": explained.explainer.layer,
+        "method": method,
+        "layers": explained.layers,
     }
     stages = explained.sanity_check(sanity_pictures)
     return explained.finish(facts, stages)
@@ -105,11 +117,14 @@ class Explained:
     Args:
         classifier: whose class is explained.
         folder: where to write.
+        method: how.
     """
 
-    def __init__(self, classifier: LesionClassifier, folder: Path) -> None:
+    def __init__(self, classifier: LesionClassifier, folder: Path, method: Method = "stages") -> None:
         self.classifier, self.folder = classifier, folder
-        self.explainer = GradCamPlusPlus(classifier.bundle.network)
+        self.explainer_of = _explainers()[method]
+        self.explainer = self.explainer_of(classifier.bundle.network)
+        self.layers = self.explainer.layers if isinstance(self.explainer, StageRelevance) else [self.explainer.layer]
         self._needs_mask = classifier.bundle.facts["view"] != {"channels": ["gray"], "margin": None}
         self._rows: list[dict[str, Any]] = []
         self._squares: list[tuple[torch.Tensor, int]] = []
@@ -126,7 +141,7 @@ class Explained:
         prepared = self.classifier.prepare(gray, mask)
         probabilities, _ = self.classifier.classify(prepared)
         label = most_probable(probabilities)
-        relevance = self.classifier.explain(prepared, label)
+        relevance = self.classifier.explain(prepared, label, self.explainer)
         name = stem(item["image"])
         write_png(self.figure_of(name), _drawn(gray, truth, mask, relevance))
         self._squares.append((prepared["image"].as_tensor(), self.classifier.classes.index(label)))
@@ -155,7 +170,7 @@ class Explained:
         stages = randomise_from_the_top(self.classifier.bundle.network.cpu(), images, stages=_STAGES)
         rows = []
         for stage in track(stages, "Sanity check", total=_STAGES, unit="stage"):
-            explain = GradCamPlusPlus(stage.network)
+            explain = self.explainer_of(stage.network)
             maps = np.stack([explain(*self._squares[n]) for n in chosen])
             # Maps of any network are alike in part, mostly brighter in the middle; what matters is the rest.
             beyond = own - own.mean(0), maps - maps.mean(0)
@@ -240,6 +255,14 @@ class Explained:
                 for row in shown
             ],
         )
+
+
+def _explainers() -> dict[Method, Callable[[nn.Module], GradCamPlusPlus | StageRelevance]]:
+    return {
+        "stages": StageRelevance,
+        "grad-cam++": GradCamPlusPlus,
+        "layer-cam": lambda network: StageRelevance(network, layers=[last_map_layer(network)], against=False),
+    }
 
 
 def _drawn(gray: NDArray[Any], truth: NDArray[Any], mask: NDArray[Any], relevance: NDArray[Any]) -> NDArray[Any]:

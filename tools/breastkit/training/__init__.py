@@ -15,7 +15,9 @@ from breastkit.training.early_stopping import EarlyStopping
 from breastkit.training.engines import Trainer, Validator
 from breastkit.training.epoch_progress import EpochProgress
 from breastkit.training.epoch_seeds import EpochSeeds
+from breastkit.training.head_auc import HeadAUC, head_metrics
 from breastkit.training.heads_loss import HeadsLoss
+from breastkit.training.multitask_loss import LesionLabel, MultiTaskLoss
 from breastkit.training.one_cycle import OneCycle
 from breastkit.training.run_folder import RunFolder, case_list_hash
 from breastkit.training.shipping import ship_weights
@@ -37,7 +39,10 @@ __all__ = [
     "EarlyStopping",
     "EpochProgress",
     "EpochSeeds",
+    "HeadAUC",
     "HeadsLoss",
+    "LesionLabel",
+    "MultiTaskLoss",
     "OneCycle",
     "RunFolder",
     "SharedBatches",
@@ -52,6 +57,7 @@ __all__ = [
     "average_runs",
     "case_list_hash",
     "choose_rule",
+    "head_metrics",
     "is_main",
     "keep_state",
     "load_weights",

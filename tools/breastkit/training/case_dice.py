@@ -40,10 +40,11 @@ class CaseDice(CaseMetric):
         """Counts a batch.
 
         Args:
-            output: logits and labels (batch, 1, rows, columns), and the index of each slice's case.
+            output: logits and labels (batch, 1, rows, columns), and the index of each slice's case. Further channels
+                of logits are no mask's.
         """
         logits, labels, cases = output
-        probabilities = torch.sigmoid(logits.detach().float()).flatten(1).cpu()
+        probabilities = torch.sigmoid(logits[:, :1].detach().float()).flatten(1).cpu()
         truth = labels.detach().flatten(1).cpu() > 0.5
         cases = torch.as_tensor(cases, dtype=torch.int64).flatten().cpu()
         predicted, overlap = self._at_or_above(probabilities), self._at_or_above(probabilities, truth)

@@ -61,6 +61,10 @@ class TrainingHandlers:
         """Yields those of a trainer in their order."""
         network = engine.network.module if isinstance(engine.network, DistributedDataParallel) else engine.network
         parts: dict[str, Any] = {"network": network, "optimizer": engine.optimizer}
+        loss: Any = engine.loss_function
+        # One that learns weights of its own goes on with them.
+        if any(True for _ in loss.parameters()):
+            parts["loss"] = loss
         average = self.evaluator.network
         yield EpochSeeds(self.seed)
         if self.peak is not None:

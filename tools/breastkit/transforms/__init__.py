@@ -16,6 +16,7 @@ from breastkit.transforms.mask_errors import RandMaskErrorsd
 from breastkit.transforms.masks_of_logits import MasksOfLogits
 from breastkit.transforms.orient_breast import OrientBreastd
 from breastkit.transforms.speckle import RandSpeckled
+from breastkit.transforms.split_heads import SplitHeadsd
 
 __all__ = [
     "AlignMaskd",
@@ -34,5 +35,6 @@ __all__ = [
     "OrientBreastd",
     "RandMaskErrorsd",
     "RandSpeckled",
+    "SplitHeadsd",
     "clean_mask",
 ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from monai.transforms import Activationsd, AsDiscreted, Compose, CopyItemsd, Invertd
 
 from breastkit.transforms.clean_mask import CleanMaskd
 from breastkit.transforms.ensemble_mean import EnsembleMeand
+from breastkit.transforms.split_heads import SplitHeadsd
 
 
 class MasksOfLogits(Compose):
@@ -19,6 +20,7 @@ class MasksOfLogits(Compose):
         threshold: probability from which a pixel belongs to the mask.
         clean_up: what `CleanMaskd` does to the masks of pictures; None leaves masks as they are.
         keep_probability: keeps the probabilities under ``probability``.
+        heads: what the network says besides of the whole picture, see `SplitHeadsd`.
     """
 
     def __init__(
@@ -28,10 +30,12 @@ class MasksOfLogits(Compose):
         threshold: float,
         clean_up: Mapping[str, Any] | None = None,
         keep_probability: bool = False,
+        heads: Sequence[str] = (),
     ) -> None:
         super().__init__(
             [
                 Activationsd("pred", sigmoid=True),
+                SplitHeadsd("pred", heads=heads),
                 Invertd("pred", undo, orig_keys="image", nearest_interp=False),
                 EnsembleMeand("pred", threshold=threshold),
                 *([CopyItemsd("pred", names="probability")] if keep_probability else []),

@@ -1,4 +1,4 @@
-"""A page that reads breast ultrasound pictures: upload one, see outline, class and what spoke for it."""
+"""A page that reads breast ultrasound pictures: upload one, see outline, class and what mattered for it."""
 
 from __future__ import annotations
 
@@ -254,7 +254,7 @@ def build_page(models: Models) -> Any:
     with gradio.Blocks(title="Breast ultrasound", analytics_enabled=False, delete_cache=(60, _FORGOTTEN_AFTER)) as page:
         gradio.HTML(
             "<h1>Breast ultrasound</h1>"
-            "<p>Outlines the lesion in a picture, tells its class and shows what spoke for it.</p>"
+            "<p>Outlines the lesion in a picture, tells its class and shows what mattered for it.</p>"
             f"<p class='bk-notice'>{RESEARCH_USE} Pictures stay on this computer and are not kept.</p>"
         )
         upload = gradio.File(label="Picture (PNG, JPEG, TIFF, BMP, DICOM)", type="filepath", height=170)
