@@ -16,6 +16,7 @@ from breastkit.evaluation.evaluation_report import ORIGINS, EvaluationReport, by
 from breastkit.images import stem, write_png
 from breastkit.metrics import Interval, dice, grouped_interval, hd95, iou, share_interval
 from breastkit.pictures import PREDICTION, TRUTH, grid, outline
+from breastkit.report.page import plural
 
 
 class PictureEvaluation(EvaluationReport):
@@ -86,7 +87,7 @@ class PictureEvaluation(EvaluationReport):
         headline = list(means)
         if len(empty):
             means |= self._labelled(everything, f"all {len(table)} images")
-            means[f"Share of the {len(empty)} images without lesion that got a mask"] = _false_masks(empty)
+            means[f"Share of the {plural(len(empty), 'image')} without lesion that got a mask"] = _false_masks(empty)
             headline = [label for label in means if "Dice" in label or "Share" in label]
         for name, figures in class_means.items():
             means[f"Dice, {len(of_class[name])} {name}"] = figures["dice"]
