@@ -20,7 +20,8 @@ def kinds(notebook):
     found = []
     for cell in notebook.cells:
         kept = [output for output in cell.get("outputs", []) if output.output_type != "stream"]
-        of_cell = [re.sub("image/.*", "picture", next(iter(output.data))) for output in kept]
+        # The least of image, text/html (a table), text/markdown and text/plain is what is shown.
+        of_cell = [min(output.data).partition("/jp")[0].partition("/pn")[0] for output in kept]
         found.append(of_cell + ["printed"] * (len(kept) < len(cell.get("outputs", []))))
     return found
 

@@ -79,6 +79,7 @@ def light(notebook: NotebookNode) -> NotebookNode:
                 output.execution_count = count
             if "image/png" in output.get("data", {}):
                 output.data.pop("text/plain", None)
+                output.metadata = {}
                 kind, data = small_picture(base64.b64decode(output.data.pop("image/png")))
                 output.data[kind] = base64.b64encode(data).decode()
     notebook.metadata = {
