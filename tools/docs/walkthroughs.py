@@ -78,10 +78,9 @@ def light(notebook: NotebookNode) -> NotebookNode:
             if "execution_count" in output:
                 output.execution_count = count
             if "image/png" in output.get("data", {}):
-                output.data.pop("text/plain", None)
-                output.metadata = {}
-                kind, data = small_picture(base64.b64decode(output.data.pop("image/png")))
-                output.data[kind] = base64.b64encode(data).decode()
+                # Pillow gives every picture as JPEG too.
+                kind, data = small_picture(base64.b64decode(output.data["image/png"]))
+                output.data, output.metadata = NotebookNode({kind: base64.b64encode(data).decode()}), NotebookNode()
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
