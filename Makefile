@@ -15,7 +15,7 @@ export PYTHON TORCH_INDEX
 export MPLCONFIGDIR ?= $(CURDIR)/.venv/.matplotlib
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help demo serve test test-all lint docs bench soak environment FORCE
+.PHONY: help demo serve test test-all lint docs notebooks bench soak environment FORCE
 help:
 	@echo "make demo      make phantom studies, run the pipelines on them, serve them to annotate"
 	@echo "make serve     serve the demo's studies and results on http://127.0.0.1:8000 again"
@@ -23,6 +23,7 @@ help:
 	@echo "make test-all  the tests with the slow ones, those that need an accelerator, and new random examples"
 	@echo "make lint      style, types, import directions, what configs may name"
 	@echo "make docs      the documentation as a site to open in a browser: work/site/index.html"
+	@echo "make notebooks runs the walkthroughs anew and writes what they show (ten minutes)"
 	@echo "make bench     benchmarks, as ratios within one run"
 	@echo "make soak      20 clients on the annotation server for twenty minutes: no error, no growing memory"
 
@@ -48,6 +49,10 @@ lint: $(READY)
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --config-file tools/docs/mkdocs.yml --site-dir $(abspath work/site)
 	@echo "Written: work/site/index.html"
+
+# One thread: what they show is not to depend on the number of cores.
+notebooks: $(READY)
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(PY) tools/docs/walkthroughs.py
 
 bench: $(READY)
 	$(BREASTKIT) bench

@@ -156,3 +156,13 @@ def test_promoted_weights_are_those_of_the_bundle_whatever_its_folder_is_called_
     monkeypatch.setenv("BREASTKIT_MODELS", str(tmp_path / "promoted"))
     monkeypatch.chdir(folder)
     assert weights_in_use(".") == weights_in_use(folder) == str(version / "model.pt")
+
+
+def test_a_bundle_that_does_not_run_ends_in_its_sentence(tmp_path):
+    """MONAI wraps what a config raises; here its first cause is said."""
+    bundle = Bundle("breast_mri_tissue_segmentation")
+    (tmp_path / "inputs").mkdir()
+    with pytest.raises(BreastkitError) as error:
+        bundle.run("inference.json", dataset_dir=str(tmp_path / "inputs"), output_dir=str(tmp_path / "out"))
+    assert str(error.value).startswith(f"{bundle.name} did not run: {tmp_path / 'inputs'} ")
+    assert not (tmp_path / "out").exists()

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from breastkit import demo
-from breastkit.bundle import Bundle
 from breastkit.dicom.write_us import write_us_dicom
 from breastkit.errors import BreastkitError
 from breastkit.images import read_mask, read_volume, write_nifti, write_png
@@ -164,15 +163,6 @@ class TestMadeOnce:
         with pytest.raises(BreastkitError):
             demo._made_once(tmp_path / "a", {"seed": 1}, fail)
         assert list(tmp_path.iterdir()) == []
-
-
-def test_a_bundle_that_does_not_run_ends_in_its_sentence(tmp_path):
-    """MONAI wraps what a config raises; here its first cause is said."""
-    (tmp_path / "inputs").mkdir()
-    with pytest.raises(BreastkitError) as error:
-        demo._run_bundle(tmp_path / "out", bundle=Bundle(demo.TISSUE_BUNDLE), inputs=tmp_path / "inputs")
-    assert str(error.value).startswith(f"{demo.TISSUE_BUNDLE} did not run: {tmp_path / 'inputs'} ")
-    assert not (tmp_path / "out").exists()
 
 
 def test_the_server_over_a_demonstration_is_checked(tmp_path):

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from tests.server.ohif_page import chromium
+from tools.docs.walkthroughs import walkthroughs
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [
@@ -67,6 +68,16 @@ def test_every_document_is_a_page_and_every_module_has_one(site):
     for module in modules:
         page = module.replace("__init__.py", "index.html").replace(".py", ".html")
         assert (site / "reference" / "package" / page).is_file(), module
+
+
+def test_walkthroughs_are_pages_with_their_pictures(site, pages):
+    for notebook in walkthroughs():
+        page = (site / notebook.relative_to(ROOT)).with_suffix(".html")
+        shown = [path for path in pages[page].fetched if "walkthrough_pictures/" in path]
+        assert len(shown) == notebook.read_text(encoding="utf-8").count('"image/') > 6
+        assert all((page.parent / path).is_file() for path in shown)
+        # The cards lead there, not to the notebook's file.
+        assert "walkthrough.html" in pages[page.with_name("index.html")].linked
 
 
 def test_it_is_arranged_by_kind(site):

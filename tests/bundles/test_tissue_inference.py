@@ -121,7 +121,7 @@ def test_one_row_and_picture_a_scan(turned):
     assert (row["patient_id"], row["volume_voxels"], float(row["max_intensity"])) == ("RAS", "8", 300)
     assert float(row["volume_mm3"]) == pytest.approx(8 * abs(np.linalg.det(phantom()[2][:3, :3])), abs=0.01)
     names = {path.name for path in (turned / "out").iterdir()}
-    assert {"RAS_overlay.png", "predictions.png", "predictions_2.png", "predictions_3.png"} <= names
+    assert {"RAS_overlay.png", "RAS_surface.png", "predictions.png", "predictions_2.png", "predictions_3.png"} <= names
     assert not any(name.startswith(".writing") for name in names)
     assert "problems.csv" not in names
     assert {row["mode"] for row in rows(turned / "out" / "orientation.csv")} == {"off"}

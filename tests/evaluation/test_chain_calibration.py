@@ -3,6 +3,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image as Picture
 from tests.inference.ultrasound_weights import classifier_weights, random_classifier, segmenter_weights
 
 from breastkit import cli
@@ -58,6 +59,8 @@ def test_the_page_shows_before_and_after_of_cases_left_out(fitted):
     assert after["accuracy"] == before["accuracy"]
     page = fitted.with_suffix(".html").read_text()
     assert "recall of malignant at the operating point" in page and page.count("data:image") == 2
+    plots = [Picture.open(fitted.with_name(f"calibration_{when}.png")) for when in ("before", "after")]
+    assert plots[0].size == plots[1].size and plots[0].tobytes() != plots[1].tobytes()
 
 
 def test_what_is_run_with_it_follows_it_and_names_it(fitted, listed, weights, tmp_path):

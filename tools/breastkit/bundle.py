@@ -36,7 +36,9 @@ that were promoted lie in the folder that ``BREASTKIT_MODELS`` names, ``work/mod
 from __future__ import annotations
 
 import json
+import logging
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -44,7 +46,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from breastkit.errors import BreastkitError
+from breastkit.errors import BreastkitError, sentence_of
 from breastkit.logs import get_logger
 from breastkit.records import read_record
 from breastkit.weights import FILE_NAME, fold_weights_beside, read_model_json, weights_file
@@ -310,6 +312,31 @@ class Bundle:
         from breastkit.opened_bundle import OpenedBundle
 
         return OpenedBundle(self, weights=weights, **overrides)
+
+    def run(self, *configs: str, **overrides: Any) -> None:
+        """Runs configs as ``python -m monai.bundle run`` does, in this process: each start costs ten seconds.
+
+        Args:
+            configs: names of files in its ``configs``, each laid over those before it.
+            overrides: ids of the configs and their values, for example ``dataset_dir="work/tissue"``.
+
+        Raises:
+            BreastkitError: if it does not run.
+        """
+        from monai.bundle import run
+
+        # The configs are our own, and what is logged is the caller's.
+        warnings.filterwarnings("ignore", message="parsing config_file")
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+        for module in ("scripts", "workflows"):
+            logging.getLogger(f"monai.bundle.{module}").setLevel(logging.ERROR)
+        # False, which MONAI's types leave out, keeps the log as it is.
+        options: dict[str, Any] = {"logging_file": False, **overrides}
+        try:
+            paths = [str(self.folder / "configs" / name) for name in configs]
+            run(config_file=paths, bundle_root=str(self.folder), **options)
+        except Exception as error:  # MONAI wraps whatever a config raises
+            raise BreastkitError(f"{self.name} did not run: {sentence_of(error) or error}") from error
 
 
 def bundle_folder(name: str) -> str:

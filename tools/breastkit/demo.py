@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
-import os
 import re
 import shutil
 import signal
@@ -14,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -25,7 +22,7 @@ from numpy.typing import NDArray
 
 from breastkit.atomic import atomic_folder, atomic_path, make_folder, write_json
 from breastkit.bundle import Bundle
-from breastkit.errors import BreastkitError, sentence_of
+from breastkit.errors import BreastkitError
 from breastkit.images import read_gray, read_mask, read_volume, stem, write_png
 from breastkit.logs import get_logger
 from breastkit.pictures import LESION, PREDICTION, TRUTH, grid, outline
@@ -270,8 +267,7 @@ def _track_evaluation(folder: Path, ultrasound: Path, seed: int) -> None:
     prepare_busi(ultrasound, folder / "cases", test_only=True)
     _log.info("Evaluating %s on the phantoms, tracked in MLflow.", ULTRASOUND_BUNDLE)
     bundle = Bundle(ULTRASOUND_BUNDLE)
-    _run_configs(
-        bundle,
+    bundle.run(
         "inference.json",
         "evaluate.json",
         dataset_dir=str(folder / "cases"),
@@ -305,25 +301,7 @@ def _run_mri_chain(folder: Path, *, study: Path) -> None:
 
 def _run_bundle(folder: Path, *, bundle: Bundle, inputs: Path) -> None:
     _log.info("Running %s.", bundle.name)
-    _run_configs(bundle, "inference.json", dataset_dir=str(inputs), output_dir=str(folder))
-
-
-def _run_configs(bundle: Bundle, *names: str, **overrides: str) -> None:
-    """Runs configs of a bundle as `python -m monai.bundle run` does, in this process: each start costs ten seconds."""
-    from monai.bundle import run
-
-    # The bundles and configs are our own, and what is logged is the demonstration's.
-    warnings.filterwarnings("ignore", message="parsing config_file")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
-    for module in ("scripts", "workflows"):
-        logging.getLogger(f"monai.bundle.{module}").setLevel(logging.ERROR)
-    # False, which MONAI's types leave out, keeps the log as it is.
-    options: dict[str, Any] = {"logging_file": False, **overrides}
-    try:
-        configs = [str(bundle.folder / "configs" / name) for name in names]
-        run(config_file=configs, bundle_root=str(bundle.folder), **options)
-    except Exception as error:  # MONAI wraps whatever a config raises
-        raise BreastkitError(f"{bundle.name} did not run: {sentence_of(error) or error}") from error
+    bundle.run("inference.json", dataset_dir=str(inputs), output_dir=str(folder))
 
 
 def _write_page(folder: Path, mri: Path, ultrasound: Path, results: dict[str, Path | None], seed: int) -> Path:

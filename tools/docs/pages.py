@@ -16,6 +16,7 @@ from typing import Any
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
+from nbconvert import MarkdownExporter
 
 from breastkit.cli import COMMANDS, PROGRAM
 
@@ -28,6 +29,11 @@ SECTIONS = {
     "from_data_to_figures.md": "From data to figures, on phantoms",
     "how_it_is_built.md": "How it is built",
     "licences.md": "Licences",
+}
+# Executed notebooks, which become pages with their pictures.
+WALKTHROUGHS = {
+    "bundles/breast_mri_tissue_segmentation/docs/walkthrough.ipynb": "Walkthrough: from MRI scans to a table",
+    "bundles/breast_us_lesion_classification/docs/walkthrough.ipynb": "Walkthrough: from a picture to a class",
 }
 _LINK = re.compile(r'(?<=\]\()(?P<markdown>[^()#\s]+)(?=[)#])|(?<=src=")(?P<html>[^"#]+)(?=")')
 _CODE = re.compile(r"^(```+).*?^\1\s*$", re.DOTALL | re.MULTILINE)
@@ -45,6 +51,7 @@ def navigation() -> list[dict[str, Any]]:
         {
             "Tutorials": [
                 {"From data to figures": "from_data_to_figures.md"},
+                *({title: f"{path.removesuffix('.ipynb')}.md"} for path, title in WALKTHROUGHS.items()),
                 {"Reading breast ultrasound": "tools/breastkit/pipelines/README.md"},
             ]
         },
@@ -85,11 +92,15 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     for path in documents:
         files.append(File.generated(config, path, abs_src_path=str(ROOT / path)))
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    made = {path: _section(readme, heading).replace("## ", "# ", 1) for path, heading in SECTIONS.items()}
+    made: dict[str, str | bytes] = {
+        path: _section(readme, heading).replace("## ", "# ", 1) for path, heading in SECTIONS.items()
+    }
     made |= {COMMAND_LINE: _command_line(), f"{API}/index.md": _package_index()}
     made |= {_api_page(module): _module_page(module) for module in _modules()}
-    for path, text in made.items():
-        files.append(File.generated(config, path, content=text))
+    for path in WALKTHROUGHS:
+        made |= _notebook_pages(path)
+    for path, content in made.items():
+        files.append(File.generated(config, path, content=content))
     for target in sorted({target for path in documents for target in _linked(path)}):
         if (ROOT / target).is_dir():
             page = f"{target}/index.md"
@@ -104,17 +115,19 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Leaves out of the front page what has a page of its own, and leads links to folders to their lists."""
+    """Leaves out of the front page what has a page of its own; leads links to folders and notebooks to their pages."""
     if page.file.src_uri == "README.md":
         for path, heading in SECTIONS.items():
             markdown = markdown.replace(_section(markdown, heading), f"## {heading}\n\n[{heading}]({path})\n\n")
     here = dirname(page.file.src_uri)
 
-    def to_list(match: re.Match[str]) -> str:
-        is_folder = (ROOT / normpath(join(here, match[0]))).is_dir()
-        return f"{match[0].rstrip('/')}/index.md" if is_folder else match[0]
+    def to_page(match: re.Match[str]) -> str:
+        target = normpath(join(here, match[0]))
+        if target in WALKTHROUGHS:
+            return f"{match[0].removesuffix('.ipynb')}.md"
+        return f"{match[0].rstrip('/')}/index.md" if (ROOT / target).is_dir() else match[0]
 
-    return _LINK.sub(to_list, markdown)
+    return _LINK.sub(to_page, markdown)
 
 
 def _named(nav: Any) -> Iterator[str]:
@@ -130,7 +143,8 @@ def _linked(document: str) -> Iterator[str]:
     """Yields the files and folders of the repository that a document links to and that are no page."""
     for match in _LINK.finditer(_CODE.sub("", (ROOT / document).read_text(encoding="utf-8"))):
         target = normpath(join(dirname(document), match[0]))
-        if not re.match(r"\w+:", match[0]) and not target.endswith(".md") and (ROOT / target).exists():
+        is_page = target.endswith(".md") or target in WALKTHROUGHS
+        if not re.match(r"\w+:", match[0]) and not is_page and (ROOT / target).exists():
             yield target
 
 
@@ -145,6 +159,15 @@ def _listing(folder: Path) -> str:
     """Returns a page that lists a folder's files."""
     names = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.*"))]
     return "\n".join([f"# Files in `{folder.relative_to(ROOT).as_posix()}`", "", *(f"- [{x}]({x})" for x in names), ""])
+
+
+def _notebook_pages(path: str) -> dict[str, str | bytes]:
+    """Returns the page of an executed notebook, and its pictures."""
+    page = path.removesuffix(".ipynb")
+    folder = {"unique_key": "picture", "output_files_dir": f"{page.rpartition('/')[2]}_pictures"}
+    text, resources = MarkdownExporter().from_filename(str(ROOT / path), resources=folder)
+    pictures = {f"{dirname(path)}/{name}": data for name, data in resources["outputs"].items()}
+    return {f"{page}.md": text, **pictures}
 
 
 def _command_line() -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from breastkit.atomic import make_folder, write_figures
+from breastkit.atomic import atomic_path, make_folder, write_figures
 from breastkit.bundle import Bundle
 from breastkit.cases import LISTS, CaseList, Item, read_cases
 from breastkit.errors import BreastkitError
@@ -50,7 +50,8 @@ def calibrate_chain(
 
     Args:
         source: a case list whose pictures have a class (normal, benign, malignant).
-        out: the file to write, for --calibration; a page with the figures before and after is written beside it.
+        out: the file to write, for --calibration; beside it a page with the figures before and after, and the plots
+            of both as pictures.
         split: one list alone: training, validation or test; all of them by default.
         only: the pictures of one site or device alone, as in site=busbra.
         recall: share of the malignant pictures to be flagged as suspicious.
@@ -168,10 +169,12 @@ def _write_page(
     after: pd.DataFrame,
 ) -> Path:
     names = {**LABELS, "share_answered": "share answered"}
-    drawings = [
-        (plots.reliability(table[f"p_{MALIGNANT}"].to_numpy(), (table["class"] == MALIGNANT).to_numpy()), when)
-        for table, when in ((before, "Before"), (after, "After"))
-    ]
+    drawings = []
+    for table, when in ((before, "Before"), (after, "After")):
+        drawing = plots.reliability(table[f"p_{MALIGNANT}"].to_numpy(), (table["class"] == MALIGNANT).to_numpy())
+        with atomic_path(path.with_name(f"{path.stem}_{when.lower()}.png")) as temporary:
+            drawing.savefig(temporary, format="png", dpi=150)
+        drawings.append((drawing, when))
     return render_page(
         "calibration.html",
         path,

@@ -18,6 +18,7 @@ from breastkit.metrics import Interval, dice, grouped_interval, hd95, iou, share
 from breastkit.metrics.class_figures import grouped_auc
 from breastkit.metrics.classification import MALIGNANT
 from breastkit.pictures import PREDICTION, TRUTH, grid, outline
+from breastkit.report.page import plural
 
 HEADS = ("p_lesion", "p_malignant")
 _AREAS = {"auc_lesion": "AUC of a lesion being there", "auc_malignant": "AUC of malignant against benign"}
@@ -94,7 +95,7 @@ class PictureEvaluation(EvaluationReport):
         headline = list(means)
         if len(empty):
             means |= self._labelled(everything, f"all {len(table)} images")
-            means[f"Share of the {len(empty)} images without lesion that got a mask"] = _false_masks(empty)
+            means[f"Share of the {plural(len(empty), 'image')} without lesion that got a mask"] = _false_masks(empty)
             headline = [label for label in means if "Dice" in label or "Share" in label]
         for name, figures in class_means.items():
             means[f"Dice, {len(of_class[name])} {name}"] = figures["dice"]

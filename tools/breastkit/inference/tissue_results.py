@@ -15,6 +15,7 @@ from breastkit.inference.axial_view import AxialView
 from breastkit.inference.candidate import find_candidate
 from breastkit.inference.features import FEATURES, measure_candidate
 from breastkit.inference.results import Results, write_on_grid, write_table
+from breastkit.inference.surface_view import surface_picture
 from breastkit.pictures import LESION, PREDICTION, grid
 
 _ROWS = 12
@@ -25,10 +26,11 @@ _COLUMNS = 5
 class TissueResults(Results):
     """Handler that writes, on every scan's own grid, the breast mask, the lesion candidate in it, and pictures.
 
-    For a scan ``x``: ``x_breast.nii.gz``, ``x_candidate.nii.gz``, ``x_overlay.png`` and, where the postprocessing kept
-    it, ``x_probability.nii.gz``. For all of them: ``features.csv``, ``orientation.csv`` (what the intensity rules said
-    of each scan), ``predictions.png`` (scans by their consecutive middle slices) and ``problems.csv`` where inputs were
-    left out. The batch must hold the ``scan`` as it was read, the output the mask ``pred``.
+    For a scan ``x``: ``x_breast.nii.gz``, ``x_candidate.nii.gz``, ``x_overlay.png`` (slices), ``x_surface.png`` (the
+    breasts in 3D) and, where the postprocessing kept it, ``x_probability.nii.gz``. For all of them: ``features.csv``,
+    ``orientation.csv`` (what the intensity rules said of each scan), ``predictions.png`` (scans by their consecutive
+    middle slices) and ``problems.csv`` where inputs were left out. The batch must hold the ``scan`` as it was read, the
+    output the mask ``pred``.
 
     Args:
         output_dir: the folder to write to.
@@ -76,6 +78,7 @@ class TissueResults(Results):
         self._orientations.append({"scan": name, **orientation_row(batch["image"].meta)})
         write_table(self.folder / "orientation.csv", self._orientations)
         if self.pictures:
+            write_png(self.folder / f"{name}_surface.png", surface_picture(breast, affine, candidate))
             self._draw(name, AxialView(scan, affine, {"breast": breast, "candidate": candidate}))
 
     def _draw(self, name: str, view: AxialView) -> None:
