@@ -155,9 +155,9 @@ class OhifPage:
         """Exports the segmentation to the store as the mode Segmentation does, and returns what the store answers."""
         chosen = self.tab.get_by_role("combobox").filter(has_text="Segmentation 1")
         chosen.locator("xpath=preceding-sibling::button[@aria-haspopup='menu']").click()
-        self.tab.get_by_role("menuitem", name="Export & Download").click()
-        self.tab.get_by_role("menuitem", name="DICOM SEG").click()
-        self.tab.locator("input[data-cy^=input]").fill(description)
+        self.tab.get_by_role("menuitem", name="Export", exact=True).click()
+        self.tab.get_by_role("menuitem", name="DICOM SEG", exact=True).click()
+        self.tab.get_by_placeholder("Report name").fill(description)
         with self.tab.expect_response(lambda answer: answer.request.method == "POST") as answer:
             self.tab.get_by_role("button", name="Save", exact=True).click()
         assert answer.value.status == 200, answer.value.text()

@@ -4,9 +4,6 @@ import { asVolume, countsOf, partsOf, slicesOf } from './slices.js';
 const BY_HAND = [[44, 160, 144], [31, 119, 180], [188, 189, 34], [148, 103, 189], [227, 119, 194], [140, 86, 75]];
 const LARGEST_NUMBER = 255;
 
-// What a label is called without its number: "lesion 2" is a "lesion".
-export const baseName = name => name.toLowerCase().replace(/[ 0-9_]+$/, '');
-
 export class Label {
   // Of a display set of the viewer; `colours` are those of the models' labels, by name.
   constructor(viewer, displaySet, colours) {
@@ -17,9 +14,7 @@ export class Label {
     this.colours = colours;
     this.version = 0;
     this.ofClass = '';
-    this.isChanged = false;
-    this.changes = 0;
-    // Which models drew what, by the number of the segment, until somebody changes it by hand.
+    // Which model drew a segment first, by its number.
     this.drawnBy = new Map();
   }
 
@@ -30,6 +25,29 @@ export class Label {
       [number, { segmentIndex: number, label: name, active: position === 0 }]));
     const label = `Label of ${this.displaySet.SeriesDescription || this.displaySet.Modality}`;
     await segmentationService.createLabelmapForDisplaySet(this.displaySet, { segmentationId: this.id, label, segments });
+    this.saved(0, this.state());
+  }
+
+  // Whether it is in the viewer still: its other panel can remove it.
+  get isThere() {
+    return Boolean(this.isLoaded && this.viewer.services.segmentationService.getSegmentation(this.id));
+  }
+
+  // What can be lost: the voxels, and the class.
+  state() {
+    return { slices: this.slices().map(({ voxels }) => Uint8Array.from(voxels)), ofClass: this.ofClass };
+  }
+
+  // The label is saved as it was in a state; what was drawn meanwhile is not.
+  saved(version, state) {
+    this.version = version;
+    this.savedState = state;
+  }
+
+  get isChanged() {
+    const { slices, ofClass } = this.savedState;
+    const differs = ({ voxels }, position) => voxels.some((number, at) => number !== slices[position][at]);
+    return this.ofClass !== ofClass || this.slices().some(differs);
   }
 
   // Shows the label in a viewport, to be drawn on there.
@@ -103,14 +121,13 @@ export class Label {
     return asVolume(this.slices());
   }
 
-  // Takes a whole label map in place of what is drawn: the saved one, or strokes that were kept.
-  load(volume, { isChanged = false } = {}) {
+  // Takes the saved label map in place of what is drawn.
+  load(volume, { version, ofClass }) {
     const slices = this.slices();
     partsOf(volume, slices).forEach((part, position) => slices[position].voxels.set(part));
-    this.isLoading = true;
+    this.ofClass = ofClass;
+    this.saved(version, this.state());
     this._redraw();
-    this.isLoading = false;
-    this.isChanged = isChanged;
   }
 
   // Draws what a model found as segments, one for each of its labels; `targets` are their numbers here. What covers
@@ -135,25 +152,6 @@ export class Label {
     });
     drawn.forEach((_, target) => this.drawnBy.set(target, model));
     return drawn;
-  }
-
-  // Takes a segment away from everywhere; it stays in the list.
-  clear(number) {
-    this._draw(this.slices(), one => (one === number ? 0 : one));
-  }
-
-  // Somebody drew, undid or redid.
-  touched() {
-    if (!this.isLoading) {
-      this.isChanged = true;
-      this.changes += 1;
-    }
-  }
-
-  // The label is saved as it was after so many changes; what was drawn meanwhile is not.
-  saved(version, changes) {
-    this.version = version;
-    this.isChanged = this.changes !== changes;
   }
 
   // Changes voxels, as one step that can be undone.

@@ -23,14 +23,15 @@ export class Labels {
   start() {
     const { viewportGridService: grid, cornerstoneViewportService: viewports, segmentationService } =
       this.viewer.services;
-    const onDrawn = ({ segmentationId }) => this._drawn(segmentationId);
+    const changed = () => this.changed();
     const follow = () => this.follow();
     this.subscriptions = [
       grid.subscribe(grid.EVENTS.ACTIVE_VIEWPORT_ID_CHANGED, follow),
       grid.subscribe(grid.EVENTS.GRID_STATE_CHANGED, follow),
       viewports.subscribe(viewports.EVENTS.VIEWPORT_DATA_CHANGED, follow),
-      segmentationService.subscribe(segmentationService.EVENTS.SEGMENTATION_DATA_MODIFIED, onDrawn),
-      segmentationService.subscribe(segmentationService.EVENTS.SEGMENTATION_MODIFIED, () => this.changed()),
+      segmentationService.subscribe(segmentationService.EVENTS.SEGMENTATION_DATA_MODIFIED, changed),
+      segmentationService.subscribe(segmentationService.EVENTS.SEGMENTATION_MODIFIED, changed),
+      segmentationService.subscribe(segmentationService.EVENTS.SEGMENTATION_REMOVED, follow),
     ];
     this.follow();
   }
@@ -64,11 +65,11 @@ export class Labels {
   get shown() {
     const { displaySet } = this.active();
     const found = displaySet && this.known.get(displaySet.SeriesInstanceUID);
-    return found?.isReady ? found : undefined;
+    return found?.isThere ? found : undefined;
   }
 
   get unsaved() {
-    return [...this.known.values()].filter(label => label.isChanged);
+    return [...this.known.values()].filter(label => label.isThere && label.isChanged);
   }
 
   async follow() {
@@ -90,7 +91,8 @@ export class Labels {
   // The label of a series, with what is saved of it.
   _open(displaySet) {
     const series = displaySet.SeriesInstanceUID;
-    if (!this.known.has(series)) {
+    const known = this.known.get(series);
+    if (!known || (known.isLoaded && !known.isThere)) {
       const label = new Label(this.viewer, displaySet, {});
       this.known.set(series, label);
       label.opening = this._load(label).catch(error => {
@@ -115,11 +117,10 @@ export class Labels {
     });
     await label.create(names);
     if (saved) {
-      label.load(await readNrrd(await server.labelOf(label.series, saved.version)));
-      label.version = saved.version;
-      label.ofClass = saved.class || '';
+      const volume = await readNrrd(await server.labelOf(label.series, saved.version));
+      label.load(volume, { version: saved.version, ofClass: saved.class || '' });
     }
-    label.isReady = true;
+    label.isLoaded = true;
     return label;
   }
 
@@ -130,13 +131,5 @@ export class Labels {
       throw error;
     });
     return this._information;
-  }
-
-  _drawn(segmentationId) {
-    const label = [...this.known.values()].find(one => one.id === segmentationId);
-    if (label) {
-      label.touched();
-      this.changed();
-    }
   }
 }

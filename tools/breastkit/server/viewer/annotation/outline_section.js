@@ -78,9 +78,9 @@ export class OutlineSection {
       ...(label.ofClass ? { class: label.ofClass } : {}),
       ...(nothing ? { nothing } : {}),
     };
-    const changes = label.changes;
+    const state = label.state();
     const { version } = await server.saveLabel(label.series, params, await writeNrrd(label.volume()));
-    label.saved(version, changes);
+    label.saved(version, state);
     const parts = drawn.map(({ name, number }) => `${name} ${counts.get(number).voxels} voxels`);
     return `Saved as version ${version} of ${this._named(label)}: ${parts.join(', ') || 'nothing there'}.`;
   }
@@ -103,7 +103,6 @@ export class OutlineSection {
     const label = this.viewer.labels.shown;
     if (label) {
       label.ofClass = value;
-      label.touched();
       this.viewer.labels.changed();
     }
   }
