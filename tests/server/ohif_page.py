@@ -1,5 +1,6 @@
 """OHIF in headless Chromium, as someone with mouse and keyboard uses it, and what is to be seen there."""
 
+import re
 import shutil
 import time
 from contextlib import contextmanager, suppress
@@ -101,9 +102,7 @@ class OhifPage:
     def wait_for_image(self):
         """Waits until an image is drawn and its label can be drawn on."""
         self.tab.wait_for_function(_AN_IMAGE_IS_DRAWN)
-        self.section("Outline").get_by_role("button", name="Brush", exact=True).and_(
-            self.tab.locator(":enabled")
-        ).wait_for()
+        self.section("Outline").get_by_text(_OPENED).wait_for()
 
     def section(self, name):
         """Returns a section of the panel: Models, Outline or Next."""
@@ -263,6 +262,8 @@ class OhifPage:
         return np.column_stack([right - origin, down - origin, origin])
 
 
+# What the section Outline says of a label that can be drawn on.
+_OPENED = re.compile("is saved|no label yet|are not saved")
 _AN_IMAGE_IS_DRAWN = """() => {
     const all = window.cornerstone ? cornerstone.getEnabledElements() : [];
     return all.length && all[0].viewport.getCurrentImageId && all[0].viewport.getCurrentImageId()

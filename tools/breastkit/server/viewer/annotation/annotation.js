@@ -25,6 +25,8 @@ export class Annotation {
     this.labels.listen(() => this.render());
     this.labels.onSaved = () => this.next.count();
     this.labels.start();
+    // Nothing can be pressed before there is something to work on.
+    this.render();
     this.next.begin();
   }
 
