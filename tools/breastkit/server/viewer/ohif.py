@@ -78,6 +78,8 @@ def config(root: str) -> str:
             "supportsFuzzyMatching": True,
             "supportsWildcard": True,
             "singlepart": "bulkdata,video,pdf",
+            # One mask a segment, uncompressed, which everything reads; by default it stores the newer label maps.
+            "segmentation": {"store": {"defaultMode": "bitmap", "transferSyntaxUID": "1.2.840.10008.1.2.1"}},
         },
     }
     settings: dict[str, Any] = {
