@@ -64,7 +64,7 @@ environment: $(READY)
 
 # A virtual environment whose interpreter is gone, or that was made in another folder, is made anew.
 WORKS := $(shell [ -x $(PY) ] && [ "$$(cat .venv/.steps/place 2>/dev/null)" = "$$PWD" ] && echo yes)
-$(READY): pyproject.toml constraints.txt tools/environment.sh tools/install.py $(if $(WORKS),,FORCE)
+$(READY): pyproject.toml constraints.txt tools/environment.sh tools/install.py tools/fetch_viewer.py $(if $(WORKS),,FORCE)
 	@bash tools/environment.sh
 
 FORCE:

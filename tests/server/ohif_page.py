@@ -1,8 +1,9 @@
 """OHIF in headless Chromium, as someone with mouse and keyboard uses it, and what is to be seen there."""
 
+import re
 import shutil
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ from breastkit.metrics.segmentation import dice
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 # Two busy cores and WebGL in software.
-PATIENCE = 180_000
+PATIENCE = 120_000
 # Seconds until labels are drawn.
 _DRAWN_WITHIN = 60
 _ARGUMENTS = [
@@ -55,56 +56,92 @@ class OhifPage:
         self.tab.on("dialog", lambda dialog: dialog.accept())
 
     def list_studies(self):
-        """Opens the list and returns the modality of every study by its patient."""
+        """Opens the list and returns the cells of every study by its patient."""
         self.tab.goto(f"{self.address}/ohif/")
-        rows = self.tab.locator("tr[data-cy^='studyRow']")
-        rows.first.wait_for()
+        self.tab.locator("tbody tr").nth(1).wait_for()
         # In one go: the list may be drawn anew between two questions.
-        cells = rows.evaluate_all(
-            "rows => rows.map(row => [...row.querySelectorAll('td td')].map(one => one.innerText))"
+        rows = self.tab.locator("tbody tr").evaluate_all(
+            "rows => rows.map(row => [...row.querySelectorAll('td')].map(cell => cell.innerText.trim()))"
         )
-        return {next(text.strip() for text in row if text.strip()): row for row in cells}
+        return {row[0]: row for row in rows if row[0]}
 
     def open_for_labels(self, patient):
-        """Opens a study of the list in the mode MONAI Label and waits for its image."""
-        self.tab.get_by_text(patient, exact=True).first.click()
-        self.tab.get_by_text("MONAI Label", exact=True).first.click()
+        """Opens a study of the list in our mode and waits for its image."""
+        self._open(patient, "Breast annotation")
+        self.wait_for_image()
+
+    def open_series(self, study, series):
+        """Opens a series in our mode by its address, and waits for its image."""
+        self.tab.goto(f"{self.address}/ohif/annotate?StudyInstanceUIDs={study}&initialSeriesInstanceUID={series}")
+        self.wait_for_image()
+
+    def show_series(self, description):
+        """Shows another series of the study in place of the one that is shown."""
+        self.tab.get_by_text(description, exact=True).first.dblclick()
+        self.section("Outline").get_by_text(f", {description}: ").wait_for()
         self.wait_for_image()
 
     def open_for_segments(self, patient):
         """Opens a study of the list in the viewer's own mode Segmentation and waits for its image."""
-        self.tab.get_by_text(patient, exact=True).first.click()
-        self.tab.get_by_text("Segmentation", exact=True).first.click()
-        self.tab.get_by_text("Add Segmentation", exact=True).wait_for()
+        self._open(patient, "Segmentation")
+        self.tab.get_by_text("Add segmentation", exact=True).wait_for()
         self.tab.wait_for_function(_AN_IMAGE_IS_DRAWN)
+
+    def _open(self, patient, mode):
+        row = self.tab.get_by_role("cell", name=patient, exact=True).first
+        opens, end = self.tab.get_by_role("button", name=mode, exact=True), time.monotonic() + PATIENCE / 1000
+        # The list is drawn anew when the last of its parts is there, and forgets what was chosen; a second press
+        # at once would take the choice back.
+        while not opens.is_visible():
+            row.click()
+            with suppress(Exception):
+                opens.wait_for(timeout=min(5000, PATIENCE))
+            assert time.monotonic() < end, "the study could not be chosen"
+        opens.click()
 
     def wait_for_image(self):
-        """Waits until the panel of the mode MONAI Label is there and an image is drawn."""
-        self.tab.locator("#monailabelServerURL").wait_for()
+        """Waits until an image is drawn and its label can be drawn on."""
         self.tab.wait_for_function(_AN_IMAGE_IS_DRAWN)
+        self.section("Outline").get_by_text(_OPENED).wait_for()
 
-    def connect(self):
-        """Presses the arrow beside the server's address."""
-        self.tab.locator(".settingsTable button").click()
-        self.tab.locator("#breastkitLabelTools").wait_for()
+    def section(self, name):
+        """Returns a section of the panel: Models, Outline or Next."""
+        return self.tab.get_by_role("region", name=name, exact=True)
 
-    def run_model(self, model):
-        """Runs a model and waits for its labels."""
-        self.tab.locator("select[class=selectBox]").first.select_option(model)
+    def press(self, button, section="Outline"):
+        """Presses a button of the panel."""
+        self.section(section).get_by_role("button", name=button, exact=True).click()
+
+    def told(self, section, *, kind="done"):
+        """Returns what a section says once it is done, or has failed."""
+        place = self.section(section).get_by_role("status").first
+        place.and_(self.tab.locator(f"[data-kind={kind}]")).wait_for()
+        return place.inner_text()
+
+    def run_model(self, model, *, then=None):
+        """Runs a model and returns what is said of its answer.
+
+        Args:
+            model: which one.
+            then: the answer to what to do with what is drawn already; None where nothing is.
+        """
+        self.section("Models").get_by_label("Model", exact=True).select_option(model)
         with self.tab.expect_response(lambda answer: "/infer/" in answer.url) as answer:
-            self.tab.get_by_role("button", name="Run", exact=True).first.click()
+            self.press("Run", "Models")
         assert answer.value.status == 200, answer.value.text()
-        self.tab.wait_for_function(_SOMETHING_IS_OUTLINED, polling=200)
+        if then is not None:
+            self.press(then, "Models")
+        return self.told("Models")
 
     def draw(self, tool, corner, other):
         """Draws with Brush or Eraser from one pixel of the image to another."""
-        self.tab.get_by_role("button", name=tool, exact=True).click()
+        self.press(tool)
         self._drag(corner, other)
-        self.tab.get_by_role("button", name=tool, exact=True).click()
+        self.press(tool)
 
     def add_segmentation(self):
         """Makes an empty segmentation of the image, in the mode Segmentation."""
-        self.tab.get_by_text("Add Segmentation", exact=True).click()
+        self.tab.get_by_text("Add segmentation", exact=True).click()
         self.tab.wait_for_function("() => cornerstoneTools.segmentation.state.getSegmentations().length === 1")
         self.tab.get_by_text("Segment 1", exact=True).wait_for()
 
@@ -117,13 +154,12 @@ class OhifPage:
         """Exports the segmentation to the store as the mode Segmentation does, and returns what the store answers."""
         chosen = self.tab.get_by_role("combobox").filter(has_text="Segmentation 1")
         chosen.locator("xpath=preceding-sibling::button[@aria-haspopup='menu']").click()
-        self.tab.get_by_role("menuitem", name="Export & Download").click()
-        self.tab.get_by_role("menuitem", name="Export DICOM SEG").click()
-        self.tab.locator("input[data-cy^=input]").fill(description)
+        self.tab.get_by_role("menuitem", name="Export", exact=True).click()
+        self.tab.get_by_role("menuitem", name="DICOM SEG", exact=True).click()
+        self.tab.get_by_placeholder("Report name").fill(description)
         with self.tab.expect_response(lambda answer: answer.request.method == "POST") as answer:
             self.tab.get_by_role("button", name="Save", exact=True).click()
         assert answer.value.status == 200, answer.value.text()
-        self.tab.get_by_text(description, exact=True).first.wait_for()
         return answer.value.json()
 
     def _drag(self, corner, other):
@@ -136,10 +172,12 @@ class OhifPage:
 
     def submit(self, of_class=""):
         """Saves the label and returns what the server answers."""
-        self.tab.get_by_label("Class", exact=True).select_option(of_class)
-        with self.tab.expect_response(lambda answer: "/datastore/label" in answer.url) as answer:
-            self.tab.get_by_role("button", name="Submit label").click()
-        self.tab.get_by_text("Label saved, version").first.wait_for()
+        self.section("Outline").get_by_label("Class", exact=True).select_option(of_class)
+        with self.tab.expect_response(
+            lambda answer: answer.request.method == "PUT" and "/datastore/label" in answer.url
+        ) as answer:
+            self.press("Submit label")
+        assert "Saved as version" in self.told("Outline")
         return answer.value.json()
 
     def labels(self):
@@ -195,9 +233,9 @@ class OhifPage:
     def _seen(self, segment, shape):
         colour = self.tab.evaluate(
             f"""name => {{
-                const segments = Object.values(cornerstoneTools.segmentation.state.getSegmentation('1').segments);
-                const index = segments.find(one => one.label === name).segmentIndex;
-                return services.segmentationService.getSegmentColor({_VIEWPORT}.id, '1', index);
+                const [{{segmentationId: id, segments}}] = cornerstoneTools.segmentation.state.getSegmentations();
+                const index = Object.values(segments).find(one => one.label === name).segmentIndex;
+                return services.segmentationService.getSegmentColor({_VIEWPORT}.id, id, index);
             }}""",
             segment,
         )
@@ -224,6 +262,8 @@ class OhifPage:
         return np.column_stack([right - origin, down - origin, origin])
 
 
+# What the section Outline says of a label that can be drawn on.
+_OPENED = re.compile("is saved|no label yet|are not saved")
 _AN_IMAGE_IS_DRAWN = """() => {
     const all = window.cornerstone ? cornerstone.getEnabledElements() : [];
     return all.length && all[0].viewport.getCurrentImageId && all[0].viewport.getCurrentImageId()
@@ -238,10 +278,4 @@ _LABELS = """() => {
         return {labels: new TextDecoder('latin1').decode(image.voxelManager.getScalarData()), rows: image.rows,
                 corner: plane.imagePositionPatient ? Array.from(plane.imagePositionPatient) : null};
     });
-}"""
-# Whether a model's answer has arrived in the labels.
-_SOMETHING_IS_OUTLINED = """() => {
-    const found = window.cornerstoneTools.segmentation.state.getSegmentation('1');
-    const images = (found?.representationData?.Labelmap?.imageIds || []).map(id => cornerstone.cache.getImage(id));
-    return images.some(one => one?.voxelManager?.getScalarData()?.some(Boolean));
 }"""

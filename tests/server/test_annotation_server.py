@@ -88,6 +88,7 @@ def test_bundles_with_weights_are_models_with_type_labels_and_colours(client):
         "type": "segmentation",
         "labels": {"breast": 1},
         "dimension": 3,
+        "modality": "MR",
         "description": "",
         "config": {},
         "label_colors": {"breast": list(SegmentKind.BREAST.codes.colour)},

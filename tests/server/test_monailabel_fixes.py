@@ -46,8 +46,3 @@ def test_what_is_left_out_is_still_as_it_was(file):
     source = (package() / file).read_text(encoding="utf-8")
     gone = [text for text in LEFT_OUT[file] if text not in source]
     assert not gone, f"{file} has changed: look whether the server may use it now"
-
-
-def test_the_wheel_still_offers_its_mode_for_ct_and_mr_alone():
-    mode = next((package() / "endpoints" / "static" / "ohif").glob("2068.bundle.*.js")).read_text(encoding="utf-8")
-    assert "modalitiesArray.includes('CT') || modalitiesArray.includes('MR')" in mode

@@ -1,4 +1,6 @@
-"""The corrected viewer, the start page and DICOMweb of another server, as a browser gets them."""
+"""The viewer as the server gives it to a browser, the start page, and DICOMweb of another server."""
+
+import re
 
 import numpy as np
 import pytest
@@ -7,9 +9,11 @@ from tests.dicomweb.store_process import store_process
 from tests.server.served_app import served
 
 from breastkit.dicom.write_us import write_us_dicom
-from breastkit.server.viewer.ohif import CORRECTIONS, missing_corrections, viewer_folder
+from breastkit.server.viewer import ohif
+from breastkit.server.viewer.ohif import has_viewer, placed, viewer_folder
 
 JSON = {"Accept": "application/dicom+json"}
+needs_viewer = pytest.mark.skipif(not has_viewer(), reason="no viewer here; 'python tools/fetch_viewer.py' brings it")
 
 
 @pytest.fixture(scope="module")
@@ -29,30 +33,45 @@ def server(studies, tmp_path_factory):
         yield address
 
 
-def test_every_correction_still_has_its_place():
-    assert not missing_corrections(viewer_folder())
-    assert len({one.before for one in CORRECTIONS}) == len(CORRECTIONS)
-
-
-def test_the_viewer_is_corrected_for_this_server(server):
+@needs_viewer
+def test_the_viewer_is_served_with_our_configuration(server):
     config = requests.get(f"{server}/ohif/app-config.js")
     assert '"wadoRoot": "/dicom-web"' in config.text
-    assert "proxy" not in config.text
+    assert "http" not in config.text
     index = requests.get(f"{server}/ohif/")
-    assert "googleapis" not in index.text
-    name = next(viewer_folder().glob("3933.bundle.*.js")).name
-    panel = requests.get(f"{server}/ohif/{name}")
-    assert panel.headers["content-type"].startswith("text/javascript")
-    assert ":8000" not in panel.text
-    assert "window.breastkit.LabelTools" in panel.text
-    # What the sources call is there before they are.
-    assert index.text.index("/ohif/breastkit.js") < index.text.index("app.bundle")
-    added = requests.get(f"{server}/ohif/breastkit.js")
-    assert added.headers["content-type"].startswith("text/javascript")
-    assert "window.breastkit = breastkit" in added.text
+    assert index.headers["content-type"].startswith("text/html")
+    loaded = re.findall(r'(?:src|href)="(/ohif/[^"]+)"', index.text)
+    assert len(loaded) == 5
+    for path in [*loaded, "/ohif/annotation/extension.js", "/ohif/annotation/mode.js"]:
+        assert requests.get(f"{server}{path}").status_code == 200, path
     # Pages of the viewer itself are made in the browser; nothing outside its folder is a file.
-    assert requests.get(f"{server}/ohif/monai-label?StudyInstanceUIDs=1.2").content == index.content
+    assert requests.get(f"{server}/ohif/annotate?StudyInstanceUIDs=1.2").content == index.content
     assert requests.get(f"{server}/ohif/..%2F..%2F..%2Fconfig.py").content == index.content
+    assert requests.get(f"{server}/ohif/annotation/..%2Fohif.py").content == index.content
+
+
+@needs_viewer
+def test_files_that_load_others_find_them_below_our_address():
+    (app,) = viewer_folder().glob("app.bundle.*.js")
+    script = placed(app, "/breast").decode()
+    assert '__webpack_require__.p = "/breast/ohif/";' in script
+    assert '__webpack_require__.p = "/";' not in script
+    style = placed(viewer_folder() / "app.bundle.css", "").decode()
+    (font,) = set(re.findall(r"url\(/ohif/([^)]+)\)", style))
+    assert (viewer_folder() / font).is_file()
+    assert "url(/a" not in style
+
+
+def test_without_the_viewer_everything_else_works_and_it_says_so(studies, tmp_path, monkeypatch):
+    monkeypatch.setattr(ohif, "viewer_folder", lambda: tmp_path / "none")
+    with served(studies, conf={"labels": str(tmp_path / "labels")}) as (address, _):
+        answer = requests.get(f"{address}/ohif/annotate?StudyInstanceUIDs=1.2")
+        assert answer.status_code == 404
+        assert "run 'python tools/fetch_viewer.py'" in answer.json()["detail"]
+        page = requests.get(f"{address}/").text
+        assert "The viewer is not installed here" in page
+        assert "/ohif/" not in page
+        assert requests.get(f"{address}/info/").json()["datastore"]["total"] == 1
 
 
 def test_the_start_page_says_what_is_there(server):
@@ -61,6 +80,13 @@ def test_the_start_page_says_what_is_there(server):
     assert "breast_us_lesion_segmentation" in page
     assert "For research, not for diagnosis." in page
     assert "results" in requests.get(f"{server}/results/").text
+
+
+@needs_viewer
+def test_links_of_the_start_page_open_the_series_they_name(server):
+    (image,) = requests.get(f"{server}/datastore/?output=all").json()["objects"]
+    page = requests.get(f"{server}/").text
+    assert re.search(rf"/ohif/annotate\?StudyInstanceUIDs=[0-9.]+&amp;initialSeriesInstanceUID={image}\"", page)
 
 
 def test_another_dicomweb_server_is_reached_through_ours(studies, tmp_path):

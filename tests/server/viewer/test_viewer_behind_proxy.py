@@ -111,8 +111,6 @@ def test_the_viewer_works_behind_the_proxy(server):
         page.tab.get_by_role("button", name="Log in").click()
         page.tab.get_by_role("link", name="US_1").click()
         page.wait_for_image()
-        assert page.tab.locator("#monailabelServerURL").input_value() == f"{address}/"
-        page.connect()
         page.run_model(LESION)
         assert dice(page.overlay("lesion", page.labels()[0]), MASK) > 0.8
         assert page.submit()["version"] == 1

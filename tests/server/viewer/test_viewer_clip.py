@@ -28,7 +28,6 @@ def test_masks_lie_on_the_frames_they_belong_to(clip, tmp_path):
         page = OhifPage(browser, server)
         assert "US" in page.list_studies()["CLIP_1"]
         page.open_for_labels("CLIP_1")
-        page.connect()
         page.run_model(LESION)
         outlined = page.labels() > 0
         assert outlined.shape == FRAMES.shape

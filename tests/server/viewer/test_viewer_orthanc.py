@@ -109,7 +109,6 @@ def test_ohif_shows_the_lesion_of_a_picture_of_orthanc(server):
         for patient, modality in (("US_1", "US"), ("PHANTOM_001", "MR")):
             assert any(modality in cell.split("\\") for cell in found[patient])
         page.open_for_labels("US_1")
-        page.connect()
         page.run_model(LESION)
         seen = page.overlay("lesion", page.labels()[0])
         assert dice(seen, page.labels()[0] > 0) > 0.97

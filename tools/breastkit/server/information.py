@@ -90,6 +90,7 @@ def _of_model(model: ServedModel) -> dict[str, Any]:
         "type": model.task,
         "labels": model.labels,
         "dimension": 2 if model.flat else 3,
+        "modality": model.modality,
         "description": model.description,
         "config": {},
         "label_colors": model.colours,

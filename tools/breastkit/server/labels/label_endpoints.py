@@ -7,10 +7,20 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, Response
 
+from breastkit.server.labels.label_files import read_labels, write_labels
 from breastkit.server.labels.saved_labels import FINAL
 from breastkit.server.media_types import media_type_of
 from breastkit.server.security.access import user_of
-from breastkit.server.security.request_values import ImageId, Params, Tag, Upload, read_params, received
+from breastkit.server.security.request_values import (
+    ImageId,
+    LabelExtension,
+    Params,
+    Tag,
+    Upload,
+    Version,
+    read_params,
+    received,
+)
 from breastkit.server.services import Services
 from breastkit.server.studies.study_store import info_of
 from breastkit.temporary import temporary_folder
@@ -27,11 +37,21 @@ def label_endpoints(services: Services) -> APIRouter:
 
     @router.head("", include_in_schema=False)
     @router.get("")
-    def label(label: ImageId, tag: Tag = FINAL) -> Response:
-        """Gives a label as a file."""
-        path = store.label(label, tag or FINAL).path
-        suffix = "".join(path.suffixes)
-        return FileResponse(path, media_type=media_type_of(path), filename=f"{label}{suffix}")
+    def label(label: ImageId, tag: Tag = FINAL, version: Version = None, extension: LabelExtension = None) -> Response:
+        """Gives a label as a file: as it is kept, or as another format."""
+        saved = store.label(label, tag or FINAL, version=version)
+        if extension is None or saved.path.name.endswith(extension):
+            suffix = "".join(saved.path.suffixes)
+            return FileResponse(saved.path, media_type=media_type_of(saved.path), filename=f"{label}{suffix}")
+        with temporary_folder("request") as folder:
+            grid = store.images.grid_of(store.image(label))
+            path = write_labels(folder / f"label{extension}", read_labels(saved.path, grid, name=label), grid.affine)
+            return Response(path.read_bytes(), media_type=media_type_of(path))
+
+    @router.get("/versions")
+    def versions(label: ImageId, tag: Tag = FINAL) -> list[dict[str, Any]]:
+        """Tells of all versions of a label, the oldest first; none where there is no label or it is deleted."""
+        return [{"version": one.version, **info_of(one)} for one in store.versions(label, tag or FINAL)]
 
     @router.get("/info")
     def label_info(label: ImageId, tag: Tag = FINAL) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from breastkit.server.security.access import root_of, user_of
 from breastkit.server.services import Services
 from breastkit.server.studies.study_images import StudyImage
 from breastkit.server.studies.study_store import StudyStore
+from breastkit.server.viewer.ohif import NO_VIEWER, has_viewer
 
 _SHOWN = 200
 # The folders that hold records, in the one of labels.
@@ -36,13 +37,14 @@ def start_page_endpoint(services: Services) -> APIRouter:
     @router.get("/", response_class=HTMLResponse, include_in_schema=False)
     def page(request: Request) -> str:
         """Shows what is there."""
-        labelled = set(store.labelled())
+        labelled, viewer = set(store.labelled()), services.holds_dicom and has_viewer()
         images = list(store.images.all().values())
         shown = [
             {
                 "name": _name(image),
                 "kind": str(image.info.get("Modality") or image.form.value),
-                "study": image.info.get("StudyInstanceUID") if services.holds_dicom else None,
+                "id": image.id,
+                "study": image.info.get("StudyInstanceUID") if viewer else None,
                 "labelled": image.id in labelled,
             }
             for image in images[:_SHOWN]
@@ -52,7 +54,8 @@ def start_page_endpoint(services: Services) -> APIRouter:
             "annotation.html",
             root=root_of(request.scope),
             address=str(request.base_url),
-            dicom=services.holds_dicom,
+            viewer=viewer,
+            no_viewer=NO_VIEWER if services.holds_dicom and not viewer else "",
             pages=services.pages is not None,
             user=user_of(request),
             beside={name: services.companions.get(name, "") for name in ("page", "mlflow")},

@@ -24,6 +24,8 @@ StrategyName = Annotated[str, InPath(pattern=r"^[a-z_]{1,32}$")]
 # With what makes a link of it left aside.
 ImageId = Annotated[str, BeforeValidator(without_link), Query(max_length=256, pattern=r"^[^/\\\x00-\x1f]*$")]
 Tag = Annotated[str, Query(pattern=rf"^({TAG_PATTERN})?$")]
+Version = Annotated[int | None, Query(ge=1, le=999_999)]
+LabelExtension = Annotated[Literal[".nrrd", ".nii.gz"] | None, Query()]
 Params = Annotated[str, Form()]
 JsonBody = Annotated[Any, Body()]
 Upload = Annotated[UploadFile, File()]

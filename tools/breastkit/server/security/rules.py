@@ -116,6 +116,7 @@ _LOOKED_AT = (
     "/datastore/image/info",
     "/datastore/label",
     "/datastore/label/info",
+    "/datastore/label/versions",
     "/session/{session_id}",
     "/train/",
     "/scoring/",

@@ -85,6 +85,11 @@ class StudyStore:
         grid = self.images.grid_of(image)
         labels = read_labels(sent, grid, name=image_id)
         names, of_class = names_and_class(params or {}, labels)
+        if tag == FINAL and not labels.any() and (params or {}).get("nothing") is not True:
+            raise BreastkitError(
+                f"The label of '{image_id}' is empty and not saved; where there is nothing to outline, say so with "
+                '"nothing": true among the parameters.'
+            )
         segmentation = self._as_segmentation(image, labels, grid.affine, names, user) if tag == FINAL else None
         saved = self.labels.save(
             image_id,
@@ -152,17 +157,29 @@ class StudyStore:
         done = set(self.labelled())
         return [image_id for image_id in self.images.all() if image_id not in done]
 
-    def label(self, image_id: str, tag: str) -> SavedLabel:
-        """Returns the current version of an image's label.
+    def label(self, image_id: str, tag: str, *, version: int | None = None) -> SavedLabel:
+        """Returns a version of an image's label, by default the current one.
 
         Raises:
             BreastkitError: if there is no such image, or no label of it.
         """
         self.image(image_id)
         saved = self.labels.current(image_id, tag)
+        if saved is not None and version is not None:
+            saved = next((one for one in self.labels.versions(image_id, tag) if one.version == version), None)
         if saved is None:
-            raise BreastkitError(f"There is no label '{tag[:40]}' of '{image_id}'; save one first.")
+            which = f"version {version} of the label" if version is not None else "label"
+            raise BreastkitError(f"There is no {which} '{tag[:40]}' of '{image_id}'; save one first.")
         return saved
+
+    def versions(self, image_id: str, tag: str) -> list[SavedLabel]:
+        """Returns all versions of an image's label, the oldest first; none where it has none or it is deleted.
+
+        Raises:
+            BreastkitError: if there is no such image.
+        """
+        self.image(image_id)
+        return self.labels.versions(image_id, tag) if self.labels.current(image_id, tag) is not None else []
 
     def describe(self, image_id: str, tag: str, params: Mapping[str, Any], *, user: str = "") -> SavedLabel:
         """Says something else of an image's label: its class, or the names of its labels, as they are sent with one.

@@ -1,0 +1,46 @@
+// What the extension uses of OHIF, by name: its services and commands, and the Cornerstone it draws with.
+
+export class Viewer {
+  constructor({ servicesManager, commandsManager, extensionManager }) {
+    this.services = servicesManager.services;
+    this.commands = commandsManager;
+    const { exports } = extensionManager.getModuleEntry('@ohif/extension-cornerstone.utilityModule.common');
+    const { cornerstone, cornerstoneTools } = exports.getCornerstoneLibraries();
+    this.cornerstone = cornerstone;
+    this.tools = cornerstoneTools;
+  }
+
+  run(command, options = {}) {
+    return this.commands.run(command, options);
+  }
+
+  // The viewport that is used.
+  get viewport() {
+    const { viewportGridService, cornerstoneViewportService } = this.services;
+    return cornerstoneViewportService.getCornerstoneViewport(viewportGridService.getActiveViewportId());
+  }
+
+  // Turns to a slice of the series, by its place in the order of the display set.
+  showSlice(imageIndex) {
+    this.cornerstone.utilities.jumpToSlice(this.viewport.element, { imageIndex });
+  }
+
+  // Turns to the slice nearest to a place in the patient (LPS, millimetres).
+  showPlace(place) {
+    const away = imageId => {
+      const { imagePositionPatient: corner, rowCosines: x, columnCosines: y } =
+        this.cornerstone.metaData.get('imagePlaneModule', imageId);
+      const normal = [x[1] * y[2] - x[2] * y[1], x[2] * y[0] - x[0] * y[2], x[0] * y[1] - x[1] * y[0]];
+      return Math.abs(normal.reduce((sum, one, axis) => sum + one * (place[axis] - corner[axis]), 0));
+    };
+    const all = this.viewport.getImageIds().map(away);
+    this.showSlice(all.indexOf(Math.min(...all)));
+  }
+
+  // Opens a series of a study in this mode.
+  open(study, series) {
+    const address = new URL(window.location.href);
+    address.search = new URLSearchParams({ StudyInstanceUIDs: study, initialSeriesInstanceUID: series });
+    window.location.assign(address);
+  }
+}
