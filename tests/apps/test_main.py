@@ -54,9 +54,10 @@ def test_the_next_image_is_one_without_a_label(app, tmp_path):
     drawn = {app.next_sample({"strategy": "random", "seed": 3})["id"] for _ in range(3)}
     assert len(drawn) == 1
     for case in (1, 2):
-        mask = tmp_path / f"mask_{case}.png"
-        cv2.imwrite(str(mask), make_us_phantom(5, case).mask)
-        assert app.datastore().save_label(f"us_{case}", str(mask), "final", {}) == f"us_{case}"
+        mask, drawn = tmp_path / f"mask_{case}.png", make_us_phantom(5, case).mask
+        cv2.imwrite(str(mask), drawn)
+        said = {"nothing": not drawn.any()}
+        assert app.datastore().save_label(f"us_{case}", str(mask), "final", said) == f"us_{case}"
     assert app.datastore().get_unlabeled_images() == []
     assert app.next_sample({"strategy": "first"}) == {}
 
