@@ -13,7 +13,9 @@ from pydicom.sr.coding import Code
 from pydicom.uid import (
     UID,
     Comprehensive3DSRStorage,
+    EncapsulatedPDFStorage,
     MRImageStorage,
+    SecondaryCaptureImageStorage,
     SegmentationStorage,
     UltrasoundImageStorage,
     UltrasoundMultiFrameImageStorage,
@@ -32,7 +34,9 @@ READ = {
     "outlines": (SegmentationStorage,),
 }
 WRITTEN = {
-    "results": (SegmentationStorage, Comprehensive3DSRStorage),
+    "results": (SegmentationStorage, Comprehensive3DSRStorage, EncapsulatedPDFStorage),
+    "key pictures, where asked for": (SecondaryCaptureImageStorage,),
+    "images of input that is no DICOM": (MRImageStorage, SecondaryCaptureImageStorage),
     "phantoms": (MRImageStorage, UltrasoundImageStorage, UltrasoundMultiFrameImageStorage),
 }
 
