@@ -79,8 +79,9 @@ def test_what_is_run_with_it_follows_it_and_names_it(fitted, listed, weights, tm
         assert row["class"] == plain["class"]
         flagged += row["suspicious"] == "1" and int(row["file"][:-4]) // 2 % 3 == 0
     assert flagged / 20 == pytest.approx(calibration.recall)
-    told = json.loads((tmp_path / "calibrated" / "0.json").read_text())["models"]["calibration"]
-    assert (told["sha256"], told["suspicious_from"]) == (calibration.sha256[:12], calibration.suspicious_from)
+    models = json.loads((tmp_path / "calibrated" / "findings.json").read_text())["models"]
+    (named,) = [model for model in models if model["role"] == "calibration"]
+    assert (named["sha256"], named["limits"]["suspicious_from"]) == (calibration.sha256, calibration.suspicious_from)
     assert calibration.sha256[:12] in (tmp_path / "calibrated" / "report.html").read_text()
 
 

@@ -77,8 +77,10 @@ def test_the_chain_says_unfamiliar_and_abstains(fitted, weights, tmp_path):
     table = {row["file"]: row for row in csv.DictReader((tmp_path / "out" / "results.csv").open())}
     assert (table["scan.png"]["unfamiliar"], table["stripes.png"]["unfamiliar"]) == ("0", "1")
     assert table["stripes.png"]["abstain"] == "1"
-    told = json.loads((tmp_path / "out" / "stripes.json").read_text())
-    assert told["distance"] > told["familiar_up_to"] and "unlike all pictures" in told["note"]
+    pictures = json.loads((tmp_path / "out" / "findings.json").read_text())["pictures"]
+    (stripes,) = [picture for picture in pictures if picture["file"] == "stripes.png"]
+    assert stripes["distance"] > stripes["familiar_up_to"]
+    assert any("unlike all pictures" in doubt for doubt in stripes["doubts"])
 
 
 def test_of_other_weights_it_says_nothing(fitted, weights, tmp_path):

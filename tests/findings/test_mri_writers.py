@@ -20,8 +20,8 @@ def test_table_tells_boxes_of_the_own_grid(tmp_path):
     table = written(LesionTable, tmp_path, mri_findings())["table"].read_text().splitlines()
     assert table[0].startswith("lesion,score,row_min,row_max,col_min,col_max,slice_min,slice_max,volume_mm3,")
     assert table[1:] == [
-        "1,0.9,3,7,2,5,1,2,480.0,,0.123,,,,,,,washout",
-        "2,0.6654,1,2,6,7,4,6,144.0,,0.123,,,,,,,washout",
+        "1,0.9,3,7,2,5,1,2,480.0,,0.123,,,,,,,washout,",
+        "2,0.6654,1,2,6,7,4,6,144.0,,0.123,,,,,,,washout,",
     ]
     assert len(written(LesionTable, tmp_path, mri_findings(lesions=0))["table"].read_text().splitlines()) == 1
 

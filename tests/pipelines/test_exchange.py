@@ -82,8 +82,9 @@ def test_a_study_is_pulled_and_its_findings_are_pushed(clips, archive, weights, 
     (segment,) = read_segmentation(files[1], clips[0])
     assert segment.mask.all()
     # Once more: what is ours is left aside, and the archive has got it already.
-    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file() and path.name != "run.json"}
     assert len(before) == 4
+    assert json.loads((out / "run.json").read_text())["pushed"] == receipt
     capfd.readouterr()
     assert run(*words) == 0
     told = capfd.readouterr().err

@@ -115,6 +115,6 @@ def test_orthanc_forwards_a_study_to_this_command_once(tmp_path):
             time.sleep(0.1)
         time.sleep(1.5)
         listed = requests.get(f"{address}/studies/{uid}/series", headers={"Accept": "application/dicom+json"}).json()
-        assert sorted(one["00080060"]["Value"][0] for one in listed) == ["SEG", "SR", "US"]
+        assert sorted(one["00080060"]["Value"][0] for one in listed) == ["DOC", "SEG", "SR", "US"]
     assert receipt.stat().st_mtime_ns == at
     assert (results / "log.txt").read_text().count("Fetching") <= 2

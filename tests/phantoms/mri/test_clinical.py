@@ -14,7 +14,7 @@ def patients():
     rows = []
     for n in range(1500):
         subtype = clinical.draw_subtype(rng)
-        lesion = _draw_lesion(rng, subtype)
+        lesion = _draw_lesion(rng, subtype, None)
         age = clinical.draw_age(rng, subtype)
         row = clinical.clinical_record(rng, patient=str(n), subtype=subtype, age=age, largest_mm=lesion.diameter_mm)
         rows.append((subtype, lesion, row))

@@ -49,8 +49,8 @@ def client(server, tmp_path):
 
 
 def save_label(address, image, mask):
-    sent = {"label": ("label.png", mask)}
-    answer = requests.put(f"{address}/datastore/label?image={image}", files=sent, data={"params": "{}"})
+    sent, params = {"label": ("label.png", mask)}, '{"nothing": true}'
+    answer = requests.put(f"{address}/datastore/label?image={image}", files=sent, data={"params": params})
     assert answer.status_code == 200, answer.text
 
 

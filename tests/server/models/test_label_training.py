@@ -60,7 +60,9 @@ def server(phantoms, tmp_path_factory):
 def save(address, name, phantom):
     mask = cv2.resize(phantom.mask, None, fx=0.3, fy=0.3, interpolation=cv2.INTER_NEAREST)
     label = {"label": ("label.png", io.BytesIO(cv2.imencode(".png", mask)[1].tobytes()))}
-    params = json.dumps({"label_info": [{"name": "lesion", "idx": 1}], "class": phantom.label})
+    params = json.dumps(
+        {"label_info": [{"name": "lesion", "idx": 1}], "class": phantom.label, "nothing": not mask.any()}
+    )
     answer = requests.put(f"{address}/datastore/label?image={name}", files=label, data={"params": params})
     assert answer.status_code == 200, answer.text
     return answer.json()

@@ -39,6 +39,7 @@ def label_breasts(services):
 
 def save_picture(address, image, mask, **params):
     sent = {"label": ("label.png", io.BytesIO(cv2.imencode(".png", mask)[1].tobytes()))}
+    params["nothing"] = not mask.any()
     answer = requests.put(f"{address}/datastore/label?image={image}", files=sent, data={"params": json.dumps(params)})
     assert answer.status_code == 200, answer.text
     return answer.json()

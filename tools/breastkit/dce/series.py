@@ -189,9 +189,10 @@ def _refuse_alike(study: Path, dynamic: Sequence[Series]) -> None:
     for one in dynamic:
         other = found.setdefault((one.time, one.number, one.description), one)
         if other.uid != one.uid:
+            places = " and ".join(sorted(each.files[0].parent.name for each in (one, other)))
             raise BreastkitError(
-                f"{study} holds several series {one} with one number and time, in {other.files[0].parent.name} and "
-                f"{one.files[0].parent.name}, which nothing tells apart; {_WHERE}."
+                f"{study} holds several series {one} with one number and time, in {places}, which nothing tells apart; "
+                f"{_WHERE}."
             )
 
 

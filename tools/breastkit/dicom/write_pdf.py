@@ -5,9 +5,8 @@ from __future__ import annotations
 import warnings
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from highdicom.base import SOPClass
-from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
@@ -15,6 +14,12 @@ from pydicom.uid import EncapsulatedPDFStorage, ExplicitVRLittleEndian
 from breastkit.atomic import atomic_path
 from breastkit.dicom.derived_objects import DerivedUids, study_of, take_times_of
 from breastkit.dicom.source_images import SourceImages
+from breastkit.lazy_imports import imported_later
+
+if TYPE_CHECKING:
+    import highdicom
+else:
+    highdicom = imported_later("highdicom")
 
 _PACKAGE = "breastkit"
 
@@ -51,7 +56,7 @@ def write_encapsulated_pdf(
     with warnings.catch_warnings():
         # It would print the patient's name.
         warnings.filterwarnings("ignore", message="The string .* is unlikely to represent")
-        result = SOPClass(
+        result = highdicom.SOPClass(
             **study_of(header),
             series_instance_uid=uids.make("pdf series"),
             series_number=series_number,
@@ -72,7 +77,7 @@ def write_encapsulated_pdf(
     result.BurnedInAnnotation = "YES"
     result.ConversionType = "WSD"
     result.DocumentTitle = title[:1024]
-    result.ConceptNameCodeSequence = [CodedConcept.from_code(codes.DCM.ImagingMeasurementReport)]
+    result.ConceptNameCodeSequence = [highdicom.sr.CodedConcept.from_code(codes.DCM.ImagingMeasurementReport)]
     result.SourceInstanceSequence = [_reference(each) for each in images.headers]
     result.MIMETypeOfEncapsulatedDocument = "application/pdf"
     result.EncapsulatedDocumentLength = len(pdf)

@@ -5,16 +5,21 @@ from __future__ import annotations
 import warnings
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from highdicom.sc import SCImage
 from numpy.typing import NDArray
 from pydicom.uid import generate_uid
 
 from breastkit.atomic import atomic_path
 from breastkit.dicom.derived_objects import DerivedUids, forget_times, study_of, take_times_of
 from breastkit.dicom.source_images import SourceImages
+from breastkit.lazy_imports import imported_later
+
+if TYPE_CHECKING:
+    import highdicom.sc as hd
+else:
+    hd = imported_later("highdicom.sc")
 
 _PACKAGE = "breastkit"
 
@@ -104,11 +109,11 @@ def write_picture(path: str | Path, gray: NDArray[Any], *, name: str, sha256: st
     return _saved(result, path)
 
 
-def _capture(array: NDArray[Any], **identity: Any) -> SCImage:
+def _capture(array: NDArray[Any], **identity: Any) -> hd.SCImage:
     with warnings.catch_warnings():
         # It would print the patient's name.
         warnings.filterwarnings("ignore", message="The string .* is unlikely to represent")
-        result = SCImage(
+        result = hd.SCImage(
             np.ascontiguousarray(array, dtype=np.uint8),
             photometric_interpretation="RGB" if array.ndim == 3 else "MONOCHROME2",
             bits_allocated=8,
@@ -129,7 +134,7 @@ def _capture(array: NDArray[Any], **identity: Any) -> SCImage:
     return result
 
 
-def _saved(result: SCImage, path: str | Path) -> Path:
+def _saved(result: hd.SCImage, path: str | Path) -> Path:
     with atomic_path(path) as temporary:
         result.save_as(temporary, enforce_file_format=True)
     return Path(path)

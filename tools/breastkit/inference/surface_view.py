@@ -53,6 +53,9 @@ def _shaded(body: NDArray[Any], within: NDArray[Any]) -> NDArray[np.uint8]:
     """Returns the picture of a volume (column, row, depth)."""
     solid = body > 0.5
     hit = solid.any(axis=2)
+    if not hit.any():
+        # Specks that smoothing has taken away.
+        return np.full((*hit.T.shape, 3), _DARK, np.uint8)
     first = solid.argmax(axis=2)
     before, behind = (np.take_along_axis(body, np.maximum(first - k, 0)[..., None], 2)[..., 0] for k in (1, 0))
     # Between the last voxel outside and the first one inside: depth in whole voxels would show as steps.
