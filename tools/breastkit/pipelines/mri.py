@@ -150,8 +150,9 @@ def run_mri(
         # Missing weights stop the run before minutes of reading.
         with record.step("open networks"):
             networks = networks or MriNetworks.opened(segmenter=segmenter, detector=detector, detects=not boxes)
-        corrections = {"register": register, "shading": shading}
-        findings = examine(found, networks, boxes=boxes, most=most, **corrections, step=record.step)
+        findings = examine(
+            found, networks, boxes=boxes, most=most, register=register, shading=shading, step=record.step
+        )
         _say_motion(findings)
         _say([doubt for doubt in findings.doubts if doubt not in found.doubts])
         with recorded_writes() as written, record.step("write"):
