@@ -136,8 +136,8 @@ def test_an_output(copy):
     printed, touched = carry_out(copy, "An output of `run mri` and `run us`")
     assert touched == ["tools/breastkit/findings/lesion_count.py", "tests/findings/test_lesion_count.py"]
     written = {path.name: path.read_text() for path in (copy / "work" / "us").iterdir()}
-    # What could not be read is always listed: here the phantom's mask.
-    assert set(written) == {"malignant (1)_count.txt", "problems.csv"}
+    # What could not be read is always listed, here the phantom's mask, and what was done.
+    assert set(written) == {"malignant (1)_count.txt", "problems.csv", "run.json"}
     assert written["malignant (1)_count.txt"] in ("0\n", "1\n")
     assert "passed" in printed and "skipped" not in printed
     # By the other command too, which names what it offers before it reads anything.

@@ -55,10 +55,13 @@ class OhifPage:
         # The one question a browser cannot answer beforehand: leave this study for the next one?
         self.tab.on("dialog", lambda dialog: dialog.accept())
 
-    def list_studies(self):
+    def list_studies(self, *patients):
         """Opens the list and returns the cells of every study by its patient."""
         self.tab.goto(f"{self.address}/ohif/")
         self.tab.locator("tbody tr").nth(1).wait_for()
+        # They come one after the other.
+        for patient in patients:
+            self.tab.get_by_role("cell", name=patient, exact=True).first.wait_for()
         # In one go: the list may be drawn anew between two questions.
         rows = self.tab.locator("tbody tr").evaluate_all(
             "rows => rows.map(row => [...row.querySelectorAll('td')].map(cell => cell.innerText.trim()))"

@@ -26,7 +26,7 @@ def clip(tmp_path_factory):
 def test_masks_lie_on_the_frames_they_belong_to(clip, tmp_path):
     with served(clip.parent, conf={"labels": str(tmp_path / "labels")}) as (server, _), chromium() as browser:
         page = OhifPage(browser, server)
-        assert "US" in page.list_studies()["CLIP_1"]
+        assert "US" in page.list_studies("CLIP_1")["CLIP_1"]
         page.open_for_labels("CLIP_1")
         page.run_model(LESION)
         outlined = page.labels() > 0
