@@ -69,7 +69,7 @@ def segmentations_of(server, folder):
 
 
 def test_the_list_shows_both_modalities(page):
-    found = page.list_studies()
+    found = page.list_studies("US_1", "PHANTOM_001")
     assert "US" in found["US_1"]
     assert "MR" in found["PHANTOM_001"]
 
