@@ -126,7 +126,7 @@ def test_a_picture_tells_probabilities_doubts_and_what_spoke_for_it():
     assert "Read as malignant: malignant with 60.0\u202f%, suspicious by the operating point; no lesion" in page
     assert "Too uncertain to be relied on" in page and "<li>No lesion.</li>" in page
     assert page.count("data:image/jpeg") == 3
-    assert "what spoke for malignant" in page
+    assert "what mattered for malignant" in page
 
 
 def test_pictures_of_a_run_are_sorted_and_problems_told(tmp_path):

@@ -39,6 +39,7 @@ _TITLES = {
     "volume_mm3": "Volume",
     "longest_diameter_mm": "Longest diameter",
     "sphericity": "Sphericity (1: a ball)",
+    "motion_mm": "Motion between phases",
     "distance_to_skin_mm": "Distance to skin",
     "distance_to_chest_wall_mm": "Distance to chest wall",
     "enhancement": "Enhancement by phase",

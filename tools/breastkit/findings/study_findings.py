@@ -183,7 +183,7 @@ class PictureFindings(StudyFindings):
     Attributes:
         file: what tables call it.
         picture: the image, and which part of it shows tissue.
-        reading: of the tissue: class, calibrated probabilities, uncertainty, and what spoke for the class.
+        reading: of the tissue: class, calibrated probabilities, uncertainty, and what mattered for the class.
         quality: codes of what may be wrong with the picture, see `breastkit.inference.picture_quality`.
         frame: of a clip, from 0.
         case: the lesion or patient it is a view of, where answers are wanted by case.

@@ -17,7 +17,7 @@ KINDS = ("mask", "overlay", "explanation")
 
 
 class PictureOverlays(Writer[PictureFindings]):
-    """Writes ``x_mask.png``, ``x_overlay.png`` and, where there is a map of what spoke for the class, that."""
+    """Writes ``x_mask.png``, ``x_overlay.png`` and, where there is a map of what mattered for the class, that."""
 
     format: ClassVar[str] = "png"
     takes: ClassVar[type[PictureFindings]] = PictureFindings
@@ -34,7 +34,7 @@ class PictureOverlays(Writer[PictureFindings]):
 
 
 def drawn(findings: PictureFindings) -> dict[str, NDArray[Any]]:
-    """Returns the picture with the lesion tinted, and, where it is known, with what spoke for the class."""
+    """Returns the picture with the lesion tinted, and, where it is known, with what mattered for the class."""
     gray, mask, relevance = findings.picture.gray, findings.mask, findings.reading.relevance
     pictures = {"overlay": overlay(gray, mask, PREDICTION)}
     if relevance is not None:

@@ -67,7 +67,7 @@ class PicturesReport:
         pictures = Section("pictures", "Pictures", [*_about(len(rows)), *(_group(one) for one in shown[:_PICTURED])])
         tables = [*_results(rows), *_cases(self._views.rows())]
         return Document(
-            kind="Breast ultrasound: outline, class and what spoke for it",
+            kind="Breast ultrasound: outline, class and what mattered for it",
             title=rows[0]["file"] if len(rows) == 1 else "Breast ultrasound",
             lead=_lead(rows),
             cards=_cards(rows),
@@ -93,7 +93,7 @@ def _shown(findings: PictureFindings) -> _Shown:
     words = {
         "picture": ("The picture as it came", "picture"),
         "overlay": (found, "outline" if row["lesion_area_px"] else "no lesion outlined"),
-        "explanation": (f"Where the network saw signs of {row['class']}", f"what spoke for {row['class']}"),
+        "explanation": (f"Where the network looked for {row['class']}", f"what mattered for {row['class']}"),
     }
     arrays = {"picture": findings.picture.gray, **drawn(findings)}
     pictures = tuple(

@@ -16,7 +16,7 @@ _NUMBERS = {"overlay": 1, "explanation": 2}
 
 
 class PictureKeyPictures(Writer[PictureFindings]):
-    """Writes ``dicom/x_overlay.dcm`` and, where there is a map of what spoke for the class, that, of every frame."""
+    """Writes ``dicom/x_overlay.dcm`` and, where there is a map of what mattered for the class, that, of every frame."""
 
     format: ClassVar[str] = "sc"
     takes: ClassVar[type[PictureFindings]] = PictureFindings
@@ -33,7 +33,7 @@ class PictureKeyPictures(Writer[PictureFindings]):
         """Writes the pictures."""
         (source,) = (Path(str(each)) for each in findings.images)
         images, frame = read_source_images(source), findings.frame or 0
-        titles = {"overlay": "outline", "explanation": f"what spoke for {findings.reading.label}"}
+        titles = {"overlay": "outline", "explanation": f"what mattered for {findings.reading.label}"}
         for kind, array in drawn(findings).items():
             write_key_picture(
                 self.folder / files[f"key_{kind}"],

@@ -1,4 +1,4 @@
-"""Reading a breast ultrasound picture: the lesion's outline, its class, how sure that is, and what spoke for it."""
+"""Reading a breast ultrasound picture: the lesion's outline, its class, how sure that is, and what mattered for it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Reading:
         uncertainty: of the classifier that decided, 0 to 1.
         abstain: whether it is above what was stored as the limit, or the picture is unfamiliar.
         decided_by: architecture of that classifier.
-        relevance: what spoke for the class, 0 to 1; None where it was not asked for.
+        relevance: what mattered for the class, 0 to 1; None where it was not asked for.
         distance: from the pictures that were learnt from; None where the weights do not come with that, as below.
         familiar_up_to: the distance beyond which a picture is unfamiliar.
     """
@@ -259,7 +259,7 @@ class UltrasoundReader:
 
         Args:
             gray: rows, columns.
-            explain: also make the map of what spoke for the class, which takes longer than all the rest.
+            explain: also make the map of what mattered for the class, which takes longer than all the rest.
             mask: of the lesion, bool, where it was outlined before.
 
         Raises:
