@@ -9,6 +9,7 @@ while another one reads the folder again.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -16,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,7 @@ class _Snapshot:
     read_at: float
 
 
+@cache
 def tag_of(keyword: str) -> str:
     """Returns the tag of an attribute as DICOM JSON writes it: ``00100020`` for PatientID."""
     return f"{tag_for_keyword(keyword):08X}"
@@ -235,7 +238,14 @@ def _attributes(header: Dataset) -> dict[str, Any]:
     for keyword in _INDEXED:
         if keyword in header:
             try:
-                found[tag_of(keyword)] = header[keyword].to_json_dict(None, 0)
+                found[tag_of(keyword)] = _shared(json.dumps(header[keyword].to_json_dict(None, 0)))
             except READ_ERRORS:
                 continue
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _shared(element: str) -> dict[str, Any]:
+    """Returns an element of DICOM JSON; equal ones are one object, as hundreds of files of a series say the same."""
+    found: dict[str, Any] = json.loads(element)
     return found
