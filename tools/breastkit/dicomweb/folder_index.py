@@ -49,6 +49,8 @@ _INDEXED = (*STUDY_ATTRIBUTES, *SERIES_ATTRIBUTES, *INSTANCE_ATTRIBUTES)
 # Digits and single points only, so that an identifier is safe in an address and as the name of a file.
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _LOG = logging.getLogger(__name__)
+# Seconds; the few files that a client lends are read without a bar in the server's log.
+_PATIENCE = 1.0
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ class FolderIndex:
             ]
             by_path = {path: one for path, one in known.by_path.items() if path in stamps and one.stamp == stamps[path]}
             other = {path: stamp for path, stamp in known.other_files.items() if stamps.get(path) == stamp}
-            for path in track(fresh, "Reading DICOM headers", unit="file") if show_progress else fresh:
+            for path in track(fresh, "Reading DICOM headers", unit="file", delay=_PATIENCE) if show_progress else fresh:
                 instance = _read_instance(path, stamps[path])
                 if instance is None:
                     other[path] = stamps[path]
