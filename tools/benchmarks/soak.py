@@ -288,7 +288,8 @@ class Client:
         return self.session.post(f"{self.address}/infer/{model}?image={image}", data={"params": "{}"})
 
     def _lend(self) -> requests.Response:
-        lent = self.session.put(f"{self.address}/session/", files={"files": self.pictures[self.first].open("rb")})
+        picture = {"files": ("lent.dcm", self.pictures[self.first].read_bytes())}
+        lent = self.session.put(f"{self.address}/session/", files=picture)
         return self.session.delete(f"{self.address}/session/{lent.json()['session_id']}") if lent.ok else lent
 
     def _save(self) -> requests.Response:
