@@ -20,9 +20,9 @@ import cv2
 from breastkit.atomic import atomic_path, make_folder, write_json
 from breastkit.findings import mri_csv, ultrasound_csv
 from breastkit.images import write_png
-from breastkit.inference.results import write_table
 from breastkit.pipelines.cohort_studies import Study
 from breastkit.report.cohort import StudyEntry, write_cohort_pages
+from breastkit.tables import write_table
 
 SUMMARY, FAILURES, PAGE = "summary.csv", "failures.csv", "index.html"
 THUMBNAIL = "thumbnail.png"
