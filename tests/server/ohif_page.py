@@ -111,7 +111,8 @@ class OhifPage:
 
     def measured_line(self):
         """Waits for the line of a report, and returns its ends as columns and rows of the image."""
-        line = self.tab.locator("svg line").first
+        # A second one leads to the words.
+        line = self.tab.locator(".svg-layer line").first
         line.wait_for(state="attached")
         x1, y1, x2, y2 = (float(line.get_attribute(name)) for name in ("x1", "y1", "x2", "y2"))
         to_canvas = self._to_canvas()

@@ -46,9 +46,11 @@ def test_segmentation_and_report_are_listed_and_drawn(found, tmp_path):
         # The viewer turns to the slice by itself.
         assert page.height() == pytest.approx((findings.phases.affine @ [0, 0, SLICES[0], 1])[2])
         np.testing.assert_allclose(np.sort(line, axis=0), [[1, 1], [9, 8]], atol=0.05)
-        text = page.tab.locator("svg text").all_inner_texts()
-        assert any("Volume: 42.25 mm3" in each for each in text), text
+        words = " ".join(page.tab.locator(".svg-layer text").all_text_contents())
+        assert "Volume: 42.25 mm3" in words
+        assert "Long axis: 10.63 mm" in words
         green = page.green()
+        page.tab.screenshot(path=tmp_path / "viewer.png")
         expected = cv2.line(np.zeros_like(green, np.uint8), *page.on_canvas(line), 1, 9) > 0
         # Dashes, and nothing but them along the line.
         assert 0.05 < (green & expected).sum() / expected.sum() < 0.6
