@@ -98,6 +98,8 @@ def test_a_study_is_pulled_and_its_findings_are_pushed(clips, archive, weights, 
     assert modalities == ["SEG", "SR", "US"]
     (segment,) = read_segmentation(files[1], clips[0])
     assert segment.mask.all()
+    steps = [one["name"] for one in json.loads((out / "run.json").read_text())["steps"]]
+    assert (steps[0], steps[-1]) == ("fetch", "push")
     # Once more: what is ours is left aside, and the archive has got it already.
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file() and path.name != "run.json"}
     assert len(before) == 3

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,12 @@ def study_address(archive: str, uid: str) -> str:
 
 
 @contextmanager
-def study_at_hand(study: str) -> Iterator[str]:
+def study_at_hand(study: str, *, step: Callable[[str], AbstractContextManager[Any]] = nullcontext) -> Iterator[str]:
     """Yields a study as a path: that of a study of an archive leads to a copy which is gone at the end.
 
     Args:
         study: a path, or what `study_address` gives.
+        step: measures a step of the given name.
 
     Raises:
         BreastkitError: if the archive does not give it.
@@ -44,7 +45,8 @@ def study_at_hand(study: str) -> Iterator[str]:
         place = folder / uid
         place.mkdir()
         try:
-            Archive(archive).fetch_study(uid, place)
+            with step("fetch"):
+                Archive(archive).fetch_study(uid, place)
             yield str(place)
         except BreastkitError as error:
             # Where its copy lay is nothing a reader knows.

@@ -142,7 +142,7 @@ def run_mri(
     study = refuse_options_of_cohorts(study, workers=workers, shard=shard, engine=engine, address=address)
     refuse_unwritable(out)
     record = RunRecord("run mri", {**options, "boxes": boxes})
-    with study_at_hand(study) as place:
+    with study_at_hand(study, step=record.step) as place:
         with record.step("find phases"):
             found = find_phases(place, pre=pre, post=post)
             record.read(found.all, found.skipped)

@@ -146,7 +146,7 @@ def run_ultrasound(
     source = refuse_options_of_cohorts(source, workers=workers, shard=shard, engine=engine, address=address)
     refuse_unwritable(out)
     record = RunRecord("run us", options)
-    with study_at_hand(source) as at_hand:
+    with study_at_hand(source, step=record.step) as at_hand:
         case_of = cases_of_pictures(at_hand, cases) if by else {}
         with record.step("find pictures"):
             inputs = find_ultrasound(at_hand, outputs=_ENDS)
