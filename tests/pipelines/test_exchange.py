@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -185,11 +186,11 @@ def test_findings_of_an_mri_study_lie_in_the_archive_as_they_were_written(mri_st
 @pytest.mark.parametrize(
     ("behave", "asked_for", "why"),
     [
-        (answers(409, {"00081198": {"Value": [{"00081197": {"Value": [0x0122]}}]}}), 3, "it does not take objects of"),
+        (answers(409, {"00081198": {"Value": [{"00081197": {"Value": [0x0122]}}]}}), 2, "it does not take objects of"),
         (answers(503), 5, "look at its log (HTTP status 503)"),
         (closes, 4, "it closed the connection in the middle"),
         (is_silent, 2, "it was silent for 0.5 seconds"),
-        (slowly, 3, ""),
+        (slowly, 2, ""),
     ],
     ids=["refuses", "busy", "closes", "silent", "slow"],
 )
@@ -199,11 +200,14 @@ def test_an_archive_that_does_not_take_an_mri_study(mri_study, tmp_path, monkeyp
     for name, seconds in hurried.items():
         monkeypatch.setitem(Archive.__init__.__kwdefaults__, name, seconds)
     out = tmp_path / "out"
-    with archive_that(behave) as (address, asked), pytest.raises(PartlyDoneError, match=why) if why else nullcontext():
-        run_mri(**mri_study, out=str(out), formats="csv,seg,sr,pdf", push=address)
+    with (
+        archive_that(behave) as (address, asked),
+        pytest.raises(PartlyDoneError, match=re.escape(why)) if why else nullcontext(),
+    ):
+        run_mri(**mri_study, out=str(out), formats="csv,seg,sr", push=address)
     assert len(asked) >= asked_for
     assert bool(receipt_in(out)["problem"]) == bool(why)
-    assert len(list((out / "dicom").glob("*.dcm"))) == 3
+    assert len(list((out / "dicom").glob("*.dcm"))) == 2
     assert (out / "lesions.csv").is_file()
 
 
