@@ -201,6 +201,11 @@ def keep_failure(out: Path, study: Study, problem: str) -> None:
 def forget_study(out: Path, name: str) -> None:
     """Removes a study that failed, with what was made of its better part, so that it is run again."""
     shutil.rmtree(out / name, ignore_errors=True)
+    forget_failures(out, name)
+
+
+def forget_failures(out: Path, name: str) -> None:
+    """Removes what was kept of why a study failed."""
     for path in (out / _FAILED).glob("*.json"):
         if _name_in(path) == name:
             path.unlink()
