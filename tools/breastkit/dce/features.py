@@ -72,8 +72,9 @@ def diameter_ends(mask: NDArray[Any], *, spacing: Sequence[float]) -> NDArray[np
     # Among all points the two farthest apart are corners of the hull, which are few.
     points = points[scipy.spatial.ConvexHull(points * np.asarray(spacing)).vertices]
     apart = scipy.spatial.distance.squareform(scipy.spatial.distance.pdist(points * np.asarray(spacing)))
-    ends = points[list(np.unravel_index(apart.argmax(), apart.shape))]
-    return ends + [part.start for part in box] - 0.5
+    first, second = np.unravel_index(apart.argmax(), apart.shape)
+    ends: NDArray[np.float64] = points[[first, second]] + np.array([part.start for part in box]) - 0.5
+    return ends
 
 
 def around_breasts(breast: NDArray[Any], scan: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:

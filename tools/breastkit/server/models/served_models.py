@@ -306,8 +306,14 @@ class UltrasoundDiagnosis(ServedModel):
         frames_of(image)
         reader: UltrasoundReader = self.opened()
         for item in (item for path in image.files for item in find_ultrasound(path).items):
-            place = {"name": item["name"], "file": item["file"], "source": Path(item["image"])}
-            yield examine(read_ultrasound(item), reader, frame=item.get("frame"), **place)
+            yield examine(
+                read_ultrasound(item),
+                reader,
+                name=item["name"],
+                file=item["file"],
+                source=Path(item["image"]),
+                frame=item.get("frame"),
+            )
 
 
 def name_of(bundle: Bundle, architecture: str | None) -> str:
