@@ -20,7 +20,12 @@ from breastkit.server.security.users import Role, Users, set_user
 MODEL = "breast_us_lesion_segmentation"
 SIZE = (120, 150)
 PATIENCE = 120
-PASSWORDS = {Role.VIEWER: "only looking", Role.ANNOTATOR: "draws lesions", Role.ADMIN: "runs the place"}
+PASSWORDS = {
+    Role.VIEWER: "only looking",
+    Role.ANNOTATOR: "draws lesions",
+    Role.REVIEWER: "looks twice",
+    Role.ADMIN: "runs the place",
+}
 
 
 @dataclass

@@ -18,6 +18,7 @@ from breastkit.dicomweb.store import store_app
 from breastkit.errors import BreastkitError
 from breastkit.server.information import information_endpoints
 from breastkit.server.labels.label_endpoints import label_endpoints
+from breastkit.server.labels.reading_endpoints import reading_endpoints
 from breastkit.server.labels.stored_segmentations import keep_as_label
 from breastkit.server.log_endpoints import log_endpoints
 from breastkit.server.models.batch_endpoints import batch_endpoints
@@ -27,7 +28,7 @@ from breastkit.server.models.inference_queue import BusyError
 from breastkit.server.models.scoring_endpoints import scoring_endpoints
 from breastkit.server.models.training_endpoints import training_endpoints
 from breastkit.server.pages.start_page import start_page_endpoint
-from breastkit.server.security.access import AccessControl, user_of
+from breastkit.server.security.access import AccessControl, asker_of
 from breastkit.server.security.audit import Audited
 from breastkit.server.security.headers import AnswerHeaders
 from breastkit.server.security.login_endpoints import login_endpoints
@@ -48,6 +49,7 @@ _ENDPOINTS = (
     batch_endpoints,
     image_endpoints,
     label_endpoints,
+    reading_endpoints,
     choosing_endpoints,
     session_endpoints,
     training_endpoints,
@@ -107,7 +109,7 @@ def _add_dicomweb(server: FastAPI, services: Services) -> None:
     store = services.store
 
     def keep(data: bytes, request: Request) -> str:
-        return keep_as_label(store, data, user_of(request))
+        return keep_as_label(store, services.readings, data, asker_of(request))
 
     if isinstance(store.images, DicomImages) and store.dicom is not None:
         server.mount("/dicom-web", store_app(store.images.index, store.dicom, after_storing=keep))

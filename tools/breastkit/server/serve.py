@@ -10,12 +10,14 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from breastkit.errors import BreastkitError
 from breastkit.inference.calibration import read_calibration
 from breastkit.logs import get_logger
 from breastkit.server.companions import Companion, mlflow_interface, ultrasound_page
+from breastkit.server.labels.consensus import Method
+from breastkit.server.labels.readings import ASSIGNED_HOURS, ReadingOptions
 from breastkit.server.monailabel_fixes import prepare
 from breastkit.server.pages.ultrasound_page import refuse_taken_port
 from breastkit.server.security.access import is_loopback
@@ -48,6 +50,9 @@ def serve_studies(
     mlflow: str | None = None,
     ultrasound: bool = False,
     calibration: str | None = None,
+    double: float = 0.0,
+    consensus: Literal["majority", "staple"] = "majority",
+    assigned_hours: float = ASSIGNED_HOURS,
 ) -> None:
     """Serves studies to OHIF, 3D Slicer and scripts, with the bundles behind, until Ctrl-C.
 
@@ -69,6 +74,9 @@ def serve_studies(
         mlflow: SQLite file of tracked runs, such as runs/mlruns.db; MLflow's interface is started beside.
         ultrasound: start the page that reads ultrasound pictures beside, as 'breastkit page' does.
         calibration: what 'breastkit calibrate us' fitted to ultrasound pictures of your own, for the weights in use.
+        double: share of the images that two annotators read, each without seeing the other's label; needs `users`.
+        consensus: how the labels of several annotators become one.
+        assigned_hours: for which an image that was handed to an annotator is not handed to another.
 
     Raises:
         BreastkitError: if there are no studies, the port is taken, or others could reach a server without users.
@@ -77,6 +85,11 @@ def serve_studies(
         raise BreastkitError(f"{host} can be reached by others; give --users, a file from 'breastkit users set'.")
     if (user_header or trusted_proxy) and not (user_header and trusted_proxy and users):
         raise BreastkitError("--user-header needs --trusted-proxy, the proxy's address, and --users; give all three.")
+    ReadingOptions(Method(consensus), double=double, hours=assigned_hours)
+    if double and not users:
+        raise BreastkitError(
+            "--double needs --users, by whom labels are told apart; give a file from 'breastkit users set'."
+        )
     if root_path:
         check_root_path(root_path)
     refuse_taken_port(host, port)
@@ -87,7 +100,8 @@ def serve_studies(
     conf = {"labels": labels, "models": models, "users": users, "origins": origins, "pages": pages}
     conf |= {"confirm_promotions": "yes" if confirm_promotions else None, "read_only": "yes" if read_only else None}
     conf |= {"user_header": user_header, "trusted_proxy": trusted_proxy, "root_path": root_path}
-    conf |= {"calibration": calibration}
+    conf |= {"calibration": calibration, "consensus": consensus}
+    conf |= {"double": str(double), "assigned_hours": str(assigned_hours)}
     asked = {
         "mlflow": mlflow_interface(mlflow) if mlflow else None,
         "page": ultrasound_page(calibration) if ultrasound else None,

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+from breastkit.errors import BreastkitError
+from breastkit.server.labels.consensus import Method
 from breastkit.server.labels.folder_lock import FolderLock
+from breastkit.server.labels.readings import ASSIGNED_HOURS, ReadingOptions, Readings
 from breastkit.server.models.batch_inference import BatchInference
 from breastkit.server.models.choosing import NextImage
 from breastkit.server.models.inference_queue import InferenceQueue
@@ -38,6 +41,7 @@ class Services:
 
     Attributes:
         store: studies and their labels.
+        readings: labels of several people, and what they come to.
         models: what runs on an image, by name.
         trainable: those of them that labels train, the one to train by default first.
         queue: where inferences take their turn.
@@ -61,6 +65,7 @@ class Services:
     """
 
     store: StudyStore
+    readings: Readings
     models: Mapping[str, ServedModel]
     trainable: Mapping[str, ServedModel]
     queue: InferenceQueue
@@ -110,7 +115,8 @@ def open_services(studies: str, conf: Mapping[str, str]) -> Services:
             labels and for promoted weights), ``users`` (a file), ``origins`` (with commas between), ``user_header`` and
             ``trusted_proxy``, ``root_path``, ``pages`` (a folder), ``calibration`` (a file), ``confirm_promotions``
             (any value: an administrator confirms what training has made), ``read_only`` (any
-            value: another server writes to the labels), and the addresses ``page`` and ``mlflow``.
+            value: another server writes to the labels), ``double``, ``consensus`` and ``assigned_hours`` (see
+            `breastkit.server.labels.readings.ReadingOptions`), and the addresses ``page`` and ``mlflow``.
 
     Raises:
         BreastkitError: if there are no studies, another server writes to the labels, or an option is wrong.
@@ -119,10 +125,20 @@ def open_services(studies: str, conf: Mapping[str, str]) -> Services:
     kinds = {label: kind for model in models.values() for label, kind in model.kinds.items()}
     store = open_store(studies, labels=conf.get("labels"), kinds=kinds)
     lock = None if "read_only" in conf else FolderLock(store.folder)
+    users = Users(conf["users"]) if conf.get("users") else None
+    readings = Readings(
+        store.labels,
+        reading_options_of(conf),
+        knows=lambda name: users is None or users.named(name) is not None,
+        after_final=store.store_as_segmentation,
+    )
+    if lock is not None:
+        readings.catch_up()
     trainable, queue = _trainable(models), InferenceQueue()
     scores = _scores(store, trainable, queue)
     return Services(
         store=store,
+        readings=readings,
         models=models,
         trainable=trainable,
         queue=queue,
@@ -135,13 +151,31 @@ def open_services(studies: str, conf: Mapping[str, str]) -> Services:
         audit=AuditLog(_audit_folder(store.folder, only_reads=lock is None)),
         log=RecentLog(),
         lock=lock,
-        users=Users(conf["users"]) if conf.get("users") else None,
+        users=users,
         proxy=proxy_of(conf),
         origins=tuple(one for one in conf.get("origins", "").split(",") if one),
         root_path=conf.get("root_path", ""),
         pages=Path(conf["pages"]) if conf.get("pages") else None,
         companions={name: conf[name] for name in ("page", "mlflow") if name in conf},
     )
+
+
+def reading_options_of(conf: Mapping[str, str]) -> ReadingOptions:
+    """Returns how labels of several people are dealt with.
+
+    Raises:
+        BreastkitError: if an option is wrong.
+    """
+    try:
+        return ReadingOptions(
+            Method(conf.get("consensus", Method.MAJORITY)),
+            double=float(conf.get("double", 0)),
+            hours=float(conf.get("assigned_hours", ASSIGNED_HOURS)),
+        )
+    except ValueError as error:
+        raise BreastkitError(
+            "double and assigned_hours are numbers, consensus is majority or staple; correct the options."
+        ) from error
 
 
 def _audit_folder(labels: Path, *, only_reads: bool) -> Path:

@@ -39,7 +39,14 @@ class NextImage:
         offered = {**(_OF_SCORES if self.scores else {}), **_OF_NOTHING}
         return {how.value: description for how, description in offered.items()}
 
-    def choose(self, how: Choice, *, seed: int | None = None, but: Collection[str] = ()) -> str | None:
+    def choose(
+        self,
+        how: Choice,
+        *,
+        seed: int | None = None,
+        among: Sequence[str] | None = None,
+        but: Collection[str] = (),
+    ) -> str | None:
         """Returns the identifier of an image, None if all have labels.
 
         By a strategy of scores pictures come before volumes, of which another model knows other things, and images that
@@ -48,9 +55,10 @@ class NextImage:
         Args:
             how: the strategy.
             seed: with which ``random`` gives the same image again.
+            among: images to choose one of, in the order of the list; by default those without a label.
             but: images that are not chosen.
         """
-        waiting = [image for image in self.store.unlabelled() if image not in but]
+        waiting = [image for image in (self.store.unlabelled() if among is None else among) if image not in but]
         if not waiting:
             return None
         if how in _OF_NOTHING:

@@ -30,7 +30,8 @@ from breastkit.errors import BreastkitError, sentence_of
 from breastkit.logs import get_logger, log_to_stderr
 from breastkit.promotion import promote, version_of_training
 from breastkit.records import read_record, write_record
-from breastkit.server.labels.label_uses import LabelUse, base_name, use_of
+from breastkit.server.labels.label_files import base_name
+from breastkit.server.labels.label_uses import LabelUse, use_of
 from breastkit.server.models.promotion_rules import (
     LEAST_CASES,
     Comparison,

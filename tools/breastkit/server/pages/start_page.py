@@ -22,7 +22,7 @@ from breastkit.server.viewer.ohif import NO_VIEWER, has_viewer
 
 _SHOWN = 200
 # The folders that hold records, in the one of labels.
-_RECORDS = (".", "final/*", "original/*", "tags/*/*", ".training/*", ".cache")
+_RECORDS = (".", "final/*", "original/*", "readers/*/*", "tags/*/*", "reviews/*", ".training/*", ".cache")
 
 
 def start_page_endpoint(services: Services) -> APIRouter:
