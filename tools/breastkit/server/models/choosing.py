@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from breastkit.active_learning import Choice, Pool, choose
-from breastkit.server.models.scored_images import ScoredImages, pool_of
 from breastkit.server.studies.study_store import StudyStore
+
+if TYPE_CHECKING:
+    from breastkit.server.models.scored_images import ScoredImages
 
 # The default first; these need to know what a model makes of each image.
 _OF_SCORES = {
@@ -68,6 +71,8 @@ class NextImage:
         return self._by_scores(how, waiting)
 
     def _by_scores(self, how: Choice, waiting: Sequence[str]) -> str:
+        from breastkit.server.models.scored_images import pool_of
+
         for scores in self.scores:
             if scores.waiting():
                 scores.score_in_background()

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -42,8 +41,7 @@ from breastkit.server.models.promotion_rules import (
 from breastkit.server.models.served_models import ServedModel
 from breastkit.server.security.request_values import TrainingOptions
 from breastkit.server.security.shown_sentences import without_folders
-from breastkit.server.studies.study_images import Form, StudyImage
-from breastkit.server.studies.study_phases import phases_beside
+from breastkit.server.studies.study_phases import group_of
 from breastkit.server.studies.study_store import StudyStore
 from breastkit.weights import read_model_json
 
@@ -128,14 +126,6 @@ def _checked_split(split: Any) -> dict[str, str]:
     if set(split.values()) not in ({"training"}, {"validation"}, {"training", "validation"}):
         raise ValueError("a group is in no list")
     return dict(split)
-
-
-def group_of(image: StudyImage) -> str:
-    """Returns what stays on one side of the split: the patient, the study of a numbered phase, or the image."""
-    if image.form is Form.VOLUME:
-        with suppress(BreastkitError):
-            return phases_beside(image).name
-    return str(image.info.get("PatientID") or image.id)
 
 
 def model_of_labels(store: StudyStore, models: Mapping[str, ServedModel]) -> str:

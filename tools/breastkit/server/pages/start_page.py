@@ -13,7 +13,7 @@ from breastkit.records import set_aside_in
 from breastkit.report.page import render
 from breastkit.server.information import information_of
 from breastkit.server.labels.saved_labels import CLASSES
-from breastkit.server.models.scoring import Method
+from breastkit.server.models.scoring_methods import Method
 from breastkit.server.security.access import root_of, user_of
 from breastkit.server.services import Services
 from breastkit.server.studies.study_images import StudyImage
@@ -49,7 +49,8 @@ def start_page_endpoint(services: Services) -> APIRouter:
             }
             for image in images[:_SHOWN]
         ]
-        training, told = services.training.state(), information_of(services)
+        training = services.training.state() if services.training is not None else {"model": ""}
+        told = information_of(services)
         return render(
             "annotation.html",
             root=root_of(request.scope),
