@@ -157,17 +157,14 @@ def _agreed(masks: Sequence[NDArray[np.bool_]], method: Method) -> NDArray[np.fl
 
 
 def _staple(masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.float32]:
-    # Loading it takes longer than most answers.
-    import itk
+    # ITK's own wrapping loads for ten seconds and more before it does the same.
+    import SimpleITK
 
-    volume = itk.Image[itk.F, 3]
-    together = itk.STAPLEImageFilter[volume, volume].New()
-    for number, mask in enumerate(masks):
-        together.SetInput(number, itk.image_from_array(np.ascontiguousarray(mask, dtype=np.float32)))
-    together.SetForegroundValue(1)
-    together.SetMaximumIterations(_MOST_ITERATIONS)
-    together.Update()
-    found: NDArray[np.float32] = itk.array_from_image(together.GetOutput())
+    staple = SimpleITK.STAPLEImageFilter()
+    staple.SetForegroundValue(1)
+    staple.SetMaximumIterations(_MOST_ITERATIONS)
+    images = [SimpleITK.GetImageFromArray(np.ascontiguousarray(mask, dtype=np.uint8)) for mask in masks]
+    found: NDArray[np.float32] = SimpleITK.GetArrayFromImage(staple.Execute(images)).astype(np.float32)
     return found
 
 

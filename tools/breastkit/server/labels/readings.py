@@ -411,11 +411,11 @@ class Readings:
         return f"read by {_names(state.readings)}"
 
 
-def _names(readers: Iterable[str]) -> str:
-    return ", ".join(readers) or "nobody"
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
 
 
-def make_consensus(labels: str, *, method: Literal["majority", "staple"] = "majority") -> dict[str, int]:
+def make_consensus(labels: str, *, method: Literal["majority", "staple"] = "majority") -> dict[str, int | str]:
     """Makes the consensus of every image that several have read, where no reviewer has settled it.
 
     Of two readers a majority is what both outline. What is the same as before is not made again; no server may write to
@@ -426,7 +426,7 @@ def make_consensus(labels: str, *, method: Literal["majority", "staple"] = "majo
         method: majority or staple.
 
     Returns:
-        How many images have one, and how many wait for somebody to choose.
+        How many images have one, and which wait for somebody to choose.
 
     Raises:
         BreastkitError: if there are no labels of readers, or a server writes to the folder.
@@ -438,13 +438,11 @@ def make_consensus(labels: str, *, method: Literal["majority", "staple"] = "majo
     finally:
         lock.release()
     several = [image for image, state in readings.states().items() if len(state.readings) > 1]
-    standing = [image for image in several if readings.labels.current(image) is not None]
-    for image, says in made.items():
-        _log.info("%s: %s", image, says or "one reader's label stands as it is.")
+    waiting = [image for image in several if readings.labels.current(image) is None]
     return {
         "images read by several": len(several),
-        "with a consensus": len(standing),
-        "waiting for a reviewer": len(several) - len(standing),
+        "with a consensus": len(several) - len(waiting),
+        "waiting for a reviewer": _names(waiting),
         "made now": len(made),
     }
 
