@@ -9,83 +9,29 @@ import numpy as np
 import pytest
 import requests
 from tests.server.served_app import served
+from tests.server.several_people import SHAPE, People, box, password_of, served_people, write_users
 
 from breastkit.dicom.write_us import write_us_dicom
 from breastkit.images import read_mask, write_png
 from breastkit.server.labels import assignments
 from breastkit.server.monailabel_fixes import prepare
-from breastkit.server.security.users import set_user
-
-SHAPE = (40, 60)
-USERS = {"anna": "annotator", "eva": "annotator", "ida": "annotator", "rita": "reviewer", "vera": "viewer"}
 
 
 @pytest.fixture(scope="module")
 def users(tmp_path_factory):
-    path = tmp_path_factory.mktemp("users") / "users.json"
-    for name, role in USERS.items():
-        set_user(str(path), name, role=role, password=f"{name} knows it")
-    return path
-
-
-class People:
-    """Everybody, logged in to one server."""
-
-    def __init__(self, address, services):
-        self.address, self.services = address, services
-        self.headers = {}
-        for name in USERS:
-            login = {"username": name, "password": f"{name} knows it"}
-            token = requests.post(f"{address}/auth/token", data=login).json()["access_token"]
-            self.headers[name] = {"Authorization": f"Bearer {token}"}
-
-    def ask(self, who, method, path, **options):
-        return requests.request(method, self.address + path, headers=self.headers[who], timeout=120, **options)
-
-    def next(self, who, **params):
-        answer = self.ask(who, "POST", "/activelearning/first", json=params)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
-
-    def save(self, who, image, mask, tag="", **params):
-        label = {"label": ("label.png", cv2.imencode(".png", mask)[1].tobytes())}
-        path = f"/datastore/label?image={image}&tag={tag}"
-        return self.ask(who, "PUT", path, files=label, data={"params": json.dumps(params)})
-
-    def review(self, who, image, **decision):
-        return self.ask(who, "POST", f"/readings/review?image={image}", json=decision)
-
-    def mask(self, who, image, tag="final"):
-        answer = self.ask(who, "GET", f"/datastore/label?label={image}&tag={tag}")
-        assert answer.status_code == 200, answer.text
-        return cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_UNCHANGED)
-
-    def work(self, who):
-        return self.ask(who, "GET", "/readings/").json()
+    return write_users(tmp_path_factory.mktemp("users") / "users.json")
 
 
 @pytest.fixture
 def people(users, tmp_path):
-    yield from serving(users, tmp_path, double="1")
+    with served_people(users, tmp_path, double="1") as people:
+        yield people
 
 
 @pytest.fixture
 def one_each(users, tmp_path):
-    yield from serving(users, tmp_path)
-
-
-def serving(users, folder, **conf):
-    for name in ("one", "two"):
-        write_png(folder / "studies" / f"{name}.png", np.random.default_rng(0).integers(0, 255, SHAPE, np.uint8))
-    conf = {"no_models": "yes", "users": str(users), **conf}
-    with served(folder / "studies", conf=conf) as (address, services):
-        yield People(address, services)
-
-
-def box(rows, columns=(10, 30)):
-    found = np.zeros(SHAPE, np.uint8)
-    found[rows[0] : rows[1], columns[0] : columns[1]] = 1
-    return found
+    with served_people(users, tmp_path) as people:
+        yield people
 
 
 def test_two_read_on_their_own_a_reviewer_sends_back_and_the_consensus_counts(people):
@@ -232,7 +178,7 @@ def test_two_who_ask_at_once_get_different_images(one_each):
 def test_an_assignment_to_who_is_no_user_any_more_counts_for_nothing(users, tmp_path):
     own = tmp_path / "users.json"
     own.write_text(users.read_text())
-    for people in serving(own, tmp_path):
+    with served_people(own, tmp_path) as people:
         given = people.ask("rita", "PUT", "/readings/assignment?image=one&reader=ida").json()
         assert given["reader"] == "ida"
         people.save("ida", "two", box((5, 15)))
@@ -303,7 +249,7 @@ def test_the_client_of_monai_label_does_it_too(people, tmp_path):
     clients = {}
     for name in ("anna", "eva", "rita"):
         clients[name] = MONAILabelClient(people.address, tmpdir=str(tmp_path))
-        clients[name].update_auth(clients[name].auth_token(name, f"{name} knows it"))
+        clients[name].update_auth(clients[name].auth_token(name, password_of(name)))
     for name, rows in (("anna", (5, 15)), ("eva", (8, 18))):
         sample = clients[name].next_sample("first", {})
         path = write_png(tmp_path / f"{name}.png", box(rows))
@@ -340,7 +286,7 @@ def test_of_dicom_the_consensus_is_stored_as_a_segmentation(users, tmp_path):
 
 
 def test_a_share_is_read_twice_whatever_else_there_is(users, tmp_path):
-    for people in serving(users, tmp_path, double="0.2"):
+    with served_people(users, tmp_path, double="0.2") as people:
         readings = people.services.readings
         chosen = [number for number in range(2000) if readings.needed(f"image {number}") == 2]
         assert 0.17 < len(chosen) / 2000 < 0.23
