@@ -226,8 +226,8 @@ def two_read_while_a_training_runs(server, folder, *, seconds, kills, seed):
 
 
 def test_two_readers_lose_nothing_when_the_server_is_killed(server):
-    saved, killed = two_read_while_a_training_runs(*folder_of(server), seconds=0, kills=2, seed=2)
-    assert (saved >= 8, killed) == (True, 2)
+    saved, killed = two_read_while_a_training_runs(*folder_of(server), seconds=0, kills=1, seed=2)
+    assert (saved >= 6, killed) == (True, 1)
 
 
 @pytest.mark.slow

@@ -229,13 +229,14 @@ class StudyStore:
         names, of_class = names_and_class(given, numbers)
         # What was said of it stays, unless something else is said, be it by a name.
         of_class = params["class"] if "class" in params else of_class or saved.info["class"]
-        said = {"class": check_class(of_class), "labels": names}
+        of_class = check_class(of_class)
         if own:
-            return self.labels.describe(image_id, tag, {**said, **(facts or {})}, user=user)
+            changes = {"class": of_class, "labels": names, **(facts or {})}
+            return self.labels.describe(image_id, tag, changes, user=user)
         labels, grid = labels_of(saved.path), grid_of_file(saved.path)
         flat = saved.path.suffix == ".png"
         return self.labels.save(
-            image_id, labels, grid, tag=tag, names=names, of_class=said["class"], user=user, flat=flat, facts=facts
+            image_id, labels, grid, tag=tag, names=names, of_class=of_class, user=user, flat=flat, facts=facts
         )
 
     def status(self) -> dict[str, Any]:
