@@ -144,7 +144,8 @@ def class_of(readings: Sequence[Reading]) -> str | None:
 def _agreed(masks: Sequence[NDArray[np.bool_]], method: Method) -> NDArray[np.floating[Any]]:
     """Returns of every voxel how likely it is part of what is outlined."""
     if method is Method.MAJORITY:
-        return np.mean(masks, axis=0, dtype=np.float32)
+        share: NDArray[np.float32] = np.mean(masks, axis=0, dtype=np.float32)
+        return share
     drawn = np.any(masks, axis=0)
     likely = np.zeros(drawn.shape, np.float32)
     if drawn.any():
@@ -160,11 +161,12 @@ def _staple(masks: Sequence[NDArray[np.bool_]]) -> NDArray[np.float32]:
     # ITK's own wrapping loads for ten seconds and more before it does the same.
     import SimpleITK
 
-    staple = SimpleITK.STAPLEImageFilter()
+    untyped: Any = SimpleITK
+    staple = untyped.STAPLEImageFilter()
     staple.SetForegroundValue(1)
     staple.SetMaximumIterations(_MOST_ITERATIONS)
-    images = [SimpleITK.GetImageFromArray(np.ascontiguousarray(mask, dtype=np.uint8)) for mask in masks]
-    found: NDArray[np.float32] = SimpleITK.GetArrayFromImage(staple.Execute(images)).astype(np.float32)
+    images = [untyped.GetImageFromArray(np.ascontiguousarray(mask, dtype=np.uint8)) for mask in masks]
+    found: NDArray[np.float32] = untyped.GetArrayFromImage(staple.Execute(images)).astype(np.float32)
     return found
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import nrrd
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from breastkit.atomic import atomic_path
 from breastkit.errors import BreastkitError
@@ -230,6 +229,8 @@ def _onto(labels: NDArray[Any], affine: NDArray[Any], grid: Grid, name: str) -> 
         raise BreastkitError(f"The label lies nowhere in '{name}'; it belongs to another image.")
     if outside > _MAY_BE_LOST:
         raise BreastkitError(f"The label reaches out of '{name}' with {100 * outside:.2g} %; draw it on this image.")
+    from scipy import ndimage
+
     moved: NDArray[Any] = ndimage.affine_transform(
         labels, np.round(to_label[:3, :3], 9), to_label[:3, 3], grid.shape, order=0, mode="grid-constant"
     )

@@ -34,7 +34,16 @@ def readings_shown(services: Services, who: User, *, viewer: bool) -> dict[str, 
         one["until"] = f"{datetime.fromisoformat(one['until']):%Y-%m-%d %H:%M} UTC"
     waiting = there["to_review"][:_SHOWN]
     for one in waiting:
-        one["readers"] = list(services.readings.state_of(one["image"]).readings)
+        readings = services.readings.state_of(one["image"]).readings
+        one["readings"] = [
+            {
+                "reader": reader,
+                "version": saved.version,
+                "class": saved.info["class"],
+                "saved": saved.info["saved"][:10],
+            }
+            for reader, saved in readings.items()
+        ]
     return {
         **there,
         "to_review": waiting,
