@@ -146,6 +146,21 @@ COMMANDS = Group(
             "serve studies to OHIF, 3D Slicer and scripts, with the bundles behind (MONAI Label)",
             "breastkit serve --studies work/dicom --port 8000",
         ),
+        "labels": Group(
+            "what several annotators of a server have outlined.",
+            {
+                "agreement": Verb(
+                    "breastkit.server.labels.agreement:write_agreement",
+                    "tell how far annotators agree: Dice and kappa of every two of them, as a page and tables",
+                    "breastkit labels agreement work/dicom/labels --out work/agreement",
+                ),
+                "consensus": Verb(
+                    "breastkit.server.labels.readings:make_consensus",
+                    "make one label of those of several annotators, by majority or STAPLE",
+                    "breastkit labels consensus work/dicom/labels --method staple",
+                ),
+            },
+        ),
         "models": Group(
             "which weights the bundles run with.",
             {

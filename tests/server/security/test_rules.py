@@ -19,7 +19,12 @@ from breastkit.server.security.users import Role, Users, set_user
 from breastkit.server.services import open_services
 
 APP_README = Path(__file__).parents[3] / "apps" / "breast_monailabel" / "README.md"
-PASSWORDS = {Role.VIEWER: "only looking", Role.ANNOTATOR: "draws lesions", Role.ADMIN: "runs the place"}
+PASSWORDS = {
+    Role.VIEWER: "only looking",
+    Role.ANNOTATOR: "draws lesions",
+    Role.REVIEWER: "looks twice",
+    Role.ADMIN: "runs the place",
+}
 # What there is in MONAI Label and not here, and what would change something if it came: for administrators until then.
 NOT_LISTED = (("POST", "/reload/"), ("PUT", "/model/none"), ("DELETE", "/datastore/image"), ("POST", "/proxy/dicom"))
 

@@ -23,6 +23,7 @@ from breastkit.inference.ultrasound import NORMAL, UltrasoundReader, weights_tha
 from breastkit.inference.ultrasound_inputs import find_ultrasound, read_ultrasound
 from breastkit.opened_bundle import OpenedBundle
 from breastkit.pipelines.ultrasound import examine
+from breastkit.server.labels.label_kinds import kinds_of
 from breastkit.server.security.decompressed_sizes import refuse_large_volume
 from breastkit.server.studies.study_images import Frames, StudyImage, frames_of, is_small
 from breastkit.server.studies.study_phases import PhasesOf, phases_beside
@@ -30,8 +31,6 @@ from breastkit.weights import read_model_json
 
 FileOf = Callable[[StudyImage], Path]
 _TASKS = {Answers.MASK: "segmentation", Answers.BOXES: "detection", Answers.CLASS: "classification"}
-# Of labels whose bundle gives them none.
-_RED = (214, 39, 40)
 
 
 @dataclass(frozen=True)
@@ -77,11 +76,7 @@ class ServedModel(ABC):
     @property
     def kinds(self) -> dict[str, SegmentCodes]:
         """What the labels show, by name, of those that are coded."""
-        return {
-            name: SegmentCodes.of(name, one.category, one.type, one.region, one.colour or _RED)
-            for name, one in self.bundle.purpose.labels.items()
-            if one.category and one.type
-        }
+        return kinds_of(self.bundle)
 
     @property
     def colours(self) -> dict[str, list[int]]:
