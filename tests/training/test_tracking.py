@@ -20,7 +20,8 @@ from tests.bundles.tiny import tiny_tissue
 
 from breastkit.cases import CaseList
 from breastkit.errors import BreastkitError
-from breastkit.training.tracking import MlflowRun, end_lost_runs, git_revision
+from breastkit.training.run_folder import git_revision
+from breastkit.training.tracking import MlflowRun, end_lost_runs
 from breastkit.weights import load_weights
 
 ROOT = Path(__file__).parents[2]

@@ -196,7 +196,7 @@ def _facts(folder: Path) -> dict[str, Any]:
 
 
 def _method(members: Sequence[tuple[Path, Mapping[str, Any]]]) -> Method:
-    tables = [_table(folder) for folder, _ in members]
+    tables = [case_table(folder) for folder, _ in members]
     folders, facts = zip(*members, strict=True)
     table = pd.concat(tables).groupby(level=0).mean()
     name = facts[0].get("architecture") or folders[0].name
@@ -208,7 +208,12 @@ def _method(members: Sequence[tuple[Path, Mapping[str, Any]]]) -> Method:
     return Method(name, folders, table, hashes)
 
 
-def _table(folder: Path) -> pd.DataFrame:
+def case_table(folder: Path) -> pd.DataFrame:
+    """Returns the figures of an evaluated run: one row per case, one column per metric.
+
+    Raises:
+        BreastkitError: if its table cannot be read.
+    """
     path = folder / _METRICS_FILE
     try:
         table = pd.read_csv(path, dtype={"case": str})
