@@ -25,7 +25,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from breastkit.atomic import make_folder
+from breastkit.atomic import make_folder, write_json
 from breastkit.bundle import Bundle
 from breastkit.errors import BreastkitError
 from breastkit.weights import FILE_NAME, read_model_json
@@ -40,6 +40,7 @@ NONE = "none"
 _DEFAULT_STORE = Path("runs", "mlruns.db")
 _SQLITE = "sqlite:///"
 _REFUSED = ("PERMISSION_DENIED", "UNAUTHENTICATED")
+_MOST_RUNS = 1000
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -161,6 +162,54 @@ class ModelRegistry:
                     raise BreastkitError(f"{self} has lost {path.name} of {place}; restore it from a backup.")
                 shutil.copy(path, make_folder(folder) / path.name)
         return folder
+
+    def evaluations(self, experiment: str, filter_string: str, folder: Path) -> list[Path]:
+        """Fetches the evaluations of an experiment as folders like those that runs write, and returns these.
+
+        Args:
+            experiment: its name.
+            filter_string: which runs, as MLflow filters them; empty for all.
+            folder: where to.
+
+        Raises:
+            BreastkitError: if there is no such experiment, no evaluation in it, or the filter is none.
+        """
+        with self._sentences():
+            known = self._client.get_experiment_by_name(experiment)
+            if known is None:
+                names = ", ".join(one.name for one in self._client.search_experiments())
+                raise BreastkitError(f"{self} has no experiment {experiment}; there are {names}.")
+            found = self._client.search_runs(known.experiment_id, filter_string, max_results=_MOST_RUNS)
+            fetched = [place for run in found if (place := self._evaluation(run, folder)) is not None]
+        if not fetched:
+            raise BreastkitError(
+                f"No run of {experiment} in {self} that the filter leaves is an evaluation; evaluate with --tracking "
+                "mlflow/tracking_evaluate.json."
+            )
+        return fetched
+
+    def _evaluation(self, run: Any, folder: Path) -> Path | None:
+        from mlflow.artifacts import download_artifacts
+
+        # Only evaluations have a data set that they judged by and a model that they were given.
+        if not run.inputs.model_inputs:
+            return None
+        there = {artifact.path for artifact in self._client.list_artifacts(run.info.run_id)}
+        if "metrics.csv" not in there:
+            return None
+        place = folder / f"{run.info.run_name}-{run.info.run_id[:6]}"
+        for name, to in (
+            ("metrics.csv", place / "evaluation"),
+            ("summary.json", place / "evaluation"),
+            ("model.json", place),
+        ):
+            if name in there:
+                place_of = f"runs:/{run.info.run_id}/{name}"
+                download_artifacts(artifact_uri=place_of, dst_path=str(make_folder(to)), tracking_uri=self.uri)
+        params = {name: value for name, value in run.data.params.items() if value != "None"}
+        facts = {name: params[name] for name in ("architecture", "fold", "case_list_hash") if name in params}
+        write_json(place / "run.json", {**facts, "link": self._link(run), "settings": params})
+        return place
 
     def versions(self, bundle: str) -> list[RegisteredVersion]:
         """Returns the versions of a bundle by their numbers."""
