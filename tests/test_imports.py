@@ -30,7 +30,7 @@ LAYERS = [
     {"findings"},
     {"pipelines"},
     {"evaluation"},
-    {"models"},
+    {"models", "sweep"},
     {"server"},
     {"demo"},
     {"cli", "usage"},

@@ -237,6 +237,12 @@ COMMANDS = Group(
                 ),
             },
         ),
+        "sweep": Verb(
+            "breastkit.sweep:sweep",
+            "search settings of a bundle's training, every trial a run of its own",
+            "breastkit sweep breast_us_lesion_segmentation --space mlflow/space_example.json --trials 4 "
+            "--dataset_dir work/busi",
+        ),
         "compare": Verb(
             "breastkit.evaluation.comparison:compare_runs",
             "compare finished runs: metrics with intervals and paired tests",

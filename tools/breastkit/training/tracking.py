@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import csv
+import json
 import logging
 import os
 import signal
@@ -127,6 +128,8 @@ class MlflowRun(MLFlowHandler):
         run_id = self.cur_run.info.run_id
         self.client.update_run(run_id, status="RUNNING")
         tags = {"mlflow.source.git.commit": git_revision(), "breastkit.version": version("breastkit"), **self.tags}
+        # What a sweep says of its trials.
+        tags |= json.loads(os.environ.get("BREASTKIT_RUN_TAGS", "{}"))
         for name, value in {**tags, **_this_process()}.items():
             self.client.set_tag(run_id, name, value)
         log_datasets(self.client, run_id, self.datasets)
