@@ -11,7 +11,19 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "tools" / "breastkit"
 # From the bottom up; a module imports from lower layers and from its own.
 LAYERS = [
-    {"errors", "atomic", "records", "lazy_imports", "progress", "seeding", "logs", "images", "pictures", "temporary"},
+    {
+        "errors",
+        "atomic",
+        "records",
+        "lazy_imports",
+        "progress",
+        "seeding",
+        "logs",
+        "images",
+        "pictures",
+        "tables",
+        "temporary",
+    },
     {"cases"},
     {"weights"},
     {"dicom"},

@@ -57,7 +57,8 @@ def write_labels(path: str | Path, labels: NDArray[Any], affine: NDArray[Any], *
         "encoding": "gzip" if compress else "raw",
     }
     with atomic_path(path) as temporary:
-        nrrd.write(str(temporary), labels, header)
+        # In the order of the file: pynrrd would bring it there itself, and nothing else runs for as long.
+        nrrd.write(str(temporary), np.asfortranarray(labels), header)
     return path
 
 

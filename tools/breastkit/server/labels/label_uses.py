@@ -280,10 +280,9 @@ class PictureClasses(PictureMasks):
         return list(facts["classes"])
 
 
-class StudyBoxes(LabelUse):
-    """Lesions outlined in a phase of a dynamic study, as slices with boxes, for the detector."""
+class StudyLesions(LabelUse):
+    """Lesions outlined in a phase of a dynamic study, as slices with masks and boxes."""
 
-    measure = "sensitivity at one false candidate a study"
     unit = "validation studies"
     needs = (
         "lesions outlined in at least two studies of different patients, each with its phase before contrast and the "
@@ -334,6 +333,24 @@ class StudyBoxes(LabelUse):
             "scans": self._scans,
         }
 
+    def phantoms(self, folder: Path) -> list[Item]:
+        """Returns studies with a lesion."""
+        return study_phantoms(folder)
+
+    def count(self, cases: CaseList) -> int:
+        """Returns how many studies the validation slices come from."""
+        return len({item["case"] for item in cases.validation})
+
+    def _slice_size(self) -> int:
+        facts = read_model_json(self.bundle.shipped_weights)
+        return int(facts.get("slice_size", facts["image_size"]))
+
+
+class StudyBoxes(StudyLesions):
+    """Boxes of the lesions, for the detector."""
+
+    measure = "sensitivity at one false candidate a study"
+
     def answers(self, weights: Path, cases: CaseList) -> list[Answer]:
         """Returns what is found in the validation studies."""
         detector = LesionDetector(weights, bundle=self.bundle)
@@ -351,23 +368,9 @@ class StudyBoxes(LabelUse):
         """Returns the share of lesions found at one false candidate a study."""
         return sensitivity_at([answer.value for answer in answers], _FALSE_A_STUDY)
 
-    def phantoms(self, folder: Path) -> list[Item]:
-        """Returns studies with a lesion."""
-        return study_phantoms(folder)
 
-    def count(self, cases: CaseList) -> int:
-        """Returns how many studies the validation slices come from."""
-        return len({item["case"] for item in cases.validation})
-
-    def _slice_size(self) -> int:
-        facts = read_model_json(self.bundle.shipped_weights)
-        return int(facts.get("slice_size", facts["image_size"]))
-
-
-class StudyRegions(StudyBoxes):
-    """Lesions outlined in a phase of a dynamic study, for the segmenter of regions."""
-
-    measure = "Dice"
+class StudyRegions(StudyLesions):
+    """Outlines of the lesions, for the segmenter of regions."""
 
     def answers(self, weights: Path, cases: CaseList) -> list[Answer]:
         """Returns the Dice of the validation studies, with the boxes of the true lesions."""
@@ -380,10 +383,6 @@ class StudyRegions(StudyBoxes):
             value = dice(finished["pred"][0].cpu().numpy() > 0, truth)
             reached.append(Answer(cases.facts["scans"][study["case"]]["patient"], value, not truth.any()))
         return reached
-
-    def figure(self, answers: Sequence[Answer]) -> float:
-        """Returns the mean Dice."""
-        return LabelUse.figure(self, answers)
 
 
 _USES: dict[tuple[Role, Reads], type[LabelUse]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,13 @@ from breastkit.bundle import Answers, Bundle, Reads
 from breastkit.detection.boxes_file import Detection
 from breastkit.dicom.segment_kinds import SegmentCodes
 from breastkit.errors import BreastkitError, sentence_of
+from breastkit.findings.study_findings import StudyFindings
 from breastkit.images import read_header
 from breastkit.inference.calibration import read_calibration
 from breastkit.inference.ultrasound import NORMAL, UltrasoundReader, weights_that_say_normal
+from breastkit.inference.ultrasound_inputs import find_ultrasound, read_ultrasound
 from breastkit.opened_bundle import OpenedBundle
+from breastkit.pipelines.ultrasound import examine
 from breastkit.server.security.decompressed_sizes import refuse_large_volume
 from breastkit.server.studies.study_images import Frames, StudyImage, frames_of, is_small
 from breastkit.server.studies.study_phases import PhasesOf, phases_beside
@@ -122,6 +125,18 @@ class ServedModel(ABC):
         Raises:
             BreastkitError: if the image is not of a kind it reads.
         """
+
+    def findings(self, image: StudyImage, phases_of: PhasesOf = phases_beside) -> Iterator[StudyFindings]:
+        """Yields what `breastkit run` finds in an image, of models that are its pipelines.
+
+        Args:
+            image: see `predict`.
+            phases_of: see `predict`.
+
+        Raises:
+            BreastkitError: if it is no such model, or the image is not of a kind it reads.
+        """
+        raise BreastkitError(f"{self.name} outlines and reports nothing; ask a model that measures what it finds.")
 
     def suits(self, image: StudyImage) -> bool:
         """Returns whether an image is of the form and modality it was made for."""
@@ -283,6 +298,16 @@ class UltrasoundDiagnosis(ServedModel):
             "calibration": self.calibration.sha256[:12] if self.calibration else None,
         }
         return Prediction(np.stack(masks, axis=-1), image.affine, says)
+
+    def findings(self, image: StudyImage, phases_of: PhasesOf = phases_beside) -> Iterator[StudyFindings]:
+        """Yields what `breastkit run us` finds in the picture, or in every frame of the clip."""
+        self.refuse_other_form(image)
+        # Refuses what is too large or no picture.
+        frames_of(image)
+        reader: UltrasoundReader = self.opened()
+        for item in (item for path in image.files for item in find_ultrasound(path).items):
+            place = {"name": item["name"], "file": item["file"], "source": Path(item["image"])}
+            yield examine(read_ultrasound(item), reader, frame=item.get("frame"), **place)
 
 
 def name_of(bundle: Bundle, architecture: str | None) -> str:

@@ -147,15 +147,15 @@ _LOOKED_AT_AS_DICOM = (
 
 RULES = RuleTable(
     (
-        Rule("GET", "/auth/", None),
+        Rule("GET", "/auth/", None, largest=_LOGIN_BYTES),
         Rule("POST", "/auth/token", None, largest=_LOGIN_BYTES, is_login=True),
-        Rule("GET", "/auth/token/valid", None),
+        Rule("GET", "/auth/token/valid", None, largest=_LOGIN_BYTES),
         # Open, as a token that has ended by itself may be sent.
         Rule("POST", "/auth/logout", None, largest=_LOGIN_BYTES),
-        Rule("GET", "/login", None),
+        Rule("GET", "/login", None, largest=_LOGIN_BYTES),
         Rule("POST", "/login", None, largest=_LOGIN_BYTES, is_login=True),
         # There is none; browsers ask for it before anybody has logged in.
-        Rule("GET", "/favicon.ico", None),
+        Rule("GET", "/favicon.ico", None, largest=_LOGIN_BYTES),
         *(Rule("GET", path, Role.VIEWER) for path in _LOOKED_AT),
         Rule("GET", "/datastore/image", Role.VIEWER, by_link=True),
         Rule(
