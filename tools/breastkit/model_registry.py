@@ -179,7 +179,7 @@ class ModelRegistry:
             if known is None:
                 names = ", ".join(one.name for one in self._client.search_experiments())
                 raise BreastkitError(f"{self} has no experiment {experiment}; there are {names}.")
-            found = self._client.search_runs(known.experiment_id, filter_string, max_results=_MOST_RUNS)
+            found = self._client.search_runs([known.experiment_id], filter_string, max_results=_MOST_RUNS)
             fetched = [place for run in found if (place := self._evaluation(run, folder)) is not None]
         if not fetched:
             raise BreastkitError(
@@ -191,8 +191,8 @@ class ModelRegistry:
     def _evaluation(self, run: Any, folder: Path) -> Path | None:
         from mlflow.artifacts import download_artifacts
 
-        # Only evaluations have a data set that they judged by and a model that they were given.
-        if not run.inputs.model_inputs:
+        # Trainings have a metrics.csv too; evaluations alone were told which list to judge by.
+        if "split" not in run.data.params:
             return None
         there = {artifact.path for artifact in self._client.list_artifacts(run.info.run_id)}
         if "metrics.csv" not in there:

@@ -68,7 +68,7 @@ class Space:
     """
 
     metric: str
-    direction: str
+    direction: Literal["maximize", "minimize"]
     fixed: Mapping[str, Any]
     choices: Mapping[str, Any]
 
@@ -326,7 +326,7 @@ def _noting_failure(run: Callable[[Trial], float]) -> Callable[[Trial], float]:
 def _on_ray(run: TrialRuns, trials: int, seed: int) -> None:
     """Has Ray Tune run trials, each of which asks the study that all share."""
     try:
-        from ray import tune
+        from ray import tune  # type: ignore[import-not-found,unused-ignore]
     except ImportError as error:
         raise BreastkitError("Ray is not installed; pip install 'breastkit[ray]', or leave --engine out.") from error
 
@@ -364,7 +364,7 @@ def _parent_run(uri: str, experiment: str, name: str) -> Iterator[str]:
     client = MlflowClient(uri)
     known = client.get_experiment_by_name(experiment)
     place = known.experiment_id if known else client.create_experiment(experiment)
-    found = client.search_runs(place, f"attributes.run_name = '{name}'", max_results=1)
+    found = client.search_runs([place], f"attributes.run_name = '{name}'", max_results=1)
     run_id = found[0].info.run_id if found else client.create_run(place, run_name=name).info.run_id
     client.update_run(run_id, status="RUNNING")
     status = "FAILED"
