@@ -48,8 +48,10 @@ UNUSED = {
     "data prepare pairs": NEVER | NETWORKS | TABLES | DICOM,
     "data prepare tissue": NEVER | NETWORKS | TABLES | DICOM,
     "data report": NEVER | NETWORKS | TABLES | DICOM,
-    "models list": NEVER | NETWORKS | TABLES | DICOM,
-    "models rollback": NEVER | NETWORKS | TABLES | DICOM,
+    **{
+        f"models {verb}": NEVER | NETWORKS | TABLES | DICOM
+        for verb in ("card", "list", "promote", "register", "rollback", "show", "verify")
+    },
     "bench": NEVER | NETWORKS | TABLES | DICOM,
 }
 

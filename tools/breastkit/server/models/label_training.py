@@ -27,7 +27,7 @@ from breastkit.bundle import Bundle
 from breastkit.cases import CaseList, read_cases, write_cases
 from breastkit.errors import BreastkitError, sentence_of
 from breastkit.logs import get_logger, log_to_stderr
-from breastkit.promotion import promote, version_of_training
+from breastkit.promotion import AUTOMATIC, promote, version_of_training
 from breastkit.records import read_record, write_record
 from breastkit.server.labels.label_files import base_name
 from breastkit.server.labels.label_uses import LabelUse, use_of
@@ -242,7 +242,7 @@ def train_candidate(
     if needs_confirmation or found.candidate < use.useful_from:
         write_json(folder / _WAITING, {"version": version, "figures": {**figures, "training": training}, "told": told})
         return f"Waits for an administrator's confirmation: {told}."
-    number = promote(bundle, folder / "run", figures={**figures, "training": training})
+    number = promote(bundle, folder / "run", figures={**figures, "training": training}, instead_of=version)
     return f"Promoted as version {number}: {told}."
 
 
@@ -339,7 +339,8 @@ class LabelTraining:
             raise BreastkitError(f"What the training of {bundle.name} has to say is damaged; train again.")
         if held["version"] != bundle.version_in_use:
             raise BreastkitError(f"Other weights of {bundle.name} are in use since it was trained; train again.")
-        number = promote(bundle, job / "run", figures={**held["figures"], "confirmed_by": user})
+        figures = {**held["figures"], "confirmed_by": user}
+        number = promote(bundle, job / "run", figures=figures, by=user or AUTOMATIC, instead_of=held["version"])
         says = f"Promoted as version {number}: {held['told']}."
         write_json(job / _RESULT, {"status": "DONE", "says": says})
         for path in waiting:
