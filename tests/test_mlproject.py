@@ -14,7 +14,7 @@ from tests.bundles.tiny import tiny_pictures
 
 from breastkit.training.run_folder import git_revision
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 BUNDLES = sorted(path.name for path in (ROOT / "bundles").iterdir() if (path / "configs").is_dir())
 VERBS = {"train": ["train.json"], "evaluate": ["train.json", "evaluate.json"], "inference": ["inference.json"]}
 SEGMENTATION = "breast_us_lesion_segmentation"
