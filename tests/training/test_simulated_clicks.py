@@ -75,7 +75,7 @@ def test_half_of_the_batches_have_no_prompts_and_the_others_up_to_six_clicks(bat
     marks = [(image[:, 1:3] == 1).sum((1, 2, 3)).max().item() for image in shown if image.shape[1] == 4]
     assert min(marks) == 0 and 4 <= max(marks) <= 6
     assert any(image[:, 2].any() for image in shown if image.shape[1] == 4), "something was removed"
-    assert all(0 <= image[:, 1:].min() and image[:, 1:].max() <= 1 for image in shown if image.shape[1] == 4)
+    assert all(image[:, 1:].min() >= 0 and image[:, 1:].max() <= 1 for image in shown if image.shape[1] == 4)
 
 
 def test_the_seed_of_an_epoch_decides_what_is_clicked(batch):

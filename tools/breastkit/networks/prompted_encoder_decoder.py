@@ -8,6 +8,9 @@ from torch.nn.functional import pad
 
 from breastkit.networks.encoder_decoder import EncoderDecoder
 
+# A mark is one pixel of many, and its weights begin at zero: so much stronger it is learnt within an epoch.
+_STRENGTH = 4.0
+
 
 class PromptedEncoderDecoder(EncoderDecoder):
     """An `EncoderDecoder` whose gray image may have planes of prompts behind it, see `breastkit.transforms.prompts`.
@@ -30,5 +33,5 @@ class PromptedEncoderDecoder(EncoderDecoder):
         missing = 1 + self.planes - image.shape[1]
         image = pad(image, (0, 0, 0, 0, 0, missing))
         gray = image[:, :1].expand(-1, self.colours, -1, -1)
-        logits: torch.Tensor = self.network(torch.cat([gray, image[:, 1:]], 1))
+        logits: torch.Tensor = self.network(torch.cat([gray, _STRENGTH * image[:, 1:]], 1))
         return logits

@@ -126,15 +126,10 @@ def _start(probability: NDArray[Any], truth: NDArray[Any], draw: np.random.Gener
         return probability if chance < 0.35 else (probability >= 0.5).astype(np.float32)
     started = np.zeros_like(probability)
     if chance < 0.75:
-        (top, left), (bottom, right) = _box(truth)
-        high, wide = bottom - top, right - left
-        top, bottom, left, right = np.array([top, bottom, left, right]) + draw.normal(0, 0.05, 4) * [
-            high,
-            high,
-            wide,
-            wide,
-        ]
-        started[max(0, round(top)) : max(1, round(bottom)), max(0, round(left)) : max(1, round(right))] = 1
+        first, last = _box(truth)
+        top, left = np.maximum(0, np.round(first + draw.normal(0, 0.05, 2) * (last - first))).astype(int)
+        bottom, right = np.maximum(1, np.round(last + draw.normal(0, 0.05, 2) * (last - first))).astype(int)
+        started[top:bottom, left:right] = 1
     return started
 
 

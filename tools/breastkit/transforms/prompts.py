@@ -1,4 +1,4 @@
-"""What an annotator points at, as planes behind a picture: where there is more of it, where less, and the mask so far."""
+"""What an annotator points at, as planes behind a picture: what to add, what to remove, and the mask so far."""
 
 from __future__ import annotations
 

@@ -1,0 +1,153 @@
+"""The model of lesions in dynamic breast MRI that follows clicks and a box."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from breastkit.bundle import Bundle
+from breastkit.dce.phases import DcePhases, read_phases
+from breastkit.dce.series import StudyPhases
+from breastkit.dce.voxel_box import VoxelBox
+from breastkit.dicom import Series
+from breastkit.errors import BreastkitError
+from breastkit.opened_bundle import OpenedBundle
+from breastkit.pipelines.prompted_lesions import StudyPrompts, lesion_at, lesions_in, without
+from breastkit.server.models.prompted_models import PromptedModel
+from breastkit.server.models.prompts import ImagePrompts, Voxel
+from breastkit.server.models.served_lesions import RegionSegmentation
+from breastkit.server.models.served_models import FileOf, Prediction
+from breastkit.server.studies.study_images import StudyImage
+from breastkit.server.studies.study_phases import PhasesOf, phases_beside
+
+# Studies that are kept in memory between clicks, and answers to single prompts of each.
+_STUDIES, _ANSWERS = 2, 32
+
+
+class PromptedLesions(PromptedModel):
+    """A segmenter of regions in dynamic MRI: a click in one slice gives the lesion in all of them.
+
+    Args:
+        bundle: the segmenter.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        super().__init__(bundle, name=f"{bundle.name}_clicks")
+        self.task = "deepedit"
+        self.description = (
+            f"{self.description} Outlines in three dimensions what is clicked on in one slice, without clicks what the "
+            "detector finds."
+        )
+        self._automatic = RegionSegmentation(bundle)
+
+    def weights(self) -> list[Path]:
+        """Returns the weights it runs with."""
+        return self._automatic.weights()
+
+    def open(self) -> _Studies:
+        """Loads the segmenter."""
+        return _Studies(self.bundle.opened(weights=self.weights()[0]))
+
+    def follow(
+        self, image: StudyImage, prompts: ImagePrompts, file_of: FileOf, phases_of: PhasesOf = phases_beside
+    ) -> Prediction:
+        """Outlines the lesions that were pointed at; where nobody did, those that the detector finds."""
+        self.refuse_other_form(image)
+        if prompts.scribbles:
+            raise BreastkitError(
+                f"{self.name} follows clicks and a box, no scribbles; send those, nothing was changed."
+            )
+        if not prompts:
+            return self._automatic.predict(image, file_of, phases_of)
+        studies: _Studies = self.opened()
+        study = studies.study(phases_of(image))
+        mask = study.outlined(_in_study(prompts, study.phases), studies.segmenter)
+        (number,) = self.labels.values()
+        return Prediction(mask * np.uint8(number), study.phases.affine, {})
+
+
+class _Studies:
+    """The studies that somebody points at, read once.
+
+    Args:
+        segmenter: of regions, opened.
+    """
+
+    def __init__(self, segmenter: OpenedBundle) -> None:
+        self.segmenter = segmenter
+        self._known: OrderedDict[Any, _Study] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def study(self, found: StudyPhases) -> _Study:
+        """Returns a study, from memory where it is there."""
+        with self._lock:
+            key = tuple(_version_of(phase) for phase in found.all[:2])
+            if key not in self._known:
+                self._known[key] = _Study(read_phases(found.all[:2]))
+            self._known.move_to_end(key)
+            while len(self._known) > _STUDIES:
+                self._known.popitem(last=False)
+            return self._known[key]
+
+
+class _Study:
+    """A study and what was outlined in it lately, by what was pointed at."""
+
+    def __init__(self, phases: DcePhases) -> None:
+        self.phases = phases
+        self._known: OrderedDict[Any, NDArray[np.uint8]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def outlined(self, prompts: StudyPrompts, segmenter: OpenedBundle) -> NDArray[np.bool_]:
+        """Returns the lesions that were pointed at; only what is new goes through the network."""
+        mask = np.zeros(self.phases.shape, bool)
+        with self._lock:
+            for prompt in (*prompts.add, *([prompts.box] if prompts.box else [])):
+                if prompt not in self._known:
+                    one = prompt
+                    found = (
+                        lesions_in(one, self.phases, segmenter)
+                        if isinstance(one, VoxelBox)
+                        else lesion_at(one, self.phases, segmenter)
+                    )
+                    self._known[prompt] = np.packbits(found)
+                mask |= np.unpackbits(self._known[prompt], count=mask.size).astype(bool).reshape(mask.shape)
+            while len(self._known) > _ANSWERS:
+                self._known.popitem(last=False)
+        return without(mask, prompts, self.phases.grid)
+
+
+def _version_of(phase: Path | Series) -> Any:
+    files = phase.files if isinstance(phase, Series) else (phase,)
+    return tuple((path, path.stat().st_mtime_ns) for path in files)
+
+
+def _in_study(prompts: ImagePrompts, phases: DcePhases) -> StudyPrompts:
+    """Returns prompts as a study has them.
+
+    Raises:
+        BreastkitError: if one lies outside of it.
+    """
+    for point in (*prompts.add, *prompts.remove):
+        if not all(0 <= at < length for at, length in zip(point, phases.shape, strict=True)):
+            columns, rows, slices = phases.shape
+            raise BreastkitError(
+                f"The click {list(point)} lies outside of the study, which has {columns} columns, {rows} rows and "
+                f"{slices} slices; nothing was changed, click on the breast."
+            )
+    return StudyPrompts(prompts.add, prompts.remove, _box_in(prompts.box, phases))
+
+
+def _box_in(box: tuple[Voxel, Voxel] | None, phases: DcePhases) -> VoxelBox | None:
+    if box is None:
+        return None
+    low, high = np.maximum(box[0], 0), np.minimum(box[1], np.array(phases.shape) - 1)
+    inside = VoxelBox(tuple(map(int, low)), tuple(map(int, high)), phases.grid)
+    if not inside.inside:
+        raise BreastkitError("The box holds nothing of the study; nothing was changed, draw it around the lesion.")
+    return inside
