@@ -26,7 +26,7 @@ from breastkit.inference.prompted import Box, PromptedSegmenter, Prompts, mask_o
 from breastkit.metrics.intervals import Interval, grouped_interval
 from breastkit.metrics.segmentation import bounding_box, dice
 from breastkit.opened_bundle import OpenedBundle
-from breastkit.pipelines.prompted_lesions import StudyPrompts, lesions_in, outline_at
+from breastkit.pipelines.prompted_lesions import PromptedStudy, StudyPrompts
 from breastkit.progress import track
 from breastkit.training import next_click
 from breastkit.weights import read_model_json
@@ -138,6 +138,7 @@ def _clicked(item: Item, segmenter: PromptedSegmenter, most: int, *, model: str)
 def _clicked_in_study(case: DceCase, segmenter: OpenedBundle, most: int, *, model: str) -> Iterator[dict[str, Any]]:
     """Yields what is reached of every lesion of a study by itself."""
     phases = read_phases(case.phases[:2])
+    study = PromptedStudy(phases, segmenter)
     lesions = cc3d.connected_components(read_volume(case.mask, mask=True).array > 0) if case.mask else np.zeros(1, int)
     for number in range(1, int(lesions.max()) + 1):
         facts = {"model": model, "site": "", "case": case.name, "image": f"{case.name} lesion {number}"}
@@ -151,10 +152,10 @@ def _clicked_in_study(case: DceCase, segmenter: OpenedBundle, most: int, *, mode
                     (*prompts.add, *([point] if inside else [])), (*prompts.remove, *([] if inside else [point]))
                 )
                 began = time.perf_counter()
-                mask = outline_at(prompts, phases, segmenter)
+                mask = study.outlined(prompts)
                 seconds = time.perf_counter() - began
         began = time.perf_counter()
-        boxed = lesions_in(VoxelBox.around(truth, phases.grid), phases, segmenter)
+        boxed = study.outlined(StudyPrompts(box=VoxelBox.around(truth, phases.grid)))
         seconds = time.perf_counter() - began
         yield {**facts, "clicks": BOX, "dice": dice(boxed, truth), "seconds": seconds}
 

@@ -101,7 +101,7 @@ def test_a_box_is_outlined_in(ask):
 def test_a_clip_is_outlined_in_the_frames_that_are_clicked_on(tmp_path):
     write_picture(tmp_path / "studies" / "one.dcm")
     clip = np.stack([GRAY, GRAY, GRAY])
-    write_us_dicom(tmp_path / "studies" / "clip.dcm", clip, patient="CLIP", uid_seed="clip")
+    write_us_dicom(tmp_path / "studies" / "clip.dcm", clip, spacing=0.2, patient="CLIP", uid_seed="clip")
     middle = next_click(np.zeros_like(MASK), MASK)
     with served(tmp_path / "studies", conf={"labels": str(tmp_path / "labels")}) as (address, services):
         (image,) = (one.id for one in services.store.images.all().values() if one.info["PatientID"] == "CLIP")
@@ -125,7 +125,7 @@ def test_a_clip_is_outlined_in_the_frames_that_are_clicked_on(tmp_path):
         ({"roi": [1, 2, 3]}, "roi has no value that is allowed"),
         ({"foreground": [[1, 2]]}, "foreground has no value that is allowed"),
         ({"foreground": [["a", 2, 0]]}, "foreground has no value that is allowed"),
-        ({"lesion": "here"}, "The clicks of 'lesion' are no list"),
+        ({"lesion": "here"}, "are no list of [column, row, slice]"),
         ({"foreground": [[1e300, 2, 0]]}, "foreground has no value that is allowed"),
     ],
 )  # fmt: skip

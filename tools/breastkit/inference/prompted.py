@@ -17,6 +17,8 @@ from breastkit.errors import BreastkitError
 from breastkit.transforms.letterbox import Letterbox
 from breastkit.transforms.prompts import PROMPT_PLANES, Click, prompt_planes
 
+# How far around a click it is followed in any case, as a share of the picture's longer side.
+_FOLLOWED = 0.006
 # From this probability on, a pixel belongs to the outline.
 INSIDE = 0.5
 # The part of a picture that is looked at is so much larger than what is outlined, and no smaller than this share of it.
@@ -149,7 +151,9 @@ def view_of(mask: NDArray[Any], prompts: Prompts) -> tuple[slice, slice]:
 
 
 def mask_of(probability: NDArray[Any], prompts: Prompts) -> NDArray[np.bool_]:
-    """Returns the outline: pieces that somebody wants removed, and nobody wants added, are gone.
+    """Returns the outline: a click is always followed where it lies, whatever the network makes of it.
+
+    Pieces that somebody wants removed, and nobody wants added, are gone.
 
     Args:
         probability: of every pixel.
@@ -161,8 +165,12 @@ def mask_of(probability: NDArray[Any], prompts: Prompts) -> NDArray[np.bool_]:
     for click in prompts.clicks:
         pointed[click.inside].add(int(pieces[round(click.row), round(click.column)]))
     gone = pointed[False] - pointed[True] - {0}
-    kept: NDArray[np.bool_] = mask & ~np.isin(pieces, list(gone))
-    return kept
+    kept: NDArray[np.uint8] = (mask & ~np.isin(pieces, list(gone))).astype(np.uint8)
+    radius = max(1, round(_FOLLOWED * max(mask.shape)))
+    # What was removed counts where both are pointed at.
+    for click in sorted(prompts.clicks, key=lambda one: not one.inside):
+        cv2.circle(kept, (round(click.column), round(click.row)), radius, int(click.inside), -1)
+    return kept > 0
 
 
 def _moved(clicks: Sequence[Click], window: tuple[slice, slice], box: Letterbox) -> list[Click]:

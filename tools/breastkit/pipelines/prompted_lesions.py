@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +21,8 @@ from breastkit.pipelines.mri_outlines import outline_lesions
 # Millimetres: how far from a click a lesion may reach, how blurred it is looked for, how far off a click may be, and
 # how much around a click goes when it removes.
 _REACH, _BLUR, _OFF, _CUT = 30.0, 1.0, 2.0, 4.0
+# Answers that are kept of each study.
+_ANSWERS = 32
 # A lesion is what enhances at least so much of what is clicked on; more is asked where that runs out of reach.
 _SHARES = (0.5, 0.6, 0.7, 0.8, 0.9)
 
@@ -38,22 +42,37 @@ class StudyPrompts:
     box: VoxelBox | None = None
 
 
-def outline_at(prompts: StudyPrompts, phases: DcePhases, bundle: OpenedBundle) -> NDArray[np.bool_]:
-    """Returns the lesions that were pointed at, on the study's own grid.
+class PromptedStudy:
+    """A study in which somebody points at lesions; what one prompt has outlined is kept for the next.
 
     A click becomes a box around what enhances as strongly as what is clicked on and hangs together with it; the
     segmenter outlines what is in the box. Where it sees nothing, what enhances stands for its answer. A click that
     removes takes away the piece it lies in, or its surroundings where that piece was pointed at as well.
 
     Args:
-        prompts: all of them.
         phases: the study.
-        bundle: the opened segmenter of regions.
+        segmenter: of regions, opened.
     """
-    mask = np.zeros(phases.shape, bool) if prompts.box is None else lesions_in(prompts.box, phases, bundle)
-    for point in prompts.add:
-        mask |= lesion_at(point, phases, bundle)
-    return without(mask, prompts, phases.grid)
+
+    def __init__(self, phases: DcePhases, segmenter: OpenedBundle) -> None:
+        self.phases, self.segmenter = phases, segmenter
+        self._known: OrderedDict[Index | VoxelBox, NDArray[np.uint8]] = OrderedDict()
+
+    def outlined(self, prompts: StudyPrompts) -> NDArray[np.bool_]:
+        """Returns the lesions that were pointed at, on the study's own grid."""
+        mask = np.zeros(self.phases.shape, bool)
+        for prompt in (*prompts.add, *([prompts.box] if prompts.box else [])):
+            mask |= self._answer(prompt)
+        return _without(mask, prompts, self.phases.grid)
+
+    def _answer(self, prompt: Index | VoxelBox) -> NDArray[np.bool_]:
+        if prompt not in self._known:
+            outline = lesions_in if isinstance(prompt, VoxelBox) else lesion_at
+            self._known[prompt] = np.packbits(outline(prompt, self.phases, self.segmenter))  # type: ignore[operator]
+        while len(self._known) > _ANSWERS:
+            self._known.popitem(last=False)
+        shape = self.phases.shape
+        return np.unpackbits(self._known[prompt], count=math.prod(shape)).astype(bool).reshape(shape)
 
 
 def lesions_in(box: VoxelBox, phases: DcePhases, bundle: OpenedBundle) -> NDArray[np.bool_]:
@@ -104,7 +123,7 @@ def enhancing_at(point: Index, phases: DcePhases) -> NDArray[np.bool_]:
     return phases.restore(whole)
 
 
-def without(mask: NDArray[np.bool_], prompts: StudyPrompts, grid: Grid) -> NDArray[np.bool_]:
+def _without(mask: NDArray[np.bool_], prompts: StudyPrompts, grid: Grid) -> NDArray[np.bool_]:
     """Returns a mask on a study's own grid without what somebody wants removed."""
     for point in prompts.remove:
         pieces = cc3d.connected_components(mask, connectivity=26)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from breastkit.bundle import Bundle
 from breastkit.dce.phases import DcePhases, read_phases
@@ -17,7 +15,7 @@ from breastkit.dce.voxel_box import VoxelBox
 from breastkit.dicom import Series
 from breastkit.errors import BreastkitError
 from breastkit.opened_bundle import OpenedBundle
-from breastkit.pipelines.prompted_lesions import StudyPrompts, lesion_at, lesions_in, without
+from breastkit.pipelines.prompted_lesions import PromptedStudy, StudyPrompts
 from breastkit.server.models.prompted_models import PromptedModel
 from breastkit.server.models.prompts import ImagePrompts, Voxel
 from breastkit.server.models.served_lesions import RegionSegmentation
@@ -25,8 +23,8 @@ from breastkit.server.models.served_models import FileOf, Prediction
 from breastkit.server.studies.study_images import StudyImage
 from breastkit.server.studies.study_phases import PhasesOf, phases_beside
 
-# Studies that are kept in memory between clicks, and answers to single prompts of each.
-_STUDIES, _ANSWERS = 2, 32
+# Studies that are kept in memory between clicks.
+_STUDIES = 2
 
 
 class PromptedLesions(PromptedModel):
@@ -66,13 +64,13 @@ class PromptedLesions(PromptedModel):
             return self._automatic.predict(image, file_of, phases_of)
         studies: _Studies = self.opened()
         study = studies.study(phases_of(image))
-        mask = study.outlined(_in_study(prompts, study.phases), studies.segmenter)
+        mask = study.outlined(_in_study(prompts, study.phases))
         (number,) = self.labels.values()
         return Prediction(mask * np.uint8(number), study.phases.affine, {})
 
 
 class _Studies:
-    """The studies that somebody points at, read once.
+    """The studies that somebody pointed at lately, read once. Inferences run one at a time, so it needs no lock.
 
     Args:
         segmenter: of regions, opened.
@@ -80,46 +78,17 @@ class _Studies:
 
     def __init__(self, segmenter: OpenedBundle) -> None:
         self.segmenter = segmenter
-        self._known: OrderedDict[Any, _Study] = OrderedDict()
-        self._lock = threading.Lock()
+        self._known: OrderedDict[Any, PromptedStudy] = OrderedDict()
 
-    def study(self, found: StudyPhases) -> _Study:
+    def study(self, found: StudyPhases) -> PromptedStudy:
         """Returns a study, from memory where it is there."""
-        with self._lock:
-            key = tuple(_version_of(phase) for phase in found.all[:2])
-            if key not in self._known:
-                self._known[key] = _Study(read_phases(found.all[:2]))
-            self._known.move_to_end(key)
-            while len(self._known) > _STUDIES:
-                self._known.popitem(last=False)
-            return self._known[key]
-
-
-class _Study:
-    """A study and what was outlined in it lately, by what was pointed at."""
-
-    def __init__(self, phases: DcePhases) -> None:
-        self.phases = phases
-        self._known: OrderedDict[Any, NDArray[np.uint8]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def outlined(self, prompts: StudyPrompts, segmenter: OpenedBundle) -> NDArray[np.bool_]:
-        """Returns the lesions that were pointed at; only what is new goes through the network."""
-        mask = np.zeros(self.phases.shape, bool)
-        with self._lock:
-            for prompt in (*prompts.add, *([prompts.box] if prompts.box else [])):
-                if prompt not in self._known:
-                    one = prompt
-                    found = (
-                        lesions_in(one, self.phases, segmenter)
-                        if isinstance(one, VoxelBox)
-                        else lesion_at(one, self.phases, segmenter)
-                    )
-                    self._known[prompt] = np.packbits(found)
-                mask |= np.unpackbits(self._known[prompt], count=mask.size).astype(bool).reshape(mask.shape)
-            while len(self._known) > _ANSWERS:
-                self._known.popitem(last=False)
-        return without(mask, prompts, self.phases.grid)
+        key = tuple(_version_of(phase) for phase in found.all[:2])
+        if key not in self._known:
+            self._known[key] = PromptedStudy(read_phases(found.all[:2]), self.segmenter)
+        self._known.move_to_end(key)
+        while len(self._known) > _STUDIES:
+            self._known.popitem(last=False)
+        return self._known[key]
 
 
 def _version_of(phase: Path | Series) -> Any:

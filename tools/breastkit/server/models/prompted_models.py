@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from abc import abstractmethod
 from collections import OrderedDict
 from pathlib import Path
@@ -22,6 +21,8 @@ from breastkit.transforms.prompts import Click
 
 # How many images somebody may be working on at once, and how many answers of each are kept: clicks can be undone.
 _IMAGES, _ANSWERS = 8, 24
+# Of pictures and clips in memory.
+_MOST_BYTES = 2**28
 
 
 class PromptedModel(ServedModel):
@@ -104,6 +105,8 @@ class PromptedSegmentation(PromptedModel):
 class _Answers:
     """What a network outlined lately, by picture and prompts, so that the next click begins where the last one led to.
 
+    Inferences run one at a time, so it needs no lock.
+
     Args:
         segmenter: outlines.
     """
@@ -112,40 +115,44 @@ class _Answers:
         self.segmenter = segmenter
         self._frames: OrderedDict[Any, Frames] = OrderedDict()
         self._known: OrderedDict[Any, OrderedDict[Prompts, NDArray[np.float16]]] = OrderedDict()
-        self._lock = threading.Lock()
 
     def frames(self, image: StudyImage) -> Frames:
         """Returns the pictures of an image, read once."""
-        with self._lock:
-            key = _version_of(image)
-            if key not in self._frames:
-                self._frames[key] = frames_of(image)
-            return _latest(self._frames, key)
+        key = _version_of(image)
+        if key not in self._frames:
+            self._frames[key] = frames_of(image)
+            while len(self._frames) > 1 and sum(map(_bytes, self._frames.values())) > _MOST_BYTES:
+                self._frames.popitem(last=False)
+        return _latest(self._frames, key)
 
     def mask(self, image: StudyImage, number: int, prompts: Prompts) -> NDArray[np.bool_]:
         """Returns what is outlined of tissue in a frame after prompts."""
         gray, window = self.frames(image)[number]
-        with self._lock:
-            key = (*_version_of(image), number)
-            known = _latest(self._known, key) if key in self._known else self._known.setdefault(key, OrderedDict())
-            if prompts not in known:
-                # The answer to most of the same prompts, which the new ones correct.
-                nearest = max((one for one in known if _begins(one, prompts)), key=_size, default=None)
-                before = known[nearest].astype(np.float32) if nearest is not None else None
-                if before is None:
-                    nearest = Prompts(box=prompts.box)
-                    before = self.segmenter.start(gray[window], prompts.box)
-                    known[nearest] = before.astype(np.float16)
-                if nearest != prompts:
-                    known[prompts] = self.segmenter.follow(gray[window], prompts, before).astype(np.float16)
-            while len(known) > _ANSWERS:
-                known.popitem(last=False)
-            return mask_of(known[prompts], prompts)
+        key = (*_version_of(image), number)
+        known = _latest(self._known, key) if key in self._known else self._known.setdefault(key, OrderedDict())
+        if prompts not in known:
+            known[prompts] = self._answer(gray[window], prompts, known).astype(np.float16)
+        while len(known) > _ANSWERS:
+            known.popitem(last=False)
+        return mask_of(known[prompts], prompts)
+
+    def _answer(self, gray: NDArray[Any], prompts: Prompts, known: dict[Prompts, NDArray[Any]]) -> NDArray[Any]:
+        """Returns the probabilities after prompts, beginning with the answer to most of them, which the new correct."""
+        nearest = max((one for one in known if _begins(one, prompts)), key=_size, default=None)
+        if nearest is None:
+            nearest = Prompts(box=prompts.box)
+            known[nearest] = self.segmenter.start(gray, prompts.box).astype(np.float16)
+        before = known[nearest].astype(np.float32)
+        return before if nearest == prompts else self.segmenter.follow(gray, prompts, before)
 
 
 def _version_of(image: StudyImage) -> tuple[Any, ...]:
     # A file that was sent along may have the name of another one.
     return tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in image.files)
+
+
+def _bytes(frames: Frames) -> int:
+    return sum(gray.nbytes for gray, _ in frames)
 
 
 def _latest(kept: OrderedDict[Any, Any], key: Any) -> Any:
