@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -117,22 +117,23 @@ def _clicked(item: Item, segmenter: PromptedSegmenter, most: int, *, model: str)
     """Yields what is reached after no click, one, two and so on, and with a box."""
     gray, truth = read_gray(item["image"]), read_mask(item["label"]) > 0
     facts = {"model": model, "site": item.get("site", ""), "case": item["case"], "image": stem(item["image"])}
-    began = time.perf_counter()
-    probability = segmenter.start(gray)
-    seconds = time.perf_counter() - began
+    probability, times = _timed(segmenter.start, gray)
     prompts = Prompts()
     for number in range(most + 1):
         mask = mask_of(probability, prompts)
-        yield {**facts, "clicks": number, "dice": dice(mask, truth), "seconds": seconds}
+        yield {**facts, "clicks": number, "dice": dice(mask, truth), **times}
         if number < most and (click := next_click(mask, truth)) is not None:
             prompts = Prompts((*prompts.clicks, click))
-            began = time.perf_counter()
-            probability = segmenter.follow(gray, prompts, probability)
-            seconds = time.perf_counter() - began
-    began = time.perf_counter()
-    boxed = segmenter.start(gray, Box.around(truth))
-    seconds = time.perf_counter() - began
-    yield {**facts, "clicks": BOX, "dice": dice(mask_of(boxed, Prompts()), truth), "seconds": seconds}
+            probability, times = _timed(segmenter.follow, gray, prompts, probability)
+    boxed, times = _timed(segmenter.start, gray, Box.around(truth))
+    yield {**facts, "clicks": BOX, "dice": dice(mask_of(boxed, Prompts()), truth), **times}
+
+
+def _timed(function: Callable[..., NDArray[Any]], *given: Any) -> tuple[NDArray[Any], dict[str, float]]:
+    """Returns what a function returns, how long that took, and how long processors worked on it."""
+    began, worked = time.perf_counter(), time.process_time()
+    answer = function(*given)
+    return answer, {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - worked}
 
 
 def _clicked_in_study(case: DceCase, segmenter: OpenedBundle, most: int, *, model: str) -> Iterator[dict[str, Any]]:
@@ -143,21 +144,18 @@ def _clicked_in_study(case: DceCase, segmenter: OpenedBundle, most: int, *, mode
     for number in range(1, int(lesions.max()) + 1):
         facts = {"model": model, "site": "", "case": case.name, "image": f"{case.name} lesion {number}"}
         truth = lesions == number
-        mask, prompts, seconds = np.zeros(truth.shape, bool), StudyPrompts(), 0.0
+        mask, prompts = np.zeros(truth.shape, bool), StudyPrompts()
+        times = {"seconds": 0.0, "cpu_seconds": 0.0}
         for count in range(most + 1):
-            yield {**facts, "clicks": count, "dice": dice(mask, truth), "seconds": seconds}
+            yield {**facts, "clicks": count, "dice": dice(mask, truth), **times}
             if count < most and (click := _next_point(mask, truth, phases)) is not None:
                 point, inside = click
                 prompts = StudyPrompts(
                     (*prompts.add, *([point] if inside else [])), (*prompts.remove, *([] if inside else [point]))
                 )
-                began = time.perf_counter()
-                mask = study.outlined(prompts)
-                seconds = time.perf_counter() - began
-        began = time.perf_counter()
-        boxed = study.outlined(StudyPrompts(box=VoxelBox.around(truth, phases.grid)))
-        seconds = time.perf_counter() - began
-        yield {**facts, "clicks": BOX, "dice": dice(boxed, truth), "seconds": seconds}
+                mask, times = _timed(study.outlined, prompts)
+        boxed, times = _timed(study.outlined, StudyPrompts(box=VoxelBox.around(truth, phases.grid)))
+        yield {**facts, "clicks": BOX, "dice": dice(boxed, truth), **times}
 
 
 def _next_point(mask: NDArray[Any], truth: NDArray[Any], phases: DcePhases) -> tuple[Index, bool] | None:
@@ -186,7 +184,10 @@ def _by_clicks(rows: pd.DataFrame) -> dict[str, Any]:
     by_clicks = {str(count): group for count, group in rows.groupby("clicks", sort=False)}
     return {
         "dice": {count: grouped_interval(group["dice"], group["case"]) for count, group in by_clicks.items()},
-        "seconds": {count: float(group["seconds"].median()) for count, group in by_clicks.items()},
+        **{
+            kind: {count: float(group[kind].median()) for count, group in by_clicks.items()}
+            for kind in ("seconds", "cpu_seconds")
+        },
     }
 
 

@@ -99,5 +99,5 @@ def test_scribbles_that_cannot_be_followed_are_one_sentence(cut, server):
         cut(PICTURES, "picture", np.where(strokes == 3, 0, strokes), PICTURE_AFFINE)
     with pytest.raises(MONAILabelClientException, match="follows clicks and a box, no scribbles"):
         cut(PICTURES.replace("scribbles", "clicks"), "picture", strokes, PICTURE_AFFINE)
-    with pytest.raises(MONAILabelClientException, match="follows scribbles; send them as a label file"):
+    with pytest.raises(MONAILabelClientException, match="follows scribbles alone; send them as a label file"):
         MONAILabelClient(server[0]).infer(PICTURES, "picture", {"foreground": [[1, 2, 0]]})
