@@ -69,26 +69,29 @@ def promptable(facts: dict[str, Any]) -> bool:
 class PromptedSegmenter:
     """Outlines pictures by a segmentation bundle whose weights follow prompts.
 
-    After the first outline it looks at the surroundings of what is outlined alone, at a finer resolution.
+    Prompts correct what the bundle outlines on its own, with the weights in use. The network that follows them looks at
+    the surroundings of what is outlined alone, at a finer resolution.
 
     Args:
         bundle: the segmentation bundle.
         weights: of a network that takes prompts.
-        overrides: ids of the bundle's inference config.
+        overrides: ids of the bundle's inference config, for both networks.
 
     Raises:
         BreastkitError: if the weights are missing, damaged or follow no prompts.
     """
 
     def __init__(self, bundle: Bundle, weights: str | Path, **overrides: Any) -> None:
-        self.bundle = bundle.opened(weights=weights, **overrides)
+        self.bundle, self.automatic = bundle.opened(weights=weights, **overrides), bundle.opened(**overrides)
         if not promptable(self.bundle.facts):
             raise BreastkitError(f"{self.bundle.weights} follow no prompts; train some with configs/train_clicks.json.")
 
     def start(self, gray: NDArray[Any], box: Box | None = None) -> NDArray[np.float32]:
-        """Returns what the network outlines before any click, as probabilities on the grid of a gray picture."""
+        """Returns what is outlined before any click, as probabilities on the grid of a gray picture."""
         if box is None:
-            return self._looked_at(gray, Prompts(), np.zeros(gray.shape, np.float32), whole=True)
+            prepared = self.automatic.preprocessing({"image": gray})
+            probability = self.automatic.run(prepared).sigmoid()
+            return np.asarray(self.automatic.back_on_picture(probability, prepared)[0], np.float32)
         before = np.zeros(gray.shape, np.float32)
         before[box.window] = 1
         return self._looked_at(gray, Prompts(box=box), before)
@@ -106,10 +109,8 @@ class PromptedSegmenter:
         near = (before >= INSIDE).any() or not (found >= INSIDE).any()
         return found if near else self._looked_at(gray, prompts, found)
 
-    def _looked_at(
-        self, gray: NDArray[Any], prompts: Prompts, before: NDArray[Any], *, whole: bool = False
-    ) -> NDArray[np.float32]:
-        window = (slice(0, gray.shape[0]), slice(0, gray.shape[1])) if whole else view_of(before >= INSIDE, prompts)
+    def _looked_at(self, gray: NDArray[Any], prompts: Prompts, before: NDArray[Any]) -> NDArray[np.float32]:
+        window = view_of(before >= INSIDE, prompts)
         prepared = self.bundle.preprocessing({"image": gray[window]})
         size = int(prepared["image"].shape[-1])
         box = Letterbox(*gray[window].shape, size)

@@ -78,8 +78,8 @@ class PromptedSegmentation(PromptedModel):
         self._weights = bundle.further_weights[architecture]
 
     def weights(self) -> list[Path]:
-        """Returns the weights it runs with."""
-        return [self._weights]
+        """Returns the weights that follow prompts, and those that outline on their own."""
+        return [self._weights, self.bundle.weights_in_use]
 
     def open(self) -> _Answers:
         """Loads the network."""
