@@ -113,7 +113,8 @@ class PromptedSegmenter:
         window = view_of(before >= INSIDE, prompts)
         prepared = self.bundle.preprocessing({"image": gray[window]})
         size = int(prepared["image"].shape[-1])
-        box = Letterbox(*gray[window].shape, size)
+        rows, columns = gray[window].shape
+        box = Letterbox(rows, columns, size)
         planes = prompt_planes(_moved(prompts.clicks, window, box), _letterboxed(before[window], box))
         prompted = torch.cat([prepared["image"].as_tensor(), torch.from_numpy(planes)])
         logits = self.bundle.run({"image": prompted})
@@ -170,7 +171,7 @@ def mask_of(probability: NDArray[Any], prompts: Prompts) -> NDArray[np.bool_]:
     radius = max(1, round(_FOLLOWED * max(mask.shape)))
     # What was removed counts where both are pointed at.
     for click in sorted(prompts.clicks, key=lambda one: not one.inside):
-        cv2.circle(kept, (round(click.column), round(click.row)), radius, int(click.inside), -1)
+        cv2.circle(kept, (round(click.column), round(click.row)), radius, (int(click.inside),), -1)
     return kept > 0
 
 

@@ -61,14 +61,18 @@ class PromptedStudy:
     def outlined(self, prompts: StudyPrompts) -> NDArray[np.bool_]:
         """Returns the lesions that were pointed at, on the study's own grid."""
         mask = np.zeros(self.phases.shape, bool)
-        for prompt in (*prompts.add, *([prompts.box] if prompts.box else [])):
+        pointed: list[Index | VoxelBox] = [*prompts.add, *([prompts.box] if prompts.box else [])]
+        for prompt in pointed:
             mask |= self._answer(prompt)
         return _without(mask, prompts, self.phases.grid)
 
     def _answer(self, prompt: Index | VoxelBox) -> NDArray[np.bool_]:
         if prompt not in self._known:
-            outline = lesions_in if isinstance(prompt, VoxelBox) else lesion_at
-            self._known[prompt] = np.packbits(outline(prompt, self.phases, self.segmenter))  # type: ignore[operator]
+            if isinstance(prompt, VoxelBox):
+                found = lesions_in(prompt, self.phases, self.segmenter)
+            else:
+                found = lesion_at(prompt, self.phases, self.segmenter)
+            self._known[prompt] = np.packbits(found)
         while len(self._known) > _ANSWERS:
             self._known.popitem(last=False)
         shape = self.phases.shape

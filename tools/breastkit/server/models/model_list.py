@@ -93,7 +93,8 @@ def _with_lesions(bundles: Iterable[Bundle]) -> list[Bundle]:
 def _of_architecture(bundle: Bundle, architecture: str | None) -> ServedModel:
     if architecture is not None and promptable(read_model_json(bundle.further_weights[architecture])):
         return PromptedSegmentation(bundle, architecture)
-    return _OF_ARCHITECTURE[bundle.purpose.role](bundle, architecture)
+    model: ServedModel = _OF_ARCHITECTURE[bundle.purpose.role](bundle, architecture)
+    return model
 
 
 def _place_in_list(model: ServedModel) -> tuple[bool, bool, str]:

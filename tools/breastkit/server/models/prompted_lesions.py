@@ -115,8 +115,8 @@ def _in_study(prompts: ImagePrompts, phases: DcePhases) -> StudyPrompts:
 def _box_in(box: tuple[Voxel, Voxel] | None, phases: DcePhases) -> VoxelBox | None:
     if box is None:
         return None
-    low, high = np.maximum(box[0], 0), np.minimum(box[1], np.array(phases.shape) - 1)
-    inside = VoxelBox(tuple(map(int, low)), tuple(map(int, high)), phases.grid)
+    ends = [slice(max(0, low), min(high + 1, length)) for low, high, length in zip(*box, phases.shape, strict=True)]
+    inside = VoxelBox.of_window(tuple(ends), phases.grid)
     if not inside.inside:
         raise BreastkitError("The box holds nothing of the study; nothing was changed, draw it around the lesion.")
     return inside

@@ -123,7 +123,8 @@ class _Answers:
             self._frames[key] = frames_of(image)
             while len(self._frames) > 1 and sum(map(_bytes, self._frames.values())) > _MOST_BYTES:
                 self._frames.popitem(last=False)
-        return _latest(self._frames, key)
+        frames: Frames = _latest(self._frames, key)
+        return frames
 
     def mask(self, image: StudyImage, number: int, prompts: Prompts) -> NDArray[np.bool_]:
         """Returns what is outlined of tissue in a frame after prompts."""

@@ -116,7 +116,8 @@ def _cut(gray: NDArray[Any], add: NDArray[Any], remove: NDArray[Any]) -> NDArray
     mask[window] = (found[0, ..., None] if flat else found[0]) > 0
     pieces = cc3d.connected_components(mask, connectivity=26)
     touched = np.unique(pieces[add])
-    return np.isin(pieces, touched[touched > 0]) | add
+    found_there: NDArray[np.bool_] = np.isin(pieces, touched[touched > 0]) | add
+    return found_there
 
 
 def _around(add: NDArray[Any], remove: NDArray[Any]) -> tuple[slice, ...]:
