@@ -20,6 +20,8 @@ from breastkit.server.labels.saved_labels import ORIGINAL
 from breastkit.server.media_types import media_type_of
 from breastkit.server.models.batch_inference import keep_prediction
 from breastkit.server.models.box_markups import MARKUPS_SUFFIX, write_markups
+from breastkit.server.models.findings_archive import write_findings_archive
+from breastkit.server.models.inference_queue import InferenceQueue
 from breastkit.server.models.model_list import why_not_served
 from breastkit.server.models.prompted_models import PromptedModel
 from breastkit.server.models.prompts import ImagePrompts, prompts_of
@@ -50,6 +52,7 @@ class Output(StrEnum):
     JSON = "json"
     ALL = "all"
     DICOM_SEG = "dicom_seg"
+    REPORT = "report"
 
 
 def inference_endpoints(services: Services) -> APIRouter:
@@ -72,7 +75,11 @@ def inference_endpoints(services: Services) -> APIRouter:
         label: MaybeUpload = None,
         output: Output = Output.ALL,
     ) -> Response:
-        """Runs a model on an image of the store, of a session, or sent along, after prompts where it follows any."""
+        """Runs a model on an image of the store, of a session, or sent along, after prompts where it follows any.
+
+        With ``output=report`` a zip has DICOM SEG and SR, the report and ``findings.json``, of models that are
+        pipelines of `breastkit run`; nothing of it is kept.
+        """
         task = services.models.get(model)
         if task is None:
             raise HTTPException(404, why_not_served(model))
@@ -83,7 +90,12 @@ def inference_endpoints(services: Services) -> APIRouter:
         with temporary_folder("request") as folder:
             chosen, images = _chosen(services, image, session_id, file, folder)
             prompts = prompts_of(given, task.labels, received(label, folder, "label") if label is not None else None)
-            prediction = _predicted(services, task, chosen, images, prompts, user_of(request))
+            if prompts and not isinstance(task, PromptedModel):
+                _refuse_prompts(task, services.models.values())
+            if output is Output.REPORT:
+                report = _reported(services.queue, task, chosen, images, folder, user_of(request))
+                return Response(report.read_bytes(), media_type=media_type_of(report))
+            prediction = _predicted(services.queue, task, chosen, images, prompts, user_of(request))
             says = _told_of(task, prediction.says)
             # What was lent or sent along is no image of the store, whatever it is called.
             if options.save_label and prediction.labels is not None and not session_id and file is None:
@@ -104,14 +116,12 @@ def inference_endpoints(services: Services) -> APIRouter:
 
 
 def _predicted(
-    services: Services, task: ServedModel, image: StudyImage, images: StudyImages, prompts: ImagePrompts, user: str
+    queue: InferenceQueue, task: ServedModel, image: StudyImage, images: StudyImages, prompts: ImagePrompts, user: str
 ) -> Prediction:
     """Runs a model when it is the user's turn; on small pictures together with what others ask of it."""
-    queue, phases_of = services.queue, partial(phases_in_store, images)
+    phases_of = partial(phases_in_store, images)
     if isinstance(task, PromptedModel):
         return queue.run(lambda: task.follow(image, prompts, images.file_of, phases_of), who=user)
-    if prompts:
-        _refuse_prompts(task, services.models.values())
     if isinstance(task, SegmentationModel) and task.takes_together(image):
         return queue.run_together(task.predict_together, image, who=user)
     return queue.run(lambda: task.predict(image, images.file_of, phases_of), who=user)
@@ -121,6 +131,14 @@ def _refuse_prompts(task: ServedModel, models: Iterable[ServedModel]) -> NoRetur
     able = [one.name for one in models if isinstance(one, PromptedModel) and one.modality == task.modality]
     ask = f"ask {' or '.join(able)}" if able else "no model here does"
     raise BreastkitError(f"{task.name} follows no clicks, boxes or scribbles, so it did not run; {ask}.")
+
+
+def _reported(
+    queue: InferenceQueue, task: ServedModel, image: StudyImage, images: StudyImages, folder: Path, user: str
+) -> Path:
+    """Writes what `breastkit run` writes of an image when it is the user's turn."""
+    phases_of = partial(phases_in_store, images)
+    return queue.run(lambda: write_findings_archive(task.findings(image, phases_of), folder), who=user)
 
 
 def _write(

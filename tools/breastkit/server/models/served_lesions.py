@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from breastkit.dce.correction import motions_of, without_motion
 from breastkit.dce.phases import DcePhases, read_phases
 from breastkit.dce.series import StudyPhases
 from breastkit.detection.boxes_file import Detection
+from breastkit.findings.study_findings import StudyFindings
 from breastkit.inference.mri_detection import LesionDetector
 from breastkit.opened_bundle import OpenedBundle
-from breastkit.pipelines.mri import NAME
+from breastkit.pipelines.mri import NAME, MriNetworks, examine
 from breastkit.pipelines.mri_outlines import open_breasts, outline_breasts, outline_lesions
 from breastkit.server.models.box_markups import box_answer
 from breastkit.server.models.served_models import FileOf, Prediction, ServedModel, name_of
@@ -94,6 +96,12 @@ class LesionChain(StudyModel):
             labels[lesion.mask] = self.number
             found.append(Detection(lesion.score, lesion.box))
         return self.boxed(found, phases, labels)
+
+    def findings(self, image: StudyImage, phases_of: PhasesOf = phases_beside) -> Iterator[StudyFindings]:
+        """Yields what `breastkit run mri` finds in the study."""
+        self.refuse_other_form(image)
+        segmenter, detector, breasts = self.opened()
+        yield examine(phases_of(image), MriNetworks(breasts, segmenter, detector), most=_MOST)
 
 
 class LesionDetection(StudyModel):

@@ -13,16 +13,16 @@ from breastkit.records import set_aside_in
 from breastkit.report.page import render
 from breastkit.server.information import information_of
 from breastkit.server.labels.saved_labels import CLASSES
-from breastkit.server.models.scoring import Method
-from breastkit.server.security.access import root_of, user_of
+from breastkit.server.models.scoring_methods import Method
+from breastkit.server.pages.readings_shown import name_of_image, readings_shown
+from breastkit.server.security.access import asker_of, root_of, user_of
 from breastkit.server.services import Services
-from breastkit.server.studies.study_images import StudyImage
 from breastkit.server.studies.study_store import StudyStore
 from breastkit.server.viewer.ohif import NO_VIEWER, has_viewer
 
 _SHOWN = 200
 # The folders that hold records, in the one of labels.
-_RECORDS = (".", "final/*", "original/*", "tags/*/*", ".training/*", ".cache")
+_RECORDS = (".", "final/*", "original/*", "readers/*/*", "tags/*/*", "reviews/*", ".training/*", ".cache")
 
 
 def start_page_endpoint(services: Services) -> APIRouter:
@@ -41,7 +41,7 @@ def start_page_endpoint(services: Services) -> APIRouter:
         images = list(store.images.all().values())
         shown = [
             {
-                "name": _name(image),
+                "name": name_of_image(image),
                 "kind": str(image.info.get("Modality") or image.form.value),
                 "id": image.id,
                 "study": image.info.get("StudyInstanceUID") if viewer else None,
@@ -49,7 +49,8 @@ def start_page_endpoint(services: Services) -> APIRouter:
             }
             for image in images[:_SHOWN]
         ]
-        training, told = services.training.state(), information_of(services)
+        training = services.training.state() if services.training is not None else {"model": ""}
+        told = information_of(services)
         return render(
             "annotation.html",
             root=root_of(request.scope),
@@ -58,6 +59,7 @@ def start_page_endpoint(services: Services) -> APIRouter:
             no_viewer=NO_VIEWER if services.holds_dicom and not viewer else "",
             pages=services.pages is not None,
             user=user_of(request),
+            work=readings_shown(services, asker_of(request), viewer=viewer),
             beside={name: services.companions.get(name, "") for name in ("page", "mlflow")},
             total=len(images),
             completed=len(labelled),
@@ -105,8 +107,3 @@ def _told_of_labels(
                 value = f"{measured[method]:.3f} over {measured['images']} {kind}, measured {told['computed'][:10]}"
                 found.append((what.format(kind), value))
     return found
-
-
-def _name(image: StudyImage) -> str:
-    parts = [str(image.info.get(key) or "") for key in ("PatientID", "SeriesDescription")]
-    return " ".join(part for part in parts if part) or image.id

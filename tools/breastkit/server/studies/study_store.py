@@ -17,8 +17,8 @@ from breastkit.dicomweb.folder_index import FolderIndex
 from breastkit.dicomweb.stored_folder import StoredFolder
 from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
-from breastkit.server.labels.label_files import read_labels
-from breastkit.server.labels.saved_labels import CLASSES, FINAL, SavedLabel, SavedLabels, check_class
+from breastkit.server.labels.label_files import labels_of, read_labels
+from breastkit.server.labels.saved_labels import CLASSES, FINAL, SavedLabel, SavedLabels, check_class, reader_of
 from breastkit.server.studies.remote_images import RemoteImages
 from breastkit.server.studies.study_images import (
     DicomImages,
@@ -26,6 +26,7 @@ from breastkit.server.studies.study_images import (
     Form,
     StudyImage,
     StudyImages,
+    grid_of_file,
     refuse_missing_studies,
     series_of,
 )
@@ -67,7 +68,14 @@ class StudyStore:
         return self.images.get(image_id)
 
     def save(
-        self, image_id: str, sent: Path, *, tag: str = FINAL, params: Mapping[str, Any] | None = None, user: str = ""
+        self,
+        image_id: str,
+        sent: Path,
+        *,
+        tag: str = FINAL,
+        params: Mapping[str, Any] | None = None,
+        user: str = "",
+        facts: Mapping[str, Any] | None = None,
     ) -> SavedLabel:
         """Saves what an annotator sent: on the image's grid, and as a segmentation where the images are DICOM.
 
@@ -77,6 +85,7 @@ class StudyStore:
             tag: which kind of label.
             params: names of the labels and the class, as viewers send them.
             user: who.
+            facts: what else is to be kept with it.
 
         Raises:
             BreastkitError: if it is refused; the sentence says why.
@@ -85,7 +94,8 @@ class StudyStore:
         grid = self.images.grid_of(image)
         labels = read_labels(sent, grid, name=image_id)
         names, of_class = names_and_class(params or {}, labels)
-        if tag == FINAL and not labels.any() and (params or {}).get("nothing") is not True:
+        drawn_by_hand = tag == FINAL or reader_of(tag) is not None
+        if drawn_by_hand and not labels.any() and (params or {}).get("nothing") is not True:
             raise BreastkitError(
                 f"The label of '{image_id}' is empty and not saved; where there is nothing to outline, say so with "
                 '"nothing": true among the parameters.'
@@ -100,10 +110,23 @@ class StudyStore:
             of_class=of_class,
             user=user,
             flat=image.form is Form.PICTURE,
+            facts=facts,
         )
         if segmentation is not None:
             self._store_segmentation(segmentation)
         return saved
+
+    def store_as_segmentation(self, saved: SavedLabel) -> None:
+        """Stores a label as a segmentation of its image, where the images are DICOM; the log says if that fails."""
+        try:
+            image = self.image(saved.image)
+            affine = self.images.grid_of(image).affine
+            user = str(saved.info["user"])
+            data = self._as_segmentation(image, labels_of(saved.path), affine, saved.info["labels"], user)
+            if data is not None:
+                self._store_segmentation(data)
+        except BreastkitError as error:
+            _log.warning("The label of %s is saved; its segmentation is not: %s", saved.image, error)
 
     def write_segmentation(
         self,
@@ -181,13 +204,24 @@ class StudyStore:
         self.image(image_id)
         return self.labels.versions(image_id, tag) if self.labels.current(image_id, tag) is not None else []
 
-    def describe(self, image_id: str, tag: str, params: Mapping[str, Any], *, user: str = "") -> SavedLabel:
+    def describe(
+        self,
+        image_id: str,
+        tag: str,
+        params: Mapping[str, Any],
+        *,
+        user: str = "",
+        facts: Mapping[str, Any] | None = None,
+    ) -> SavedLabel:
         """Says something else of an image's label: its class, or the names of its labels, as they are sent with one.
+
+        A reader who has none yet takes over what counts.
 
         Raises:
             BreastkitError: if there is no such label, or it cannot be said of it.
         """
-        saved = self.label(image_id, tag)
+        own = self.labels.current(image_id, tag) is not None or reader_of(tag) is None
+        saved = self.label(image_id, tag if own else FINAL)
         if not {"class", "labels", "label_info", "label_names"} & set(params):
             raise BreastkitError("Of a label 'class' and 'labels' (numbers by name) can be changed; send one of these.")
         given = {"label_names": params.get("labels") or saved.info["labels"], **params}
@@ -195,7 +229,15 @@ class StudyStore:
         names, of_class = names_and_class(given, numbers)
         # What was said of it stays, unless something else is said, be it by a name.
         of_class = params["class"] if "class" in params else of_class or saved.info["class"]
-        return self.labels.describe(image_id, tag, {"class": check_class(of_class), "labels": names}, user=user)
+        of_class = check_class(of_class)
+        if own:
+            changes = {"class": of_class, "labels": names, **(facts or {})}
+            return self.labels.describe(image_id, tag, changes, user=user)
+        labels, grid = labels_of(saved.path), grid_of_file(saved.path)
+        flat = saved.path.suffix == ".png"
+        return self.labels.save(
+            image_id, labels, grid, tag=tag, names=names, of_class=of_class, user=user, flat=flat, facts=facts
+        )
 
     def status(self) -> dict[str, Any]:
         """Returns how many images there are and how many of them have labels."""
