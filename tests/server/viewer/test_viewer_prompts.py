@@ -84,7 +84,7 @@ def test_what_the_server_refuses_is_said_and_the_next_click_is_followed(page):
     page.tab.route(
         "**/infer/**", lambda route: route.fulfill(status=400, json={"detail": "Not here; click elsewhere."})
     )
-    page.point("Add", (GRAY.shape[1] // 2, 4), then="Not here; click elsewhere.")
+    page.point("Add", (GRAY.shape[1] // 2, 60), then="Not here; click elsewhere.")
     np.testing.assert_array_equal(page.labels(), before)
     page.tab.unroute("**/infer/**")
     click = next_click(np.zeros_like(MASK), MASK)
