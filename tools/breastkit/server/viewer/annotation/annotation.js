@@ -4,6 +4,7 @@ import { Labels } from './labels.js';
 import { ModelsSection } from './models_section.js';
 import { NextSection } from './next_section.js';
 import { OutlineSection } from './outline_section.js';
+import { PromptsSection } from './prompts_section.js';
 import { Viewer } from './viewer.js';
 
 export class Annotation {
@@ -13,8 +14,9 @@ export class Annotation {
     viewer.labels = this.labels;
     this.models = new ModelsSection(viewer);
     this.outline = new OutlineSection(viewer);
+    this.prompts = new PromptsSection(viewer);
     this.next = new NextSection(viewer);
-    this.sections = [this.models, this.outline, this.next];
+    this.sections = [this.models, this.prompts, this.outline, this.next];
     const notice = element('p', { className: 'breastkit-note' }, 'For research, not for diagnosis.');
     this.place = element('div', { className: 'breastkit-panel' }, ...this.sections.map(one => one.place), notice);
     this.warn = event => this.labels.unsaved.length && event.preventDefault();
@@ -25,6 +27,7 @@ export class Annotation {
     this.labels.listen(() => this.render());
     this.labels.onSaved = () => this.next.count();
     this.labels.start();
+    this.prompts.start();
     // Nothing can be pressed before there is something to work on.
     this.render();
     this.next.begin();
@@ -33,6 +36,7 @@ export class Annotation {
   stop() {
     window.removeEventListener('beforeunload', this.warn);
     this.labels.stop();
+    this.prompts.stop();
   }
 
   render() {
