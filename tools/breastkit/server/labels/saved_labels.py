@@ -32,7 +32,8 @@ ORIGINAL = "original"
 _FURTHER = "tags"
 TAG_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}"
 _TOMBSTONE = "deleted"
-CLASSES = ("normal", "benign", "malignant")
+NORMAL = "normal"
+CLASSES = (NORMAL, "benign", "malignant")
 # Seconds; what is younger another server may be writing.
 _LEFTOVER_AFTER = 600.0
 _VERSION, _NUMBER = re.compile(r"([0-9]{6})\.json"), re.compile(r"[0-9]{6}(?=\.json)")

@@ -18,7 +18,7 @@ from breastkit.dicomweb.stored_folder import StoredFolder
 from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
 from breastkit.server.labels.label_files import read_labels
-from breastkit.server.labels.saved_labels import CLASSES, FINAL, SavedLabel, SavedLabels, check_class
+from breastkit.server.labels.saved_labels import CLASSES, FINAL, NORMAL, SavedLabel, SavedLabels, check_class
 from breastkit.server.studies.remote_images import RemoteImages
 from breastkit.server.studies.study_images import (
     DicomImages,
@@ -85,10 +85,10 @@ class StudyStore:
         grid = self.images.grid_of(image)
         labels = read_labels(sent, grid, name=image_id)
         names, of_class = names_and_class(params or {}, labels)
-        if tag == FINAL and not labels.any() and (params or {}).get("nothing") is not True:
+        if tag == FINAL and not labels.any() and of_class != NORMAL and (params or {}).get("nothing") is not True:
             raise BreastkitError(
-                f"The label of '{image_id}' is empty and not saved; where there is nothing to outline, say so with "
-                '"nothing": true among the parameters.'
+                f"The label of '{image_id}' is empty and not saved; where there is nothing to outline, say so with the "
+                f"class {NORMAL}, a segment of this name, or \"nothing\": true among the parameters."
             )
         segmentation = self._as_segmentation(image, labels, grid.affine, names, user) if tag == FINAL else None
         saved = self.labels.save(
@@ -253,7 +253,8 @@ def names_and_class(params: Mapping[str, Any], labels: NDArray[Any]) -> tuple[di
     """Returns numbers by label's name, and the class, from what viewers send with a label.
 
     3D Slicer sends ``label_info``, a list of names and numbers; a class is said outright, or by the name of a segment
-    in which something is drawn.
+    in which something is drawn. Where nothing is drawn at all, a segment called normal says that this is meant: no model
+    of the server has such a label, so that somebody made it.
     """
     names: dict[str, int] = {}
     given = params.get("label_info") or params.get("label_names") or []
@@ -273,6 +274,7 @@ def names_and_class(params: Mapping[str, Any], labels: NDArray[Any]) -> tuple[di
     if of_class is None:
         # Only what is drawn: 3D Slicer sends an empty segment for every label that the server names.
         drawn = {name.lower() for name, number in names.items() if number in present}
+        drawn |= {name.lower() for name in names} & {NORMAL} if not present else set()
         of_class = next((name for name in reversed(CLASSES) if name in drawn), None)
     elif not isinstance(of_class, str):
         raise BreastkitError(f"The class of an image is one of {', '.join(CLASSES)}; send one of these.")
