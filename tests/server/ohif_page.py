@@ -20,7 +20,10 @@ _ARGUMENTS = [
     "--no-sandbox", "--disable-dev-shm-usage", "--use-gl=angle", "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist",
 ]  # fmt: skip
-_VIEWPORT = "cornerstone.getEnabledElements()[0].viewport"
+# The one that is used; phases stand side by side.
+_VIEWPORT = (
+    "services.cornerstoneViewportService.getCornerstoneViewport(services.viewportGridService.getActiveViewportId())"
+)
 
 
 @contextmanager
@@ -253,7 +256,8 @@ class OhifPage:
         return cv2.warpAffine(seen.astype(np.uint8), self._to_canvas(), size, flags=flags) > 0
 
     def _canvas(self):
-        return self.tab.locator(".cornerstone-canvas").first
+        active = self.tab.evaluate("() => services.viewportGridService.getActiveViewportId()")
+        return self.tab.locator(f"[data-viewport-uid='{active}'] .cornerstone-canvas")
 
     def _to_canvas(self):
         """Returns how columns and rows of the image become places on the canvas, 2 by 3."""

@@ -67,6 +67,10 @@ def _save(store: StudyStore, image: StudyImage, path: Path, user: str) -> None:
     labels = _on_grid(label_map(segments), image)
     told = [{"name": _name(one), "idx": one.number} for one in segments]
     names, of_class = names_and_class({"label_info": told}, labels)
+    before = store.labels.current(image.id)
+    if of_class is None and before is not None:
+        # A segmentation has no place for it; who corrects outlines in a viewer says nothing against it.
+        of_class = before.info["class"]
     store.labels.save(image.id, labels, grid, tag=FINAL, names=names, of_class=of_class, user=user)
 
 

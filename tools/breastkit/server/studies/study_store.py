@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,29 @@ from breastkit.temporary import temporary_folder
 _log = get_logger(__name__)
 LABELS_FOLDER = "labels"
 NAME, DESCRIPTION = "breastkit", "Images and labels"
+# Versions of labels are series of their own, numbered from here: beyond what scanners count to.
+_FIRST_SERIES = 900
+# "lesion 2" is a lesion.
+_FURTHER = re.compile(r" [0-9]+$")
+
+
+@dataclass(frozen=True)
+class SegmentationHeader:
+    """What a DICOM segmentation of a label says beside its masks.
+
+    Attributes:
+        number: SeriesNumber.
+        description: SeriesDescription.
+        content: ContentDescription.
+        creator: who saved it.
+        algorithms: what made a segment, by its name; those of which nothing is said were drawn by hand.
+    """
+
+    number: int = _FIRST_SERIES
+    description: str = "Segmentation"
+    content: str = ""
+    creator: str = ""
+    algorithms: Mapping[str, Algorithm] = field(default_factory=dict)
 
 
 class StudyStore:
@@ -88,9 +113,19 @@ class StudyStore:
         if tag == FINAL and not labels.any() and of_class != NORMAL and (params or {}).get("nothing") is not True:
             raise BreastkitError(
                 f"The label of '{image_id}' is empty and not saved; where there is nothing to outline, say so with the "
-                f"class {NORMAL}, a segment of this name, or \"nothing\": true among the parameters."
+                f'class {NORMAL}, a segment of this name, or "nothing": true among the parameters.'
             )
-        segmentation = self._as_segmentation(image, labels, grid.affine, names, user) if tag == FINAL else None
+        segmentation = None
+        if tag == FINAL:
+            before = self.labels.versions(image_id)
+            told = SegmentationHeader(
+                number=_FIRST_SERIES + (before[-1].version if before else 0) + 1,
+                description=f"Label of {image.info.get('SeriesDescription') or image.modality}",
+                content=f"Class: {of_class}" if of_class else "",
+                creator=user,
+                algorithms=algorithms_of(params or {}),
+            )
+            segmentation = self._as_segmentation(image, labels, grid.affine, names, told)
         saved = self.labels.save(
             image_id,
             labels,
@@ -113,8 +148,7 @@ class StudyStore:
         affine: NDArray[Any],
         names: Mapping[str, int],
         *,
-        algorithm: Algorithm | None = None,
-        user: str = "",
+        told: SegmentationHeader,
     ) -> Path:
         """Writes a label map as a DICOM segmentation of its image.
 
@@ -134,9 +168,19 @@ class StudyStore:
             if image.form is Form.FRAMES:
                 mask = mask.transpose(2, 1, 0)
                 mask = mask if len(mask) > 1 else mask[0]
-            segments.append(Segment(self.kinds.get(name, "breast_lesion"), mask, algorithm, label=name))
+            kind = self.kinds.get(name) or self.kinds.get(_FURTHER.sub("", name), "breast_lesion")
+            segments.append(Segment(kind, mask, told.algorithms.get(name), label=name))
         volume = affine if image.form is Form.SERIES else None
-        return write_segmentation(path, segments, source, affine=volume, creator=user[:64])
+        return write_segmentation(
+            path,
+            segments,
+            source,
+            affine=volume,
+            series_number=told.number,
+            description=told.description,
+            content=told.content,
+            creator=told.creator[:64],
+        )
 
     def file_of(self, image_id: str) -> Path:
         """Returns an image as one file, made of its series where it is DICOM.
@@ -214,14 +258,18 @@ class StudyStore:
         return {"name": NAME, "description": DESCRIPTION, "objects": objects}
 
     def _as_segmentation(
-        self, image: StudyImage, labels: NDArray[Any], affine: NDArray[Any], names: Mapping[str, int], user: str
+        self,
+        image: StudyImage,
+        labels: NDArray[Any],
+        affine: NDArray[Any],
+        names: Mapping[str, int],
+        told: SegmentationHeader,
     ) -> bytes | None:
         """Returns the segmentation to store beside the label, None where the images are no DICOM."""
         if image.form is Form.SERIES or (image.form is Form.FRAMES and len(image.files) == 1):
             with temporary_folder("label") as folder:
-                return self.write_segmentation(
-                    folder / "label.dcm", image, labels, affine, names, user=user
-                ).read_bytes()
+                path = folder / "label.dcm"
+                return self.write_segmentation(path, image, labels, affine, names, told=told).read_bytes()
         return None
 
     def _store_segmentation(self, data: bytes) -> None:
@@ -253,8 +301,8 @@ def names_and_class(params: Mapping[str, Any], labels: NDArray[Any]) -> tuple[di
     """Returns numbers by label's name, and the class, from what viewers send with a label.
 
     3D Slicer sends ``label_info``, a list of names and numbers; a class is said outright, or by the name of a segment
-    in which something is drawn. Where nothing is drawn at all, a segment called normal says that this is meant: no model
-    of the server has such a label, so that somebody made it.
+    in which something is drawn. Where nothing is drawn at all, a segment called normal says that this is meant: no
+    model of the server has such a label, so that somebody made it.
     """
     names: dict[str, int] = {}
     given = params.get("label_info") or params.get("label_names") or []
@@ -279,6 +327,20 @@ def names_and_class(params: Mapping[str, Any], labels: NDArray[Any]) -> tuple[di
     elif not isinstance(of_class, str):
         raise BreastkitError(f"The class of an image is one of {', '.join(CLASSES)}; send one of these.")
     return names or {"lesion": 1}, of_class
+
+
+def algorithms_of(params: Mapping[str, Any]) -> dict[str, Algorithm]:
+    """Returns what made the segments of a label, by their names, as our viewer sends it among `label_info`.
+
+    A model by its name and whether what it drew was corrected; of other viewers nothing is known.
+    """
+    given = params.get("label_info")
+    found = {}
+    for item in given if isinstance(given, list) else []:
+        if isinstance(item, Mapping) and isinstance(item.get("name"), str) and isinstance(item.get("model"), str):
+            version = str(item.get("weights") or "unknown")[:64]
+            found[item["name"][:64]] = Algorithm(item["model"][:64], version, bool(item.get("corrected", True)))
+    return found
 
 
 def open_store(studies: str, *, labels: str | Path | None = None, kinds: Mapping[str, Any] | None = None) -> StudyStore:

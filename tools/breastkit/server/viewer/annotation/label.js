@@ -1,5 +1,5 @@
 // The label of one series: its segments, what is drawn of them, and whether all of that is saved.
-import { asVolume, countsOf, partsOf, slicesOf } from './slices.js';
+import { asVolume, countsOf, insideBox, partsOf, slicesOf } from './slices.js';
 
 const BY_HAND = [[44, 160, 144], [31, 119, 180], [188, 189, 34], [148, 103, 189], [227, 119, 194], [140, 86, 75]];
 const LARGEST_NUMBER = 255;
@@ -16,6 +16,8 @@ export class Label {
     this.ofClass = '';
     // Which model drew a segment first, by its number.
     this.drawnBy = new Map();
+    // What it looked like then.
+    this.untouched = new Map();
   }
 
   // Makes the empty label, with segments of these names by number.
@@ -121,6 +123,14 @@ export class Label {
     return asVolume(this.slices());
   }
 
+  // How much a number of voxels is, in words.
+  amount(voxels) {
+    const { sizes, directions } = this.volume();
+    const millilitres = voxels * directions.reduce((product, one) => product * Math.hypot(...one), 1) / 1000;
+    const hasPlace = Boolean(this.slices()[0].plane) && sizes[2] > 1;
+    return hasPlace ? `${voxels} voxels, ${millilitres.toPrecision(3)} ml` : `${voxels} pixels`;
+  }
+
   // Takes the saved label map in place of what is drawn.
   load(volume, { version, ofClass }) {
     const slices = this.slices();
@@ -150,8 +160,53 @@ export class Label {
       drawn.set(target, (drawn.get(target) || 0) + 1);
       return target;
     });
-    drawn.forEach((_, target) => this.drawnBy.set(target, model));
+    drawn.forEach((_, target) => {
+      this.drawnBy.set(target, model);
+      this.untouched.set(target, this._shapeOf(target));
+    });
     return drawn;
+  }
+
+  // Whether somebody changed what a model drew as a segment.
+  isCorrected(number) {
+    return this.untouched.get(number) !== this._shapeOf(number);
+  }
+
+  // A number that changes when a segment's voxels do.
+  _shapeOf(number) {
+    let shape = 0;
+    this.slices().forEach(({ voxels }, position) => voxels.forEach((one, at) => {
+      if (one === number) {
+        shape = (Math.imul(shape, 31) + at + position * voxels.length + 1) | 0;
+      }
+    }));
+    return shape;
+  }
+
+  // Takes out what a model drew in a box; what somebody drew there stays.
+  erase(box, model) {
+    const slices = this.slices();
+    if (!slices[0].plane) {
+      return;
+    }
+    const inside = insideBox(slices, box);
+    this._draw(slices, (number, position, at) =>
+      (this.drawnBy.get(number) === model && inside[position](at) ? 0 : number));
+  }
+
+  // What is drawn, its segments and class, as a draft keeps it.
+  draft() {
+    const names = Object.fromEntries(this.segments().map(({ name, number }) => [name, number]));
+    return { volume: this.volume(), names, ofClass: this.ofClass, version: this.version };
+  }
+
+  // Draws a draft in place of what is there, as one step that can be undone.
+  restore({ volume, names, ofClass }) {
+    const slices = this.slices();
+    const parts = partsOf(volume, slices);
+    const targets = new Map(Object.entries(names).map(([name, number]) => [number, this.segmentFor(name)]));
+    this.ofClass = ofClass;
+    this._draw(slices, (_, position, at) => targets.get(parts[position][at]) || 0);
   }
 
   // Changes voxels, as one step that can be undone.

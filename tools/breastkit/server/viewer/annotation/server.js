@@ -27,6 +27,9 @@ const posted = (path, body) =>
 // What there is: models, trainers, strategies, how many images have labels.
 export const info = () => json('info/');
 
+// How a study is hung: its phases, and the subtraction that the server makes.
+export const layoutOf = study => json('datastore/layout', { query: { study } });
+
 // The versions of a series' label, the oldest first.
 export const versionsOf = series => json('datastore/label/versions', { query: { label: series } });
 
@@ -44,6 +47,14 @@ export const saveLabel = (series, params, nrrd) => {
   return json('datastore/label', { method: 'PUT', query: { image: series }, body });
 };
 
+// What readers said of the candidates of a series, and of each model's.
+export const verdictsOf = series => json('datastore/candidates', { query: { image: series } });
+
+// Keeps or rejects a candidate.
+export const sayOf = (series, candidate) => json('datastore/candidates', {
+  method: 'PUT', query: { image: series }, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(candidate),
+});
+
 // Runs a model on a series. Returns what it says, and its mask as NRRD; models that answer with boxes have none.
 export const run = async (model, series) => {
   const body = new FormData();
@@ -54,6 +65,9 @@ export const run = async (model, series) => {
   const mask = image.name.endsWith('.nrrd') ? await image.arrayBuffer() : undefined;
   return { says: JSON.parse(await textOf(parts.get('params'))), mask };
 };
+
+// Who is logged in; empty where nobody has to.
+export const user = async () => (await json('auth/token/valid').catch(() => ({}))).username || '';
 
 const textOf = async part => (typeof part === 'string' ? part : part.text());
 

@@ -71,3 +71,17 @@ export const countsOf = slices => {
   });
   return found;
 };
+
+// Tells for each pixel of a slice whether it lies in a box: center in millimetres, size along the axes of the image.
+export const insideBox = (slices, { center, size }) => {
+  const { directions } = placeOf(slices);
+  const axes = directions.map(one => scaled(one, 1 / Math.hypot(...one)));
+  const steps = directions.map(one => Math.hypot(...one));
+  return slices.map(({ plane, columns }) => {
+    const corner = axes.map(axis => dot(minus(plane.imagePositionPatient, center), axis));
+    const isIn = (place, axis) => Math.abs(place) <= size[axis] / 2 + steps[axis] / 2;
+    const isHere = isIn(corner[2], 2);
+    return at => isHere && isIn(corner[0] + (at % columns) * steps[0], 0)
+      && isIn(corner[1] + Math.floor(at / columns) * steps[1], 1);
+  });
+};
