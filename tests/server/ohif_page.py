@@ -142,7 +142,7 @@ class OhifPage:
     def draw(self, tool, corner, other):
         """Draws with Brush or Eraser from one pixel of the image to another."""
         self.press(tool)
-        self._drag(corner, other)
+        self.draw_with_the_mouse(corner, other)
         self.press(tool)
 
     def add_segmentation(self):
@@ -154,7 +154,7 @@ class OhifPage:
     def draw_segment(self, corner, other):
         """Draws with the brush of the mode Segmentation from one pixel of the image to another."""
         self.tab.locator("[data-cy=Brush]").click()
-        self._drag(corner, other)
+        self.draw_with_the_mouse(corner, other)
 
     def export_segmentation(self, description):
         """Exports the segmentation to the store as the mode Segmentation does, and returns what the store answers."""
@@ -168,7 +168,8 @@ class OhifPage:
         assert answer.value.status == 200, answer.value.text()
         return answer.value.json()
 
-    def _drag(self, corner, other):
+    def draw_with_the_mouse(self, corner, other):
+        """Drags the mouse from one pixel of the image to another."""
         to_canvas, box = self._to_canvas(), self._canvas().bounding_box()
         (x, y), (u, v) = ((to_canvas @ (*pixel, 1)) + (box["x"], box["y"]) for pixel in (corner, other))
         self.tab.mouse.move(x, y)
@@ -202,6 +203,13 @@ class OhifPage:
             "id => cornerstone.metaData.get('imagePlaneModule', id).imagePositionPatient[2])"
         )
         return sorted(found)
+
+    def height(self):
+        """Returns where the slice lies that is shown (z)."""
+        return self.tab.evaluate(
+            f"() => cornerstone.metaData.get('imagePlaneModule', {_VIEWPORT}.getCurrentImageId())"
+            ".imagePositionPatient[2]"
+        )
 
     def show_slice(self, height):
         """Turns to the slice at a height (z) of the patient."""
@@ -255,6 +263,24 @@ class OhifPage:
         flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
         return cv2.warpAffine(seen.astype(np.uint8), self._to_canvas(), size, flags=flags) > 0
 
+    def side_by_side(self):
+        """Returns what every viewport shows, in their order: its id, series, slice and window."""
+        return self.tab.evaluate(SIDE_BY_SIDE)
+
+    def use(self, viewport):
+        """Makes a viewport the one that is used."""
+        self.tab.evaluate("id => services.viewportGridService.setActiveViewportId(id)", viewport)
+
+    def picture(self, shape):
+        """Returns the gray values that are seen of the image, [row, column], from a screenshot."""
+        taken = cv2.imdecode(np.frombuffer(self._canvas().screenshot(), np.uint8), cv2.IMREAD_GRAYSCALE)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return cv2.warpAffine(taken, self._to_canvas(), (shape[1], shape[0]), flags=flags).astype(float)
+
+    def wait_for_drafts(self, count):
+        """Waits until the browser keeps this many drafts."""
+        self.tab.wait_for_function(_DRAFTS_ARE, arg=count)
+
     def _canvas(self):
         active = self.tab.evaluate("() => services.viewportGridService.getActiveViewportId()")
         return self.tab.locator(f"[data-viewport-uid='{active}'] .cornerstone-canvas")
@@ -285,4 +311,19 @@ _LABELS = """() => {
         return {labels: new TextDecoder('latin1').decode(image.voxelManager.getScalarData()), rows: image.rows,
                 corner: plane.imagePositionPatient ? Array.from(plane.imagePositionPatient) : null};
     });
+}"""
+SIDE_BY_SIDE = """() => [...services.viewportGridService.getState().viewports.values()].map(one => {
+    const [uid] = one.displaySetInstanceUIDs;
+    const set = services.displaySetService.getDisplaySetByUID(uid);
+    const viewport = services.cornerstoneViewportService.getCornerstoneViewport(one.viewportId);
+    const {voiRange} = viewport.getProperties();
+    return {id: one.viewportId, series: set.SeriesDescription, slice: viewport.getCurrentImageIdIndex(),
+            window: voiRange && [voiRange.lower, voiRange.upper]};
+})"""
+_DRAFTS_ARE = """async wanted => {
+    const done = one => new Promise(resolve => { one.onsuccess = () => resolve(one.result); });
+    const database = await done(indexedDB.open('breastkit-drafts', 1));
+    const count = await done(database.transaction('drafts').objectStore('drafts').count());
+    database.close();
+    return count === wanted;
 }"""

@@ -1,5 +1,6 @@
 """Labels as DICOM segmentations: what these say of who and what made them."""
 
+import highdicom
 import numpy as np
 import pydicom
 import pytest
@@ -40,7 +41,7 @@ def test_a_segmentation_says_who_and_what_made_it(store, tmp_path):
         {"name": "lesion", "idx": 1, **model, "corrected": False},
         {"name": "lesion 2", "idx": 2, **model, "corrected": True},
     ]
-    _, first, path = save(store, tmp_path, {"label_info": named, "class": "malignant"})
+    _, first, _ = save(store, tmp_path, {"label_info": named, "class": "malignant"})
     assert [one.SegmentAlgorithmType for one in first.SegmentSequence] == ["AUTOMATIC", "SEMIAUTOMATIC"]
     assert first.SegmentSequence[0].SegmentAlgorithmName == model["model"]
     # A second lesion is one, too.
@@ -60,6 +61,13 @@ def test_the_segmentation_is_as_dicom_wants_it(store, tmp_path):
     params = {"label_info": [{"name": "lesion", "idx": 1, "model": "a", "corrected": True}, {"name": "x", "idx": 2}]}
     _, _, path = save(store, tmp_path, params)
     assert errors_of(path) == []
+
+
+def test_highdicom_reads_the_segmentation_of_a_picture(store, tmp_path):
+    _, _, path = save(store, tmp_path, {"label_info": [{"name": "lesion", "idx": 1}, {"name": "x", "idx": 2}]})
+    read = highdicom.seg.segread(path)
+    assert read.number_of_segments == 2
+    assert [int(one.sum()) for one in read.pixel_array] == [400, 400]
 
 
 def test_a_class_stays_when_a_viewer_stores_other_outlines(store, tmp_path):

@@ -39,7 +39,7 @@ export class Annotation {
       [']', 'Larger brush', () => outline.grow(1.25)],
       ['u', 'Undo (also Ctrl+Z)', () => viewer.run('undo')],
       ['y', 'Redo (also Ctrl+Y)', () => viewer.run('redo')],
-      ['Enter', 'Submit the label', () => outline.submit()],
+      ['s', 'Submit the label', () => outline.submit()],
       ['p', 'Phases side by side', () => layouts.toggle()],
       ['m', 'Maximum projection of the subtraction, and back', () => layouts.toggleProjection()],
     ];
