@@ -100,6 +100,15 @@ def test_a_saved_label_comes_back_when_the_series_is_opened_again_and_is_edited(
     assert list(saved(server, series)[-1]["labels"]) == ["lesion", "lesion 2"]
 
 
+def test_two_versions_are_overlaid_with_their_difference(page, server):
+    page.section("Outline").get_by_label("Compare", exact=True).select_option("with version 2")
+    said = page.told("Outline")
+    before, after = (sum(one["voxels"].values()) for one in saved(server, series_of(server, "US")[0].popitem()[1])[1:3])
+    assert "Red is in version 2 alone (0 pixels)" in said
+    assert f"green is drawn here alone ({after - before} pixels)" in said
+    page.section("Outline").get_by_label("Compare", exact=True).select_option("with no version")
+
+
 def test_a_label_is_saved_to_the_series_that_is_shown(page, server):
     names, study = series_of(server, "MR")
     first, second = names["ax dyn pre"], names["ax dyn post 1"]

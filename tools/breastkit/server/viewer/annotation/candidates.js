@@ -36,8 +36,12 @@ export class Candidates {
     if (!center) {
       return;
     }
-    const said = { model: this.model, center, size, score, verdict };
-    this._take(await server.sayOf(this.label.series, said));
+    try {
+      this._take(await server.sayOf(this.label.series, { model: this.model, center, size, score, verdict }));
+    } catch (error) {
+      this.trust.textContent = error.message;
+      return;
+    }
     if (verdict === 'reject') {
       this.label.erase({ center, size }, this.model);
     }
@@ -73,7 +77,7 @@ export class Candidates {
     const told = [`${name}: score ${score.toFixed(2)}`, `${millimetres} mm`, side].filter(Boolean).join(', ');
     const judged = (text, kind) => button(text, () => {
       this.chosen = at;
-      this.say(kind).catch(error => { this.trust.textContent = error.message; });
+      this.say(kind);
     }, { 'aria-pressed': verdict === kind, 'aria-label': `${text} ${name}` });
     return element('li', { 'aria-current': at === this.chosen }, button(told, () => this.choose(at)),
       element('div', { className: 'breastkit-buttons' }, judged('Keep', 'keep'), judged('Reject', 'reject')));

@@ -1,7 +1,10 @@
 // The label of one series: its segments, what is drawn of them, and whether all of that is saved.
-import { asVolume, countsOf, insideBox, partsOf, slicesOf } from './slices.js';
+import { asVolume, countsOf, insideBox, partsOf, placeOf, slicesOf } from './slices.js';
 
 const BY_HAND = [[44, 160, 144], [31, 119, 180], [188, 189, 34], [148, 103, 189], [227, 119, 194], [140, 86, 75]];
+const DIFFERENCE = [
+  { label: 'only in that version', colour: [230, 60, 60, 255] }, { label: 'only here', colour: [60, 200, 90, 255] },
+];
 const LARGEST_NUMBER = 255;
 
 export class Label {
@@ -11,6 +14,8 @@ export class Label {
     this.displaySet = displaySet;
     this.series = displaySet.SeriesInstanceUID;
     this.id = `label of ${this.series}`;
+    this.differenceId = `difference of ${this.series}`;
+    this.versions = [];
     this.colours = colours;
     this.version = 0;
     this.ofClass = '';
@@ -43,6 +48,9 @@ export class Label {
   // The label is saved as it was in a state; what was drawn meanwhile is not.
   saved(version, state) {
     this.version = version;
+    if (version && !this.versions.includes(version)) {
+      this.versions.push(version);
+    }
     this.savedState = state;
   }
 
@@ -55,13 +63,18 @@ export class Label {
   // Shows the label in a viewport, to be drawn on there.
   async showIn(viewportId) {
     const { segmentationService } = this.viewer.services;
-    const type = this.viewer.tools.Enums.SegmentationRepresentations.Labelmap;
-    if (!segmentationService.getSegmentationRepresentations(viewportId, { segmentationId: this.id }).length) {
-      await segmentationService.addSegmentationRepresentation(viewportId, { segmentationId: this.id, type });
-    }
+    await this._represent(viewportId, this.id);
     segmentationService.setActiveSegmentation(viewportId, this.id);
     this.segments().forEach(({ number, name }) =>
       segmentationService.setSegmentColor(viewportId, this.id, number, this.colourOf(name, number)));
+  }
+
+  async _represent(viewportId, segmentationId) {
+    const { segmentationService } = this.viewer.services;
+    const type = this.viewer.tools.Enums.SegmentationRepresentations.Labelmap;
+    if (!segmentationService.getSegmentationRepresentations(viewportId, { segmentationId }).length) {
+      await segmentationService.addSegmentationRepresentation(viewportId, { segmentationId, type });
+    }
   }
 
   segments() {
@@ -125,10 +138,10 @@ export class Label {
 
   // How much a number of voxels is, in words.
   amount(voxels) {
-    const { sizes, directions } = this.volume();
+    const slices = this.slices();
+    const { directions } = placeOf(slices);
     const millilitres = voxels * directions.reduce((product, one) => product * Math.hypot(...one), 1) / 1000;
-    const hasPlace = Boolean(this.slices()[0].plane) && sizes[2] > 1;
-    return hasPlace ? `${voxels} voxels, ${millilitres.toPrecision(3)} ml` : `${voxels} pixels`;
+    return slices[0].plane && slices.length > 1 ? `${voxels} voxels, ${millilitres.toPrecision(3)} ml` : `${voxels} pixels`;
   }
 
   // Takes the saved label map in place of what is drawn.
@@ -181,6 +194,38 @@ export class Label {
       }
     }));
     return shape;
+  }
+
+  // Overlays what differs from a saved version, and says how much: what is in it alone, and what is drawn here alone.
+  async compare(viewportId, volume, version) {
+    const { segmentationService } = this.viewer.services;
+    this.stopComparing();
+    const segments = Object.fromEntries(DIFFERENCE.map(({ label }, at) => [at + 1, { segmentIndex: at + 1, label }]));
+    await segmentationService.createLabelmapForDisplaySet(this.displaySet,
+      { segmentationId: this.differenceId, label: `Difference from version ${version}`, segments });
+    const drawn = this.slices();
+    const parts = partsOf(volume, drawn);
+    const { Labelmap } = this.viewer.tools.segmentation.state.getSegmentation(this.differenceId).representationData;
+    const differing = slicesOf(this.viewer.cornerstone, Labelmap);
+    differing.forEach(({ voxels }, position) => voxels.set(parts[position].map((before, at) => {
+      const now = drawn[position].voxels[at];
+      return before === now ? 0 : now ? 2 : 1;
+    })));
+    await this._represent(viewportId, this.differenceId);
+    DIFFERENCE.forEach(({ colour }, at) =>
+      segmentationService.setSegmentColor(viewportId, this.differenceId, at + 1, colour));
+    // What is drawn next is drawn on the label.
+    segmentationService.setActiveSegmentation(viewportId, this.id);
+    this.viewer.tools.segmentation.triggerSegmentationEvents.triggerSegmentationDataModified(this.differenceId);
+    const counts = countsOf(differing);
+    return DIFFERENCE.map((_, at) => counts.get(at + 1)?.voxels || 0);
+  }
+
+  stopComparing() {
+    const { segmentationService } = this.viewer.services;
+    if (segmentationService.getSegmentation(this.differenceId)) {
+      segmentationService.remove(this.differenceId);
+    }
   }
 
   // Takes out what a model drew in a box; what somebody drew there stays.

@@ -50,6 +50,7 @@ export class Labels {
   }
 
   stop() {
+    clearTimeout(this.drafting);
     this.subscriptions?.forEach(one => one.unsubscribe());
     this.known.clear();
     this.listeners.clear();
@@ -168,6 +169,7 @@ export class Labels {
     }));
     const versions = await server.versionsOf(label.series);
     const saved = versions[versions.length - 1];
+    label.versions = versions.map(one => one.version);
     const names = { ...(saved?.labels || {}) };
     own.flatMap(model => Object.keys(model.labels)).forEach(name => {
       names[name] ??= 1 + Math.max(0, ...Object.values(names));

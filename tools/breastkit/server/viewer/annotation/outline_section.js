@@ -1,6 +1,6 @@
 // Outline: choose a segment, draw, and save the label.
 import { button, choice, element, offer, Status } from './elements.js';
-import { writeNrrd } from './nrrd.js';
+import { readNrrd, writeNrrd } from './nrrd.js';
 import * as server from './server.js';
 
 const TOOLS = { Brush: 'CircularBrush', Eraser: 'CircularEraser' };
@@ -20,6 +20,7 @@ export class OutlineSection {
     this.history = [button('Undo', () => viewer.run('undo')), button('Redo', () => viewer.run('redo'))];
     this.submitButton = button('Submit label', () => this.submit());
     this.emptyButton = button(NOTHING, () => this.submit({ nothing: true }));
+    this.compared = choice('Compare', version => this.compare(Number(version)));
     this.draft = element('div', { className: 'breastkit-question', hidden: true });
     offer(this.ofClass.select, [['', 'not said'], ...CLASSES.map(one => [one, one])]);
     const buttons = (...all) => element('div', { className: 'breastkit-buttons' }, ...all);
@@ -27,7 +28,8 @@ export class OutlineSection {
       this.draft,
       this.segment.row, buttons(...Object.values(this.tools)),
       element('label', { className: 'breastkit-row' }, element('span', {}, 'Size'), this.size),
-      buttons(...this.history), this.ofClass.row, buttons(this.submitButton, this.emptyButton), this.status.place);
+      buttons(...this.history), this.ofClass.row, buttons(this.submitButton, this.emptyButton), this.compared.row,
+      this.status.place);
   }
 
   render() {
@@ -38,6 +40,9 @@ export class OutlineSection {
     const segments = label?.segments() || [];
     const chosen = segments.find(one => one.isChosen);
     offer(this.segment.select, segments.map(one => [one.number, one.name]), chosen?.number);
+    const versions = (label?.versions || []).map(one => [one, `with version ${one}`]);
+    offer(this.compared.select, [['', 'with no version'], ...versions]);
+    this.compared.row.hidden = !versions.length;
     this.ofClass.select.value = label?.ofClass || '';
     [this.submitButton, this.emptyButton, ...Object.values(this.tools)].forEach(one => {
       one.disabled = !label || this.isSaving;
@@ -58,6 +63,22 @@ export class OutlineSection {
       element('p', {}, `Strokes of ${new Date(draft.kept).toLocaleString()} were not saved.${later}`),
       element('div', { className: 'breastkit-buttons' }, button('Take them', settle(true)),
         button('Drop them', settle(false))));
+  }
+
+  // Overlays what is drawn with a saved version of it.
+  async compare(version) {
+    const label = this.viewer.labels.shown;
+    if (!label || !version) {
+      label?.stopComparing();
+      return;
+    }
+    await this.status.during('Comparing …', async () => {
+      const volume = await readNrrd(await server.labelOf(label.series, version));
+      const [there, here] = await label.compare(this.viewer.labels.active().viewportId, volume, version);
+      return there + here
+        ? `Red is in version ${version} alone (${label.amount(there)}), green is drawn here alone (${label.amount(here)}).`
+        : `What is drawn is what version ${version} has.`;
+    });
   }
 
   // Makes brush and eraser larger or smaller.

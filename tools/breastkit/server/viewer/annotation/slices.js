@@ -17,8 +17,8 @@ export const slicesOf = (cornerstone, labelmap) =>
     return { columns, rows, plane: hasPlace ? plane : undefined, voxels: image.voxelManager.getScalarData() };
   });
 
-// Millimetres, to the patient's left, back and head.
-const placeOf = slices => {
+// Where slices lie: millimetres, to the patient's left, back and head.
+export const placeOf = slices => {
   const { plane } = slices[0];
   if (!plane) {
     return { origin: [0, 0, 0], directions: [[1, 0, 0], [0, 1, 0], [0, 0, 1]] };
