@@ -3,7 +3,9 @@ import { asVolume, countsOf, insideBox, partsOf, placeOf, slicesOf } from './sli
 
 const BY_HAND = [[44, 160, 144], [31, 119, 180], [188, 189, 34], [148, 103, 189], [227, 119, 194], [140, 86, 75]];
 const DIFFERENCE = [
-  { label: 'only in that version', colour: [230, 60, 60, 255] }, { label: 'only here', colour: [60, 200, 90, 255] },
+  { label: 'only in that version', colour: [230, 60, 60, 255] },
+  { label: 'only here', colour: [60, 200, 90, 255] },
+  { label: 'another segment here', colour: [240, 200, 60, 255] },
 ];
 const LARGEST_NUMBER = 255;
 
@@ -196,7 +198,7 @@ export class Label {
     return shape;
   }
 
-  // Overlays what differs from a saved version, and says how much: what is in it alone, and what is drawn here alone.
+  // Overlays what differs from a saved version and says how much, in the order of `DIFFERENCE`.
   async compare(viewportId, volume, version) {
     const { segmentationService } = this.viewer.services;
     this.stopComparing();
@@ -209,7 +211,7 @@ export class Label {
     const differing = slicesOf(this.viewer.cornerstone, Labelmap);
     differing.forEach(({ voxels }, position) => voxels.set(parts[position].map((before, at) => {
       const now = drawn[position].voxels[at];
-      return before === now ? 0 : now ? 2 : 1;
+      return before === now ? 0 : !now ? 1 : !before ? 2 : 3;
     })));
     await this._represent(viewportId, this.differenceId);
     DIFFERENCE.forEach(({ colour }, at) =>

@@ -74,9 +74,11 @@ export class OutlineSection {
     }
     await this.status.during('Comparing …', async () => {
       const volume = await readNrrd(await server.labelOf(label.series, version));
-      const [there, here] = await label.compare(this.viewer.labels.active().viewportId, volume, version);
-      return there + here
-        ? `Red is in version ${version} alone (${label.amount(there)}), green is drawn here alone (${label.amount(here)}).`
+      const differing = await label.compare(this.viewer.labels.active().viewportId, volume, version);
+      const [there, here, other] = differing.map(voxels => label.amount(voxels));
+      return differing.some(Boolean)
+        ? `Red is in version ${version} alone (${there}), green is drawn here alone (${here}), yellow is of another ` +
+          `segment here (${other}).`
         : `What is drawn is what version ${version} has.`;
     });
   }
