@@ -107,6 +107,9 @@ def _image(header: Dataset, uids: SubtractionUids, description: str, number: int
         # No private elements: what they say of the images before is not true of these.
         if element.tag.group in _KEPT_GROUPS and element.keyword and element.keyword not in _NOT_KEPT:
             image[element.tag] = copy.deepcopy(element)
+    if "Laterality" not in header:
+        # Of a paired part it has to be there, if only empty, which scanners forget.
+        image.Laterality = ""
     if "PixelSpacing" in header:
         image.PixelSpacing = header.PixelSpacing
     image.SOPClassUID = MRImageStorage
