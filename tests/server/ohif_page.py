@@ -271,11 +271,21 @@ class OhifPage:
         """Makes a viewport the one that is used."""
         self.tab.evaluate("id => services.viewportGridService.setActiveViewportId(id)", viewport)
 
-    def picture(self, shape):
-        """Returns the gray values that are seen of the image, [row, column], from a screenshot."""
-        taken = cv2.imdecode(np.frombuffer(self._canvas().screenshot(), np.uint8), cv2.IMREAD_GRAYSCALE)
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        return cv2.warpAffine(taken, self._to_canvas(), (shape[1], shape[0]), flags=flags).astype(float)
+    def likeness(self, values, *, patience=_DRAWN_WITHIN):
+        """Returns the correlation of what is seen with values, [row, column], the best of screenshots of some time.
+
+        The middle is looked at: names and directions stand at the edges.
+        """
+        end, found = time.monotonic() + patience, -1.0
+        rows, columns = (slice(size // 4, -size // 4) for size in values.shape)
+        while True:
+            taken = cv2.imdecode(np.frombuffer(self._canvas().screenshot(), np.uint8), cv2.IMREAD_GRAYSCALE)
+            flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+            seen = cv2.warpAffine(taken, self._to_canvas(), values.shape[::-1], flags=flags).astype(float)
+            found = max(found, np.corrcoef(seen[rows, columns].ravel(), values[rows, columns].ravel())[0, 1])
+            if found > 0.9 or time.monotonic() > end:
+                return found
+            self.tab.wait_for_timeout(200)
 
     def wait_for_drafts(self, count):
         """Waits until the browser keeps this many drafts."""

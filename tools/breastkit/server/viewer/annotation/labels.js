@@ -31,6 +31,7 @@ export class Labels {
       this.viewer.services;
     const changed = () => this.changed();
     const drawn = () => {
+      this.strokes = (this.strokes || 0) + 1;
       this.changed();
       clearTimeout(this.drafting);
       this.drafting = setTimeout(() => this.keepDrafts(), DRAFT_AFTER);
@@ -87,15 +88,22 @@ export class Labels {
   // Keeps what is not saved in this browser. Where it keeps nothing, as in a private window, work goes on without.
   async keepDrafts() {
     const user = await this.user;
+    const { strokes } = this;
     for (const label of this.known.values()) {
       if (label.isThere && label.isChanged) {
-        await drafts.keep(user, label.series, label.draft()).catch(() => {});
-        label.hasDraft = true;
+        label.hasDraft = await drafts.keep(user, label.series, label.draft()).then(() => true, () => false);
       } else if (label.isThere && label.hasDraft && !label.draftFound) {
         await drafts.forget(user, label.series).catch(() => {});
         label.hasDraft = false;
       }
     }
+    this.keptStrokes = strokes;
+    this.changed();
+  }
+
+  // Whether all that is drawn of a label and not saved is kept in this browser.
+  isKept(label) {
+    return Boolean(label.hasDraft && this.keptStrokes === this.strokes);
   }
 
   // Takes the draft that was found when a label was opened, or leaves it for good.

@@ -144,7 +144,8 @@ export class OutlineSection {
   }
 
   _told(label) {
-    const state = label.isChanged ? 'changes are not saved' : label.version ? `version ${label.version} is saved` : 'no label yet';
+    const unsaved = `changes are not saved${this.viewer.labels.isKept(label) ? ', but kept in this browser' : ''}`;
+    const state = label.isChanged ? unsaved : label.version ? `version ${label.version} is saved` : 'no label yet';
     return `${this._named(label)}: ${state}.`;
   }
 
