@@ -87,6 +87,52 @@ class OhifPage:
         self.section("Outline").get_by_text(f", {description}: ").wait_for()
         self.wait_for_image()
 
+    def open_study(self, study):
+        """Opens a study in the viewer's own plain mode by its address, and waits for its image."""
+        self.tab.goto(f"{self.address}/ohif/viewer?StudyInstanceUIDs={study}")
+        self.tab.wait_for_function(_AN_IMAGE_IS_DRAWN)
+
+    def show_result(self, description):
+        """Shows a series of results, such as a report, in place of what is shown, and waits for its image."""
+        self.tab.get_by_text(description).first.dblclick()
+        # Where it says what it is there is a badge, SEG or SR, on the image.
+        self.tab.wait_for_function(_AN_IMAGE_IS_DRAWN)
+
+    def wait_for_segments(self, count):
+        """Waits until the viewer has read so many segments."""
+        self.tab.wait_for_function(
+            """count => {
+                const [all] = cornerstoneTools.segmentation.state.getSegmentations();
+                return all && Object.values(all.segments).length === count;
+            }""",
+            arg=count,
+        )
+
+    def height(self):
+        """Returns where the slice that is shown lies (z)."""
+        return self.tab.evaluate(f"() => {_VIEWPORT}.getCamera().focalPoint[2]")
+
+    def measured_line(self):
+        """Waits for the line of a report, and returns its ends as columns and rows of the image."""
+        # A second one leads to the words.
+        line = self.tab.locator(".svg-layer line").first
+        line.wait_for(state="attached")
+        x1, y1, x2, y2 = (float(line.get_attribute(name)) for name in ("x1", "y1", "x2", "y2"))
+        to_canvas = self._to_canvas()
+        return np.array([[x1, y1], [x2, y2]] - to_canvas[:, 2]) @ np.linalg.inv(to_canvas[:, :2]).T
+
+    def on_canvas(self, pixels):
+        """Returns where columns and rows of the image lie on the canvas, in whole points."""
+        to_canvas = self._to_canvas()
+        return [tuple(map(int, np.rint(to_canvas @ (*pixel, 1)))) for pixel in pixels]
+
+    def green(self):
+        """Returns which points of the canvas are as green as the viewer draws a measurement that is chosen."""
+        place = self._canvas().bounding_box()
+        taken = np.frombuffer(self.tab.screenshot(clip=place), np.uint8)
+        blue, green, red = cv2.imdecode(taken, cv2.IMREAD_COLOR).astype(int).transpose(2, 0, 1)
+        return (green > red + 60) & (green > blue + 60)
+
     def open_for_segments(self, patient):
         """Opens a study of the list in the viewer's own mode Segmentation and waits for its image."""
         self._open(patient, "Segmentation")
@@ -204,13 +250,6 @@ class OhifPage:
         )
         return sorted(found)
 
-    def height(self):
-        """Returns where the slice lies that is shown (z)."""
-        return self.tab.evaluate(
-            f"() => cornerstone.metaData.get('imagePlaneModule', {_VIEWPORT}.getCurrentImageId())"
-            ".imagePositionPatient[2]"
-        )
-
     def show_slice(self, height):
         """Turns to the slice at a height (z) of the patient."""
         number = self.tab.evaluate(
@@ -261,7 +300,9 @@ class OhifPage:
         seen = (along > 20) & (along > 0.9 * np.linalg.norm(away, axis=-1))
         size = (shape[1], shape[0])
         flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-        return cv2.warpAffine(seen.astype(np.uint8), self._to_canvas(), size, flags=flags) > 0
+        # Looked at in the middle of every pixel.
+        middles = self._to_canvas() @ [[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]]
+        return cv2.warpAffine(seen.astype(np.uint8), middles, size, flags=flags) > 0
 
     def side_by_side(self):
         """Returns what every viewport shows, in their order: its id, series, slice and window."""

@@ -103,12 +103,7 @@ def load_weights(
     path = weights_file(path)
     if not path.is_file():
         raise BreastkitError(f"{path} does not exist; {_NO_WEIGHTS}.")
-    facts = read_model_json(path) if path.with_suffix(".json").is_file() else {}
-    if facts.get("sha256", (digest := _sha256(path))) != digest:
-        raise BreastkitError(
-            f"{path} is not the file {path.with_suffix('.json').name} beside it describes (sha256 differs); "
-            "copy both again from one place."
-        )
+    facts = check_hash(path) if path.with_suffix(".json").is_file() else {}
     try:
         state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -116,6 +111,22 @@ def load_weights(
     if network is not None:
         _fill(network, state, path, facts.get("architecture"), of_a_part=of_a_part)
     return state
+
+
+def check_hash(path: str | Path) -> dict[str, Any]:
+    """Makes sure that weights are those that their ``model.json`` describes, and returns what that says.
+
+    Raises:
+        BreastkitError: if they are missing or others.
+    """
+    path = weights_file(path)
+    facts = read_model_json(path)
+    if facts.get("sha256", (digest := _sha256(path))) != digest:
+        raise BreastkitError(
+            f"{path} is not the file {path.with_suffix('.json').name} beside it describes (sha256 differs); "
+            "copy both again from one place."
+        )
+    return facts
 
 
 class WeightsLoader:

@@ -9,7 +9,9 @@ from tests.server.viewed_studies import GRAY, write_picture
 
 from breastkit.dicom.segment_kinds import SegmentCodes, SegmentKind
 from breastkit.server.labels.label_files import write_labels
+from breastkit.server.labels.readings import Readings
 from breastkit.server.labels.stored_segmentations import keep_as_label
+from breastkit.server.security.users import Role, User
 from breastkit.server.studies.study_images import PICTURE_AFFINE
 from breastkit.server.studies.study_store import open_store
 
@@ -72,6 +74,6 @@ def test_highdicom_reads_the_segmentation_of_a_picture(store, tmp_path):
 
 def test_a_class_stays_when_a_viewer_stores_other_outlines(store, tmp_path):
     saved, _, path = save(store, tmp_path, {"label_info": [{"name": "lesion", "idx": 1}], "class": "benign"})
-    assert keep_as_label(store, path.read_bytes(), "berta") == ""
+    assert keep_as_label(store, Readings(store.labels), path.read_bytes(), User("berta", Role.ANNOTATOR)) == ""
     again = store.labels.current(saved.image)
     assert (again.version, again.info["class"], again.info["user"]) == (2, "benign", "berta")

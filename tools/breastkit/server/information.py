@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 
-from breastkit.server.models.scoring import Method
-from breastkit.server.models.served_models import ServedModel
+from breastkit.server.models.scoring_methods import MEASURED
 from breastkit.server.security.request_values import TrainingOptions
 from breastkit.server.services import DESCRIPTION, NAME, VERSION, Services
 
-MEASURED = {
-    Method.DICE: "Dice of the models against the saved labels",
-    Method.UNCERTAINTY: "How unsure the models are of the images without a label",
-}
+if TYPE_CHECKING:
+    from breastkit.server.models.served_models import ServedModel
 
 
 def information_endpoints(services: Services) -> APIRouter:
@@ -42,7 +39,8 @@ def information_of(services: Services) -> dict[str, Any]:
         "name": NAME,
         "description": DESCRIPTION,
         "version": VERSION,
-        "labels": list(dict.fromkeys(by_number)),
+        # Without models, what those that are left out would draw.
+        "labels": list(dict.fromkeys(by_number or services.store.kinds)),
         "models": {model.name: _of_model(model) for model in models},
         "trainers": {name: _of_trainer(name) for name in services.trainable},
         "strategies": {name: {"description": text} for name, text in services.next_image.strategies().items()},
@@ -74,6 +72,8 @@ def _of_next_first(services: Services) -> list[ServedModel]:
 
 def _train_stats(services: Services) -> dict[str, dict[str, Any]]:
     """Returns how far every trainer is, the one that was started last first: viewers show that of the first."""
+    if services.training is None:
+        return {}
     state = services.training.state()
     names = sorted(services.trainable, key=lambda name: name != state["model"])
     # With a total time viewers show that nothing runs; without any of these they show that all is done.

@@ -19,6 +19,7 @@ from breastkit.server.labels.saved_labels import ORIGINAL
 from breastkit.server.media_types import media_type_of
 from breastkit.server.models.batch_inference import keep_prediction
 from breastkit.server.models.box_markups import MARKUPS_SUFFIX, write_markups
+from breastkit.server.models.findings_archive import write_findings_archive
 from breastkit.server.models.inference_queue import InferenceQueue
 from breastkit.server.models.model_list import why_not_served
 from breastkit.server.models.served_models import Prediction, SegmentationModel, ServedModel
@@ -47,6 +48,7 @@ class Output(StrEnum):
     JSON = "json"
     ALL = "all"
     DICOM_SEG = "dicom_seg"
+    REPORT = "report"
 
 
 def inference_endpoints(services: Services) -> APIRouter:
@@ -68,7 +70,11 @@ def inference_endpoints(services: Services) -> APIRouter:
         file: MaybeUpload = None,
         output: Output = Output.ALL,
     ) -> Response:
-        """Runs a model on an image of the store, of a session, or sent along."""
+        """Runs a model on an image of the store, of a session, or sent along.
+
+        With ``output=report`` a zip has DICOM SEG and SR, the report and ``findings.json``, of models that are
+        pipelines of `breastkit run`; nothing of it is kept.
+        """
         task = services.models.get(model)
         if task is None:
             raise HTTPException(404, why_not_served(model))
@@ -77,6 +83,9 @@ def inference_endpoints(services: Services) -> APIRouter:
             refuse_to_write(request)
         with temporary_folder("request") as folder:
             chosen, images = _chosen(services, image, session_id, file, folder)
+            if output is Output.REPORT:
+                report = _reported(services.queue, task, chosen, images, folder, user_of(request))
+                return Response(report.read_bytes(), media_type=media_type_of(report))
             prediction = _predicted(services.queue, task, chosen, images, user_of(request))
             says = _told_of(task, prediction.says)
             # What was lent or sent along is no image of the store, whatever it is called.
@@ -105,6 +114,14 @@ def _predicted(
         return queue.run_together(task.predict_together, image, who=user)
     phases_of = partial(phases_in_store, images)
     return queue.run(lambda: task.predict(image, images.file_of, phases_of), who=user)
+
+
+def _reported(
+    queue: InferenceQueue, task: ServedModel, image: StudyImage, images: StudyImages, folder: Path, user: str
+) -> Path:
+    """Writes what `breastkit run` writes of an image when it is the user's turn."""
+    phases_of = partial(phases_in_store, images)
+    return queue.run(lambda: write_findings_archive(task.findings(image, phases_of), folder), who=user)
 
 
 def _write(

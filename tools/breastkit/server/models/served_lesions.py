@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from breastkit.dce.phases import DcePhases, read_phases
 from breastkit.dce.series import StudyPhases
 from breastkit.dce.sides import midline_mm, side_of
 from breastkit.detection.boxes_file import Detection
+from breastkit.findings.study_findings import StudyFindings
 from breastkit.inference.mri_detection import LesionDetector
 from breastkit.opened_bundle import OpenedBundle
-from breastkit.pipelines.mri import NAME
+from breastkit.pipelines.mri import NAME, MriNetworks, examine
 from breastkit.pipelines.mri_outlines import open_breasts, outline_breasts, outline_lesions
 from breastkit.server.models.box_markups import box_answer
 from breastkit.server.models.served_models import FileOf, Prediction, ServedModel, name_of
@@ -99,6 +100,12 @@ class LesionChain(StudyModel):
             found.append(Detection(lesion.score, lesion.box))
             sides.append(side_of(lesion.mask, phases.grid, midline) or "")
         return self.boxed(found, phases, labels, sides=sides)
+
+    def findings(self, image: StudyImage, phases_of: PhasesOf = phases_beside) -> Iterator[StudyFindings]:
+        """Yields what `breastkit run mri` finds in the study."""
+        self.refuse_other_form(image)
+        segmenter, detector, breasts = self.opened()
+        yield examine(phases_of(image), MriNetworks(breasts, segmenter, detector), most=_MOST)
 
 
 class LesionDetection(StudyModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,14 @@ from breastkit.bundle import Answers, Bundle, Reads
 from breastkit.detection.boxes_file import Detection
 from breastkit.dicom.segment_kinds import SegmentCodes
 from breastkit.errors import BreastkitError, sentence_of
+from breastkit.findings.study_findings import StudyFindings
 from breastkit.images import read_header
 from breastkit.inference.calibration import read_calibration
 from breastkit.inference.ultrasound import NORMAL, UltrasoundReader, weights_that_say_normal
+from breastkit.inference.ultrasound_inputs import find_ultrasound, read_ultrasound
 from breastkit.opened_bundle import OpenedBundle
+from breastkit.pipelines.ultrasound import examine
+from breastkit.server.labels.label_kinds import kinds_of
 from breastkit.server.security.decompressed_sizes import refuse_large_volume
 from breastkit.server.studies.study_images import Frames, StudyImage, frames_of, is_small
 from breastkit.server.studies.study_phases import PhasesOf, phases_beside
@@ -27,8 +31,6 @@ from breastkit.weights import read_model_json
 
 FileOf = Callable[[StudyImage], Path]
 _TASKS = {Answers.MASK: "segmentation", Answers.BOXES: "detection", Answers.CLASS: "classification"}
-# Of labels whose bundle gives them none.
-_RED = (214, 39, 40)
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,7 @@ class ServedModel(ABC):
     @property
     def kinds(self) -> dict[str, SegmentCodes]:
         """What the labels show, by name, of those that are coded."""
-        return {
-            name: SegmentCodes.of(name, one.category, one.type, one.region, one.colour or _RED)
-            for name, one in self.bundle.purpose.labels.items()
-            if one.category and one.type
-        }
+        return kinds_of(self.bundle)
 
     @property
     def colours(self) -> dict[str, list[int]]:
@@ -122,6 +120,18 @@ class ServedModel(ABC):
         Raises:
             BreastkitError: if the image is not of a kind it reads.
         """
+
+    def findings(self, image: StudyImage, phases_of: PhasesOf = phases_beside) -> Iterator[StudyFindings]:
+        """Yields what `breastkit run` finds in an image, of models that are its pipelines.
+
+        Args:
+            image: see `predict`.
+            phases_of: see `predict`.
+
+        Raises:
+            BreastkitError: if it is no such model, or the image is not of a kind it reads.
+        """
+        raise BreastkitError(f"{self.name} outlines and reports nothing; ask a model that measures what it finds.")
 
     def suits(self, image: StudyImage) -> bool:
         """Returns whether an image is of the form and modality it was made for."""
@@ -283,6 +293,22 @@ class UltrasoundDiagnosis(ServedModel):
             "calibration": self.calibration.sha256[:12] if self.calibration else None,
         }
         return Prediction(np.stack(masks, axis=-1), image.affine, says)
+
+    def findings(self, image: StudyImage, phases_of: PhasesOf = phases_beside) -> Iterator[StudyFindings]:
+        """Yields what `breastkit run us` finds in the picture, or in every frame of the clip."""
+        self.refuse_other_form(image)
+        # Refuses what is too large or no picture.
+        frames_of(image)
+        reader: UltrasoundReader = self.opened()
+        for item in (item for path in image.files for item in find_ultrasound(path).items):
+            yield examine(
+                read_ultrasound(item),
+                reader,
+                name=item["name"],
+                file=item["file"],
+                source=Path(item["image"]),
+                frame=item.get("frame"),
+            )
 
 
 def name_of(bundle: Bundle, architecture: str | None) -> str:

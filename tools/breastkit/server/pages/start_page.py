@@ -13,8 +13,9 @@ from breastkit.records import set_aside_in
 from breastkit.report.page import render
 from breastkit.server.information import information_of
 from breastkit.server.labels.saved_labels import CLASSES
-from breastkit.server.models.scoring import Method
-from breastkit.server.security.access import root_of, user_of
+from breastkit.server.models.scoring_methods import Method
+from breastkit.server.pages.readings_shown import name_of_image, readings_shown
+from breastkit.server.security.access import asker_of, root_of, user_of
 from breastkit.server.services import Services
 from breastkit.server.studies.study_images import Form, StudyImage
 from breastkit.server.studies.study_store import StudyStore
@@ -22,7 +23,7 @@ from breastkit.server.viewer.ohif import NO_VIEWER, has_viewer
 
 _SHOWN = 200
 # The folders that hold records, in the one of labels.
-_RECORDS = (".", "final/*", "original/*", "tags/*/*", ".training/*", ".cache")
+_RECORDS = (".", "final/*", "original/*", "readers/*/*", "tags/*/*", "reviews/*", ".training/*", ".cache")
 
 
 def start_page_endpoint(services: Services) -> APIRouter:
@@ -41,7 +42,7 @@ def start_page_endpoint(services: Services) -> APIRouter:
         images = sorted(store.images.all().values(), key=_place)
         shown = [
             {
-                "name": _name(image),
+                "name": name_of_image(image),
                 "kind": _kind(image),
                 "id": image.id,
                 "study": image.info.get("StudyInstanceUID") if viewer else None,
@@ -49,7 +50,8 @@ def start_page_endpoint(services: Services) -> APIRouter:
             }
             for image in images[:_SHOWN]
         ]
-        training, told = services.training.state(), information_of(services)
+        training = services.training.state() if services.training is not None else {"model": ""}
+        told = information_of(services)
         return render(
             "annotation.html",
             root=root_of(request.scope),
@@ -58,6 +60,7 @@ def start_page_endpoint(services: Services) -> APIRouter:
             no_viewer=NO_VIEWER if services.holds_dicom and not viewer else "",
             pages=services.pages is not None,
             user=user_of(request),
+            work=readings_shown(services, asker_of(request), viewer=viewer),
             beside={name: services.companions.get(name, "") for name in ("page", "mlflow")},
             total=len(images),
             completed=len(labelled),
@@ -128,8 +131,3 @@ def _label(store: StudyStore, image: StudyImage) -> str:
     by = f" by {saved.info['user']}" if saved.info["user"] else ""
     of_class = f", {saved.info['class']}" if saved.info["class"] else ""
     return f"version {saved.version}{by}{of_class}, {str(saved.info['saved'])[:10]}"
-
-
-def _name(image: StudyImage) -> str:
-    parts = [str(image.info.get(key) or "") for key in ("PatientID", "SeriesDescription")]
-    return " ".join(part for part in parts if part) or image.id

@@ -120,6 +120,8 @@ _LOOKED_AT = (
     "/datastore/label/info",
     "/datastore/label/versions",
     "/session/{session_id}",
+    "/readings/",
+    "/readings/image",
     "/train/",
     "/scoring/",
     "/ohif",
@@ -149,15 +151,15 @@ _LOOKED_AT_AS_DICOM = (
 
 RULES = RuleTable(
     (
-        Rule("GET", "/auth/", None),
+        Rule("GET", "/auth/", None, largest=_LOGIN_BYTES),
         Rule("POST", "/auth/token", None, largest=_LOGIN_BYTES, is_login=True),
-        Rule("GET", "/auth/token/valid", None),
+        Rule("GET", "/auth/token/valid", None, largest=_LOGIN_BYTES),
         # Open, as a token that has ended by itself may be sent.
         Rule("POST", "/auth/logout", None, largest=_LOGIN_BYTES),
-        Rule("GET", "/login", None),
+        Rule("GET", "/login", None, largest=_LOGIN_BYTES),
         Rule("POST", "/login", None, largest=_LOGIN_BYTES, is_login=True),
         # There is none; browsers ask for it before anybody has logged in.
-        Rule("GET", "/favicon.ico", None),
+        Rule("GET", "/favicon.ico", None, largest=_LOGIN_BYTES),
         *(Rule("GET", path, Role.VIEWER) for path in _LOOKED_AT),
         Rule("GET", "/datastore/image", Role.VIEWER, by_link=True),
         Rule(
@@ -172,7 +174,16 @@ RULES = RuleTable(
         Rule("DELETE", "/batch/infer", Role.ADMIN, writes="the end of a batch"),
         Rule("GET", "/datastore/dataset", Role.ANNOTATOR),
         Rule("GET", "/logs/", Role.ADMIN),
-        Rule("POST", "/activelearning/{strategy}", Role.VIEWER),
+        Rule(
+            "POST",
+            "/activelearning/{strategy}",
+            Role.VIEWER,
+            writes="whose the image is for a time, where an annotator asks",
+            writes_from=Role.ANNOTATOR,
+        ),
+        Rule("PUT", "/readings/assignment", Role.REVIEWER, writes="whose an image is for a time"),
+        Rule("POST", "/readings/review", Role.REVIEWER, writes="what a reviewer decides on a label"),
+        Rule("GET", "/agreement/", Role.REVIEWER),
         Rule("PUT", "/session/", Role.VIEWER, writes="an image that is lent, for an hour"),
         Rule("DELETE", "/session/{session_id}", Role.VIEWER, writes="the end of a lent image"),
         Rule("PUT", "/datastore/", Role.ANNOTATOR, writes="a new image"),

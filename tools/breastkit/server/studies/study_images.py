@@ -90,6 +90,19 @@ class Grid:
     affine: NDArray[Any]
 
 
+def grid_of_file(path: Path) -> Grid:
+    """Returns where the voxels of a volume or a picture lie.
+
+    Raises:
+        BreastkitError: if it cannot be read.
+    """
+    header = read_header(path)
+    if header.affine is None:
+        return Grid((header.shape[1], header.shape[0], 1), PICTURE_AFFINE)
+    columns, rows, slices = (int(size) for size in (*header.shape, 1, 1)[:3])
+    return Grid((columns, rows, slices), np.asarray(header.affine, dtype=np.float64))
+
+
 class StudyImages(ABC):
     """The images of one place.
 
@@ -150,11 +163,7 @@ class StudyImages(ABC):
         Raises:
             BreastkitError: if it cannot be read.
         """
-        header = read_header(self.file_of(image))
-        if header.affine is None:
-            return Grid((header.shape[1], header.shape[0], 1), PICTURE_AFFINE)
-        columns, rows, slices = (int(size) for size in (*header.shape, 1, 1)[:3])
-        return Grid((columns, rows, slices), np.asarray(header.affine, dtype=np.float64))
+        return grid_of_file(self.file_of(image))
 
 
 class FileImages(StudyImages):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from breastkit.dce.series import StudyPhases, phases_among
@@ -89,3 +90,11 @@ def phases_beside(image: StudyImage) -> StudyPhases:
         )
     first, *others = (beside[number] for number in sorted(beside))
     return StudyPhases(match["study"], first, tuple(others))
+
+
+def group_of(image: StudyImage) -> str:
+    """Returns what stays on one side of the split: the patient, the study of a numbered phase, or the image."""
+    if image.form is Form.VOLUME:
+        with suppress(BreastkitError):
+            return phases_beside(image).name
+    return str(image.info.get("PatientID") or image.id)

@@ -19,8 +19,16 @@ from breastkit.dicomweb.folder_index import FolderIndex
 from breastkit.dicomweb.stored_folder import StoredFolder
 from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
-from breastkit.server.labels.label_files import read_labels
-from breastkit.server.labels.saved_labels import CLASSES, FINAL, NORMAL, SavedLabel, SavedLabels, check_class
+from breastkit.server.labels.label_files import labels_of, read_labels
+from breastkit.server.labels.saved_labels import (
+    CLASSES,
+    FINAL,
+    NORMAL,
+    SavedLabel,
+    SavedLabels,
+    check_class,
+    reader_of,
+)
 from breastkit.server.studies.remote_images import RemoteImages
 from breastkit.server.studies.study_images import (
     DicomImages,
@@ -28,6 +36,7 @@ from breastkit.server.studies.study_images import (
     Form,
     StudyImage,
     StudyImages,
+    grid_of_file,
     refuse_missing_studies,
     series_of,
 )
@@ -92,7 +101,14 @@ class StudyStore:
         return self.images.get(image_id)
 
     def save(
-        self, image_id: str, sent: Path, *, tag: str = FINAL, params: Mapping[str, Any] | None = None, user: str = ""
+        self,
+        image_id: str,
+        sent: Path,
+        *,
+        tag: str = FINAL,
+        params: Mapping[str, Any] | None = None,
+        user: str = "",
+        facts: Mapping[str, Any] | None = None,
     ) -> SavedLabel:
         """Saves what an annotator sent: on the image's grid, and as a segmentation where the images are DICOM.
 
@@ -102,6 +118,7 @@ class StudyStore:
             tag: which kind of label.
             params: names of the labels and the class, as viewers send them.
             user: who.
+            facts: what else is to be kept with it.
 
         Raises:
             BreastkitError: if it is refused; the sentence says why.
@@ -110,7 +127,9 @@ class StudyStore:
         grid = self.images.grid_of(image)
         labels = read_labels(sent, grid, name=image_id)
         names, of_class = names_and_class(params or {}, labels)
-        if tag == FINAL and not labels.any() and of_class != NORMAL and (params or {}).get("nothing") is not True:
+        drawn_by_hand = tag == FINAL or reader_of(tag) is not None
+        is_meant = of_class == NORMAL or (params or {}).get("nothing") is True
+        if drawn_by_hand and not labels.any() and not is_meant:
             raise BreastkitError(
                 f"The label of '{image_id}' is empty and not saved; where there is nothing to outline, say so with the "
                 f'class {NORMAL}, a segment of this name, or "nothing": true among the parameters.'
@@ -118,13 +137,8 @@ class StudyStore:
         segmentation = None
         if tag == FINAL:
             before = self.labels.versions(image_id)
-            told = SegmentationHeader(
-                number=_FIRST_SERIES + (before[-1].version if before else 0) + 1,
-                description=f"Label of {image.info.get('SeriesDescription') or image.modality}",
-                content=f"Class: {of_class}" if of_class else "",
-                creator=user,
-                algorithms=algorithms_of(params or {}),
-            )
+            version = 1 + (before[-1].version if before else 0)
+            told = header_of(image, version, of_class, user=user, algorithms=algorithms_of(params or {}))
             segmentation = self._as_segmentation(image, labels, grid.affine, names, told)
         saved = self.labels.save(
             image_id,
@@ -135,10 +149,23 @@ class StudyStore:
             of_class=of_class,
             user=user,
             flat=image.form is Form.PICTURE,
+            facts=facts,
         )
         if segmentation is not None:
             self._store_segmentation(segmentation)
         return saved
+
+    def store_as_segmentation(self, saved: SavedLabel) -> None:
+        """Stores a label as a segmentation of its image, where the images are DICOM; the log says if that fails."""
+        try:
+            image = self.image(saved.image)
+            affine = self.images.grid_of(image).affine
+            told = header_of(image, saved.version, saved.info["class"], user=str(saved.info["user"]))
+            data = self._as_segmentation(image, labels_of(saved.path), affine, saved.info["labels"], told)
+            if data is not None:
+                self._store_segmentation(data)
+        except BreastkitError as error:
+            _log.warning("The label of %s is saved; its segmentation is not: %s", saved.image, error)
 
     def write_segmentation(
         self,
@@ -225,13 +252,24 @@ class StudyStore:
         self.image(image_id)
         return self.labels.versions(image_id, tag) if self.labels.current(image_id, tag) is not None else []
 
-    def describe(self, image_id: str, tag: str, params: Mapping[str, Any], *, user: str = "") -> SavedLabel:
+    def describe(
+        self,
+        image_id: str,
+        tag: str,
+        params: Mapping[str, Any],
+        *,
+        user: str = "",
+        facts: Mapping[str, Any] | None = None,
+    ) -> SavedLabel:
         """Says something else of an image's label: its class, or the names of its labels, as they are sent with one.
+
+        A reader who has none yet takes over what counts.
 
         Raises:
             BreastkitError: if there is no such label, or it cannot be said of it.
         """
-        saved = self.label(image_id, tag)
+        own = self.labels.current(image_id, tag) is not None or reader_of(tag) is None
+        saved = self.label(image_id, tag if own else FINAL)
         if not {"class", "labels", "label_info", "label_names"} & set(params):
             raise BreastkitError("Of a label 'class' and 'labels' (numbers by name) can be changed; send one of these.")
         given = {"label_names": params.get("labels") or saved.info["labels"], **params}
@@ -239,7 +277,15 @@ class StudyStore:
         names, of_class = names_and_class(given, numbers)
         # What was said of it stays, unless something else is said, be it by a name.
         of_class = params["class"] if "class" in params else of_class or saved.info["class"]
-        return self.labels.describe(image_id, tag, {"class": check_class(of_class), "labels": names}, user=user)
+        of_class = check_class(of_class)
+        if own:
+            changes = {"class": of_class, "labels": names, **(facts or {})}
+            return self.labels.describe(image_id, tag, changes, user=user)
+        labels, grid = labels_of(saved.path), grid_of_file(saved.path)
+        flat = saved.path.suffix == ".png"
+        return self.labels.save(
+            image_id, labels, grid, tag=tag, names=names, of_class=of_class, user=user, flat=flat, facts=facts
+        )
 
     def status(self) -> dict[str, Any]:
         """Returns how many images there are and how many of them have labels."""
@@ -327,6 +373,24 @@ def names_and_class(params: Mapping[str, Any], labels: NDArray[Any]) -> tuple[di
     elif not isinstance(of_class, str):
         raise BreastkitError(f"The class of an image is one of {', '.join(CLASSES)}; send one of these.")
     return names or {"lesion": 1}, of_class
+
+
+def header_of(
+    image: StudyImage,
+    version: int,
+    of_class: str | None,
+    *,
+    user: str = "",
+    algorithms: Mapping[str, Algorithm] | None = None,
+) -> SegmentationHeader:
+    """Returns what the segmentation of a version of an image's label says."""
+    return SegmentationHeader(
+        number=_FIRST_SERIES + version,
+        description=f"Label of {image.info.get('SeriesDescription') or image.modality}",
+        content=f"Class: {of_class}" if of_class else "",
+        creator=user,
+        algorithms=algorithms or {},
+    )
 
 
 def algorithms_of(params: Mapping[str, Any]) -> dict[str, Algorithm]:

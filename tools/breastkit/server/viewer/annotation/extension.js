@@ -14,12 +14,19 @@ const fill = managers => place => {
   place.replaceChildren(annotation.place);
 };
 
+// The viewer looks for the place of every measurement of a report, and fails at one without any, as the volume of a
+// breast is: it would draw none of the others either.
+const withPlace = ({ measurement }) =>
+  measurement.coords.length ? measurement : { ...measurement, coords: [{}] };
+
 export default {
   id: 'breastkit',
 
   preRegistration: ({ servicesManager }) => register(servicesManager.services),
 
   getHangingProtocolModule: () => protocols,
+
+  getCustomizationModule: () => [{ name: 'default', value: { onBeforeSRAddMeasurement: withPlace } }],
 
   getPanelModule: managers => [
     {
