@@ -147,11 +147,22 @@ export class Labels {
           await label.showIn(id);
         }
       }
+      this._useItsViewport(label, viewportId);
       this.problem = '';
     } catch (error) {
       this.problem = `The saved label is not shown: ${error.message}`;
     }
     this.changed();
+  }
+
+  // Of phases side by side, the one whose label is drawn is used first: only there it is seen.
+  _useItsViewport(label, viewportId) {
+    const { viewportGridService: grid } = this.viewer.services;
+    const own = [...grid.getState().viewports.keys()].find(id => this._imageIn(id) === label.displaySet);
+    if (own && own !== viewportId && !label.wasUsed) {
+      grid.setActiveViewportId(own);
+    }
+    label.wasUsed = true;
   }
 
   // The label of a series, with what is saved of it.
