@@ -191,6 +191,33 @@ class OhifPage:
         self.draw_with_the_mouse(corner, other)
         self.press(tool)
 
+    def point(self, tool, pixel, *, then="not saved yet"):
+        """Clicks on a pixel of the image with Add or Remove, and returns what is said once that was followed.
+
+        Args:
+            tool: which one.
+            pixel: column and row.
+            then: is said afterwards.
+        """
+        return self._followed(tool, lambda: self._drag(pixel, pixel), then)
+
+    def frame(self, corner, other):
+        """Draws a box from one pixel of the image to another, and returns what is said once that was followed."""
+        return self._followed("Box", lambda: self._drag(corner, other), "not saved yet")
+
+    def _followed(self, tool, act, then):
+        self.press(tool, "Point")
+        with self.tab.expect_response(lambda answer: "/infer/" in answer.url):
+            act()
+        self.press(tool, "Point")
+        return self.tell("Point", then)
+
+    def tell(self, section, words):
+        """Waits until a section says something with these words, and returns all of it."""
+        place = self.section(section).get_by_role("status").filter(has_text=words)
+        place.wait_for()
+        return place.inner_text()
+
     def add_segmentation(self):
         """Makes an empty segmentation of the image, in the mode Segmentation."""
         self.tab.get_by_text("Add segmentation", exact=True).click()

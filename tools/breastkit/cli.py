@@ -271,6 +271,11 @@ COMMANDS = Group(
                     "simulate annotation: Dice against number of labels for every way to choose the next image",
                     "breastkit bench active-learning --data work/busi",
                 ),
+                "clicks": Verb(
+                    "benchmarks.clicks:bench_clicks",
+                    "simulate annotators who click: Dice against number of clicks, and how long an answer takes",
+                    "breastkit bench clicks work/us",
+                ),
                 "prepare": Verb(
                     "benchmarks.prepare:bench_preparation",
                     "time and memory of preparing a set of dynamic MRI, by number of patients",

@@ -6,6 +6,7 @@ import { LayoutsSection } from './layouts_section.js';
 import { ModelsSection } from './models_section.js';
 import { NextSection } from './next_section.js';
 import { OutlineSection } from './outline_section.js';
+import { PromptsSection } from './prompts_section.js';
 import { Viewer } from './viewer.js';
 
 export class Annotation {
@@ -17,8 +18,9 @@ export class Annotation {
     this.layouts = new LayoutsSection(viewer);
     this.models = new ModelsSection(viewer);
     this.outline = new OutlineSection(viewer);
+    this.prompts = new PromptsSection(viewer);
     this.next = new NextSection(viewer);
-    this.sections = [this.layouts, this.models, this.outline, this.next];
+    this.sections = [this.layouts, this.models, this.prompts, this.outline, this.next];
     this.hotkeys = new Hotkeys(this.keys());
     const help = button('Keys (?)', () => this.hotkeys.toggle());
     const notice = element('p', { className: 'breastkit-note' }, 'For research, not for diagnosis.');
@@ -51,6 +53,7 @@ export class Annotation {
     this.labels.listen(() => this.render());
     this.labels.onSaved = () => this.next.count();
     this.labels.start();
+    this.prompts.start();
     // Nothing can be pressed before there is something to work on.
     this.render();
     this.next.begin();
@@ -60,6 +63,7 @@ export class Annotation {
     window.removeEventListener('beforeunload', this.warn);
     this.hotkeys.stop();
     this.labels.stop();
+    this.prompts.stop();
   }
 
   render() {

@@ -155,6 +155,11 @@ export class Label {
     this._redraw();
   }
 
+  // Draws what was drawn in a state, as one step that can be undone.
+  restore({ slices }) {
+    this._draw(this.slices(), (_, position, at) => slices[position][at]);
+  }
+
   // Draws what a model found as segments, one for each of its labels; `targets` are their numbers here. What covers
   // more than what is found gives way to it, as a breast does to a lesion; smaller segments stay. Returns how many voxels
   // each segment got.

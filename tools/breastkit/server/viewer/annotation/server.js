@@ -24,8 +24,14 @@ const json = async (path, options) => (await asked(path, options)).json();
 const posted = (path, body) =>
   json(path, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) });
 
-// What there is: models, trainers, strategies, how many images have labels.
-export const info = () => json('info/');
+// What there is: models, trainers, strategies, how many images have labels. A label of number 0 is never drawn.
+export const info = async () => {
+  const told = await json('info/');
+  Object.values(told.models).forEach(model => {
+    model.labels = Object.fromEntries(Object.entries(model.labels).filter(([, number]) => number));
+  });
+  return told;
+};
 
 // How a study is hung: its phases, and the subtraction that the server makes.
 export const layoutOf = study => json('datastore/layout', { query: { study } });
@@ -55,10 +61,11 @@ export const sayOf = (series, candidate) => json('datastore/candidates', {
   method: 'PUT', query: { image: series }, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(candidate),
 });
 
-// Runs a model on a series. Returns what it says, and its mask as NRRD; models that answer with boxes have none.
-export const run = async (model, series) => {
+// Runs a model on a series, after prompts where it follows any. Returns what it says, and its mask as NRRD; models that
+// answer with boxes have none.
+export const run = async (model, series, prompts = {}) => {
   const body = new FormData();
-  body.append('params', JSON.stringify({ result_extension: '.nrrd' }));
+  body.append('params', JSON.stringify({ ...prompts, result_extension: '.nrrd' }));
   const answer = await asked(`infer/${model}`, { method: 'POST', query: { image: series, output: 'all' }, body });
   const parts = await answer.formData();
   const image = parts.get('image');

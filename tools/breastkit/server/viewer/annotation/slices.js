@@ -34,6 +34,20 @@ export const placeOf = slices => {
   };
 };
 
+// The voxel [column, row, slice] of a place on an image of a series, as the server counts it: slices that have a place in
+// the patient along their normal, others in the order they are shown.
+export const voxelOf = (cornerstone, imageIds, imageId, world) => {
+  const [column, row] = cornerstone.utilities.worldToImageCoords(imageId, world).map(Math.round);
+  const { modality } = cornerstone.metaData.get('generalSeriesModule', imageId) || {};
+  const plane = one => cornerstone.metaData.get('imagePlaneModule', one) || {};
+  const { imagePositionPatient: here, rowCosines: x, columnCosines: y } = plane(imageId);
+  if (modality === 'US' || !here || !x) {
+    return [column, row, imageIds.indexOf(imageId)];
+  }
+  const along = one => dot(plane(one).imagePositionPatient, cross(x, y));
+  return [column, row, imageIds.filter(one => along(one) < along(imageId)).length];
+};
+
 // All that is drawn as one array, with its place.
 export const asVolume = slices => {
   const [{ columns, rows }] = slices;

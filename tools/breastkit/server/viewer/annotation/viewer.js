@@ -53,6 +53,16 @@ export class Viewer {
     }
   }
 
+  // Makes tools that mark places ready in the viewport that is used: `name` is ours, `of` the one they are like.
+  offerTools(all) {
+    const { viewportGridService, cornerstoneViewportService } = this.services;
+    const viewportId = viewportGridService.getActiveViewportId();
+    const { id } = cornerstoneViewportService.getRenderingEngine();
+    const group = this.tools.ToolGroupManager.getToolGroupForViewport(viewportId, id);
+    all.filter(({ name }) => !group.hasTool(name)).forEach(({ name, of }) =>
+      group.addToolInstance(name, of, { getTextLines: () => [] }));
+  }
+
   // Turns to a slice of the series, by its place in the order of the display set.
   showSlice(imageIndex) {
     this.cornerstone.utilities.jumpToSlice(this.viewport.element, { imageIndex });
