@@ -41,7 +41,7 @@ from breastkit.server.services import Services
 from breastkit.server.studies.sessions import image_of_upload
 from breastkit.server.studies.study_images import StudyImage, StudyImages
 from breastkit.server.studies.study_phases import phases_in_store
-from breastkit.server.studies.study_store import StudyStore
+from breastkit.server.studies.study_store import SegmentationHeader, StudyStore
 from breastkit.temporary import temporary_folder
 
 
@@ -165,7 +165,7 @@ def _write(
             prediction.labels,
             prediction.affine,
             task.labels,
-            algorithm=algorithm,
+            told=SegmentationHeader(description=task.name, algorithms=dict.fromkeys(task.labels, algorithm)),
         )
     path = folder / f"label{options.result_extension}"
     return write_labels(path, prediction.labels, prediction.affine, compress=options.result_compress)

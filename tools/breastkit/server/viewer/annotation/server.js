@@ -33,6 +33,9 @@ export const info = async () => {
   return told;
 };
 
+// How a study is hung: its phases, and the subtraction that the server makes.
+export const layoutOf = study => json('datastore/layout', { query: { study } });
+
 // The versions of a series' label, the oldest first.
 export const versionsOf = series => json('datastore/label/versions', { query: { label: series } });
 
@@ -50,6 +53,14 @@ export const saveLabel = (series, params, nrrd) => {
   return json('datastore/label', { method: 'PUT', query: { image: series }, body });
 };
 
+// What readers said of the candidates of a series, and of each model's.
+export const verdictsOf = series => json('datastore/candidates', { query: { image: series } });
+
+// Keeps or rejects a candidate.
+export const sayOf = (series, candidate) => json('datastore/candidates', {
+  method: 'PUT', query: { image: series }, headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(candidate),
+});
+
 // Runs a model on a series, after prompts where it follows any. Returns what it says, and its mask as NRRD; models that
 // answer with boxes have none.
 export const run = async (model, series, prompts = {}) => {
@@ -61,6 +72,9 @@ export const run = async (model, series, prompts = {}) => {
   const mask = image.name.endsWith('.nrrd') ? await image.arrayBuffer() : undefined;
   return { says: JSON.parse(await textOf(parts.get('params'))), mask };
 };
+
+// Who is logged in; empty where nobody has to.
+export const user = async () => (await json('auth/token/valid').catch(() => ({}))).username || '';
 
 const textOf = async part => (typeof part === 'string' ? part : part.text());
 
