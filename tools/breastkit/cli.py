@@ -199,6 +199,11 @@ COMMANDS = Group(
                     "write the figures and the origin of the weights into a bundle's model card",
                     "breastkit models card breast_us_lesion_segmentation",
                 ),
+                "pack": Verb(
+                    "breastkit.models.packing:pack_bundle",
+                    "make a zip of a bundle for another machine, with its weights in use, card and exports",
+                    "breastkit models pack breast_us_lesion_segmentation --out work/packed",
+                ),
             },
         ),
         "users": Group(
