@@ -199,11 +199,11 @@ class OhifPage:
             pixel: column and row.
             then: is said afterwards.
         """
-        return self._followed(tool, lambda: self._drag(pixel, pixel), then)
+        return self._followed(tool, lambda: self.draw_with_the_mouse(pixel, pixel), then)
 
     def frame(self, corner, other):
         """Draws a box from one pixel of the image to another, and returns what is said once that was followed."""
-        return self._followed("Box", lambda: self._drag(corner, other), "not saved yet")
+        return self._followed("Box", lambda: self.draw_with_the_mouse(corner, other), "not saved yet")
 
     def _followed(self, tool, act, then):
         self.press(tool, "Point")

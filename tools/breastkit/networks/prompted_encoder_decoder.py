@@ -26,12 +26,12 @@ class PromptedEncoderDecoder(EncoderDecoder):
 
     def __init__(self, network: nn.Module, *, channels: int = 3, planes: int = 3):
         super().__init__(network, channels=channels + planes)
-        self.colours, self.planes = channels, planes
+        self.colours, self.planes, self.strength = channels, planes, _STRENGTH
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Returns logits of the size of the image."""
         missing = 1 + self.planes - image.shape[1]
         image = pad(image, (0, 0, 0, 0, 0, missing))
         gray = image[:, :1].expand(-1, self.colours, -1, -1)
-        logits: torch.Tensor = self.network(torch.cat([gray, _STRENGTH * image[:, 1:]], 1))
+        logits: torch.Tensor = self.network(torch.cat([gray, self.strength * image[:, 1:]], 1))
         return logits
