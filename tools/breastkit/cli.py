@@ -260,8 +260,7 @@ COMMANDS = Group(
         "sweep": Verb(
             "breastkit.sweep:sweep",
             "search settings of a bundle's training, every trial a run of its own",
-            "breastkit sweep breast_us_lesion_segmentation --space mlflow/space_example.json --trials 4 "
-            "--dataset_dir work/busi",
+            "breastkit sweep breast_us_lesion_segmentation --space mlflow/space_example.json --dataset_dir work/busi",
         ),
         "compare": Verb(
             "breastkit.evaluation.comparison:compare_runs",
