@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 import torch
 from monai.bundle import download, load
 
-from breastkit.bundle import Bundle
+from breastkit.bundle import Bundle, find_bundles
 from breastkit.cli import main
 from breastkit.models.packing import pack_bundle
 from breastkit.networks import from_file
@@ -19,12 +18,24 @@ from breastkit.weights import check_hash, load_weights, read_model_json, save_we
 
 NAME = "breast_us_lesion_segmentation"
 SHIPPED = Path(__file__).parents[2] / "bundles" / NAME
+EXPORTS = {f"models/{name}" for name in ("model.ts", "model.onnx", "model.xml", "model.bin", "parity.json")}
 
 
 @pytest.fixture(scope="module")
-def packed(tmp_path_factory):
+def run(tmp_path_factory):
+    """A run with the smallest network, another one than what ships."""
+    folder = tmp_path_factory.mktemp("run")
+    network = from_file(SHIPPED / "configs/networks.json", "light")
+    save_weights(folder, network, architecture="light", image_size=64, threshold=0.5)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def packed(run, tmp_path_factory):
+    """The bundle with that run promoted, packed once for all."""
     folder = tmp_path_factory.mktemp("packed")
-    return pack_bundle(NAME, str(folder), models=str(folder / "no_versions"))
+    promote(Bundle(NAME, models=folder / "models"), run, figures={}, by="anna")
+    return pack_bundle(NAME, str(folder), models=str(folder / "models"))
 
 
 @pytest.fixture(scope="module")
@@ -35,27 +46,35 @@ def elsewhere(packed, tmp_path_factory):
     return folder
 
 
-def network_of(bundle, weights):
-    network = from_file(bundle / "configs/networks.json", read_model_json(weights)["architecture"]).eval()
+def network_of(weights):
+    network = from_file(SHIPPED / "configs/networks.json", read_model_json(weights)["architecture"]).eval()
     load_weights(weights, network)
     return network
+
+
+def files_in(folder):
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
 def test_it_is_laid_out_as_in_the_model_zoo(packed, elsewhere):
     version = json.loads((SHIPPED / "configs/metadata.json").read_text())["version"]
     assert packed.name == f"{NAME}_v{version}.zip"
-    files = {str(path.relative_to(elsewhere / NAME)) for path in (elsewhere / NAME).rglob("*") if path.is_file()}
-    shipped = {str(path.relative_to(SHIPPED)) for path in SHIPPED.rglob("*") if path.is_file()}
-    exports = {f"models/{name}" for name in ("model.ts", "model.onnx", "model.xml", "model.bin", "parity.json")}
-    assert files == shipped | exports
+    shipped = {name for name in files_in(SHIPPED) if not name.startswith("models/fold")}
+    assert files_in(elsewhere / NAME) == shipped | EXPORTS
     assert check_hash(elsewhere / NAME / "models")["sha256"] in (elsewhere / NAME / "docs/README.md").read_text()
 
 
-def test_monai_loads_it(elsewhere, monkeypatch):
+def test_promoted_weights_go_without_their_history_and_the_folds_of_others(run, elsewhere):
+    models = elsewhere / NAME / "models"
+    assert read_model_json(models) == read_model_json(run)
+    assert {path.name for path in models.iterdir() if path.is_dir()} == {"clicks"}
+
+
+def test_monai_loads_it(run, elsewhere, monkeypatch):
     monkeypatch.setenv("BREASTKIT_BUNDLES", str(elsewhere))
     image = torch.rand(1, 1, 64, 96, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        expected = network_of(SHIPPED, SHIPPED / "models/model.pt")(image)
+        expected = network_of(run / "model.pt")(image)
         network = load(NAME, bundle_dir=str(elsewhere), device="cpu").eval()
         torch.testing.assert_close(network(image), expected, rtol=0, atol=0)
         script, metadata, _ = load(NAME, bundle_dir=str(elsewhere), load_ts_module=True, device="cpu")
@@ -63,13 +82,13 @@ def test_monai_loads_it(elsewhere, monkeypatch):
     assert metadata["name"] == Bundle(SHIPPED).metadata["name"]
 
 
-def test_parity_is_that_of_the_files(elsewhere):
+def test_parity_is_that_of_the_files(run, elsewhere):
     openvino = pytest.importorskip("openvino")
     models = elsewhere / NAME / "models"
     parity = json.loads((models / "parity.json").read_text())
     image = torch.randn(parity["shape"], generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        expected = network_of(SHIPPED, SHIPPED / "models/model.pt")(image).numpy()
+        expected = network_of(run / "model.pt")(image).numpy()
     answer = openvino.Core().compile_model(models / "model.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(
         [image.numpy()]
     )[0]
@@ -78,25 +97,13 @@ def test_parity_is_that_of_the_files(elsewhere):
     assert max(parity["largest_difference"].values()) < 1e-3 < parity["largest_output"]
 
 
-def test_promoted_weights_go_without_their_history_and_the_folds_of_others(tmp_path, monkeypatch):
-    bundles, models = tmp_path / "bundles", tmp_path / "models"
-    shutil.copytree(SHIPPED, bundles / NAME)
-    monkeypatch.setenv("BREASTKIT_BUNDLES", str(bundles))
-    network = from_file(SHIPPED / "configs/networks.json", "light")
-    save_weights(tmp_path / "run", network, architecture="light", image_size=64, threshold=0.5)
-    promote(Bundle(NAME, models=models), tmp_path / "run", figures={}, by="anna")
-    with zipfile.ZipFile(pack_bundle(NAME, str(tmp_path / "out"), models=str(models))) as archive:
-        archive.extractall(tmp_path / "elsewhere")
-    found = tmp_path / "elsewhere" / NAME
-    assert read_model_json(found / "models") == read_model_json(tmp_path / "run")
-    assert {path.name for path in (found / "models").iterdir() if path.is_dir()} == {"clicks"}
-    assert not [path for path in found.rglob("*") if path.name in ("promotion.json", "registration.json")]
-    monkeypatch.setenv("BREASTKIT_BUNDLES", str(found.parent))
-    image = torch.rand(1, 1, 64, 64)
-    with torch.no_grad():
-        torch.testing.assert_close(
-            load(NAME, bundle_dir=str(found.parent), device="cpu").eval()(image), network.eval()(image)
-        )
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [bundle.name for bundle in find_bundles(SHIPPED.parent)])
+def test_every_bundle_is_packed_as_it_ships(name, tmp_path):
+    packed = pack_bundle(name, str(tmp_path / "out"), models=str(tmp_path / "no_versions"))
+    download(name, bundle_dir=str(tmp_path), url=packed.as_uri(), progress=False)
+    assert files_in(tmp_path / name) == files_in(SHIPPED.with_name(name)) | EXPORTS
+    assert check_hash(tmp_path / name / "models") == read_model_json(SHIPPED.with_name(name) / "models")
 
 
 @pytest.mark.parametrize("weights", ["model.pt", "clicks/model.pt"])
