@@ -50,7 +50,7 @@ UNUSED = {
     "data report": NEVER | NETWORKS | TABLES | DICOM,
     **{
         f"models {verb}": NEVER | NETWORKS | TABLES | DICOM
-        for verb in ("card", "list", "pack", "promote", "register", "rollback", "show", "verify")
+        for verb in ("card", "list", "pack", "promote", "publish", "register", "rollback", "show", "verify")
     },
     "bench": NEVER | NETWORKS | TABLES | DICOM,
 }

@@ -204,6 +204,11 @@ COMMANDS = Group(
                     "make a zip of a bundle for another machine, with its weights in use, card and exports",
                     "breastkit models pack breast_us_lesion_segmentation --out work/packed",
                 ),
+                "publish": Verb(
+                    "breastkit.models.publishing:publish_bundle",
+                    "put a packed bundle on a Hugging Face hub or into a model zoo",
+                    "breastkit models publish breast_us_lesion_segmentation --to hf://OWNER/REPOSITORY --dry-run",
+                ),
             },
         ),
         "users": Group(
