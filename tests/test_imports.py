@@ -21,6 +21,7 @@ LAYERS = [
         "logs",
         "images",
         "pictures",
+        "places",
         "tables",
         "temporary",
     },

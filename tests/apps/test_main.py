@@ -9,9 +9,9 @@ import pytest
 from breastkit.errors import BreastkitError
 from breastkit.images import write_png
 from breastkit.phantoms.us.pictures import make_us_phantom
+from breastkit.places import app_folder
 from breastkit.server.information import information_of
 from breastkit.server.monailabel_fixes import prepare
-from breastkit.server.serve import app_folder
 from breastkit.server.services import Services
 
 prepare()

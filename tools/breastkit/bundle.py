@@ -29,8 +29,9 @@ what the answer shows: their numbers in label maps and, where DICOM segmentation
 (value, scheme, meaning) and the colour viewers give it; a mask that is one label needs no more than that one.
 ``data_sets`` are beginnings of the names of prepared sets that it trains on. ``uses`` names bundles it stands on.
 
-Bundles lie in ``bundles/`` of the checkout and, for your own, in the folder that ``BREASTKIT_BUNDLES`` names. Weights
-that were promoted lie in the folder that ``BREASTKIT_MODELS`` names, ``work/models`` without.
+Bundles lie in ``bundles/`` of the checkout or inside the installed package and, for your own, in the folder that
+``BREASTKIT_BUNDLES`` names. Weights that were promoted lie in the folder that ``BREASTKIT_MODELS`` names, or else in
+``work/models``.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ from typing import TYPE_CHECKING, Any
 
 from breastkit.errors import BreastkitError, sentence_of
 from breastkit.logs import get_logger
+from breastkit.places import bundle_folders
 from breastkit.records import read_record
 from breastkit.weights import FILE_NAME, fold_weights_beside, read_model_json, weights_file
 
@@ -351,12 +353,12 @@ def bundle_folder(name: str) -> str:
     here = Path.cwd()
     if here.name == name and (here / _METADATA).is_file():
         return str(here)
-    places = _places()
+    places = bundle_folders()
     return str(next((place for place in places if (place / name / _METADATA).is_file()), places[-1]) / name)
 
 
 def find_bundles(place: str | Path | None = None, *, models: str | Path | None = None) -> list[Bundle]:
-    """Returns all bundles by name: those of a folder, or one's own and those of this checkout.
+    """Returns all bundles by name: those of a folder, or one's own and those that come with the package.
 
     One that does not say what it is for is named in the log and left out: it stops no other.
 
@@ -364,7 +366,7 @@ def find_bundles(place: str | Path | None = None, *, models: str | Path | None =
         place: a folder with bundles directly in it.
         models: where promoted versions are kept.
     """
-    places = [Path(place)] if place is not None else _places()
+    places = [Path(place)] if place is not None else bundle_folders()
     found = {path.parents[1].name: path.parents[1] for each in reversed(places) for path in each.glob(f"*/{_METADATA}")}
     bundles = [Bundle(found[name], models=models) for name in sorted(found)]
     return [bundle for bundle in bundles if _is_declared(bundle)]
@@ -408,9 +410,3 @@ def _is_declared(bundle: Bundle) -> bool:
     except BreastkitError as error:
         _log.warning("%s is left out: %s", bundle.name, error)
         return False
-
-
-def _places() -> list[Path]:
-    own = os.environ.get("BREASTKIT_BUNDLES")
-    checkout = Path(__file__).resolve().parents[2] / "bundles"
-    return [Path(own), checkout] if own else [checkout]

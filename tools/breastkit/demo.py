@@ -27,6 +27,7 @@ from breastkit.images import read_gray, read_mask, read_volume, stem, write_png
 from breastkit.logs import get_logger
 from breastkit.pictures import LESION, PREDICTION, TRUTH, grid, outline
 from breastkit.pipelines import BREASTS, LESIONS, ULTRASOUND
+from breastkit.places import shipped
 from breastkit.weights import read_model_json
 
 TISSUE_BUNDLE, OUTLINER_BUNDLE, CLASSIFIER_BUNDLE = BREASTS, LESIONS, ULTRASOUND
@@ -272,7 +273,7 @@ def _track_evaluation(folder: Path, ultrasound: Path, seed: int) -> None:
         "evaluate.json",
         dataset_dir=str(folder / "cases"),
         output_dir=str(folder / "run"),
-        tracking=str(bundle.folder.parents[1] / "mlflow" / "tracking_evaluate.json"),
+        tracking=str(shipped("mlflow") / "tracking_evaluate.json"),
         run_name="phantoms",
         tracking_uri=f"sqlite:///{(folder / _TRACKED).resolve()}",
     )
@@ -349,8 +350,11 @@ _WRITTEN = (
 
 def _commands(seed: int) -> list[str]:
     def run(bundle: str, inputs: str, out: str) -> str:
-        config = f"bundles/{bundle}/configs/inference.json"
-        words = f"--bundle_root bundles/{bundle} --dataset_dir {inputs} --output_dir {out}"
+        place = Bundle(bundle).folder
+        # As it is typed in the checkout.
+        place = place.relative_to(Path.cwd()) if place.is_relative_to(Path.cwd()) else place
+        config = f"{place}/configs/inference.json"
+        words = f"--bundle_root {place} --dataset_dir {inputs} --output_dir {out}"
         return f"python -m monai.bundle run --config_file {config} {words}"
 
     return [

@@ -44,6 +44,7 @@ from breastkit.cases import read_cases
 from breastkit.errors import BreastkitError, UsageError
 from breastkit.logs import get_logger
 from breastkit.model_registry import check_store
+from breastkit.places import shipped
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -118,7 +119,7 @@ def sweep(
     trials: int = 10,
     dataset_dir: str,
     out: str | None = None,
-    tracking: str = "mlflow/tracking.json",
+    tracking: str | None = None,
     tracking_uri: str = "sqlite:///runs/mlruns.db",
     engine: Literal["optuna", "ray"] = "optuna",
     seed: int = 0,
@@ -131,7 +132,7 @@ def sweep(
         trials: how many in all, those of earlier calls with the same output folder included.
         dataset_dir: the prepared data.
         out: where trials are kept; runs/sweeps and the names of bundle and space by default.
-        tracking: the settings file of the tracking.
+        tracking: the settings file of the tracking; mlflow/tracking.json by default.
         tracking_uri: where MLflow keeps the runs; MLFLOW_TRACKING_URI goes before it.
         engine: one trial after the other, or Ray Tune's runner with as many at once as the machines allow.
         seed: of the choices.
@@ -149,12 +150,13 @@ def sweep(
     chosen, of, uri = Space.read(Path(space)), Bundle(bundle), os.environ.get("MLFLOW_TRACKING_URI") or tracking_uri
     read_cases(dataset_dir)
     check_store(uri)
+    settings = Path(tracking) if tracking is not None else shipped("mlflow") / "tracking.json"
     folder = make_folder(out or Path("runs", "sweeps", f"{of.name}-{Path(space).stem}")).absolute()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with _alone_in(folder), _parent_run(uri, of.name, folder.name) as parent:
         study = _study(folder, chosen, seed)
         _go_on_with_stopped(study)
-        runs = TrialRuns(of, folder, chosen, Path(dataset_dir), Path(tracking), uri, parent)
+        runs = TrialRuns(of, folder, chosen, Path(dataset_dir), settings, uri, parent)
         left = trials - len(_ended(study))
         if engine == "ray":
             _on_ray(runs, left, seed)

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
+from breastkit.places import app_folder
 from breastkit.server.companions import Companion, mlflow_interface, ultrasound_page
 from breastkit.server.labels.consensus import Method
 from breastkit.server.labels.readings import ASSIGNED_HOURS, ReadingOptions
@@ -26,11 +27,6 @@ from breastkit.server.security.root_path import check_root_path
 from breastkit.server.studies.study_images import refuse_missing_studies
 
 _log = get_logger(__name__)
-
-
-def app_folder() -> Path:
-    """Returns the folder of the MONAI Label app, beside this package's sources."""
-    return Path(__file__).resolve().parents[3] / "apps" / "breast_monailabel"
 
 
 def serve_studies(
