@@ -255,8 +255,7 @@ COMMANDS = Group(
         "sweep": Verb(
             "breastkit.sweep:sweep",
             "search settings of a bundle's training, every trial a run of its own",
-            "breastkit sweep breast_us_lesion_segmentation --space mlflow/space_example.json --trials 4 "
-            "--dataset_dir work/busi",
+            "breastkit sweep breast_us_lesion_segmentation --space mlflow/space_example.json --dataset_dir work/busi",
         ),
         "compare": Verb(
             "breastkit.evaluation.comparison:compare_runs",
@@ -270,6 +269,11 @@ COMMANDS = Group(
                     "benchmarks.active_learning:simulate_annotation",
                     "simulate annotation: Dice against number of labels for every way to choose the next image",
                     "breastkit bench active-learning --data work/busi",
+                ),
+                "clicks": Verb(
+                    "benchmarks.clicks:bench_clicks",
+                    "simulate annotators who click: Dice against number of clicks, and how long an answer takes",
+                    "breastkit bench clicks work/us",
                 ),
                 "prepare": Verb(
                     "benchmarks.prepare:bench_preparation",

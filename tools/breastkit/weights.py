@@ -90,7 +90,8 @@ def load_weights(
     Args:
         path: the weights, or the folder they are in.
         network: what to load into; None only reads.
-        of_a_part: they may be of a part of the network; the rest stays as it is.
+        of_a_part: they may be of a part of the network, or of one that takes fewer channels; the rest stays as it is,
+            and what further channels add begins at zero.
 
     Returns:
         The state dict, on the CPU.
@@ -161,6 +162,8 @@ def _fill(
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     given = {name: tuple(tensor.shape) for name, tensor in state.items()} if isinstance(state, dict) else {}
     if of_a_part and given:
+        state = {name: _widened(tensor, expected.get(name)) for name, tensor in state.items()}
+        given = {name: tuple(tensor.shape) for name, tensor in state.items()}
         expected = {name: shape for name, shape in expected.items() if name in given}
     if expected != given:
         differing = sum(expected.get(name) != given.get(name) for name in {*expected, *given})
@@ -170,6 +173,15 @@ def _fill(
             f"choose {hint}, or other weights."
         )
     network.load_state_dict(state, strict=not of_a_part)
+
+
+def _widened(tensor: torch.Tensor, shape: tuple[int, ...] | None) -> torch.Tensor:
+    """Returns the weights of a convolution with zeros for the channels that it takes more in a network."""
+    if tensor.ndim < 4 or shape is None or shape[1] <= tensor.shape[1]:
+        return tensor
+    widened = tensor.new_zeros(tensor.shape[0], shape[1], *tensor.shape[2:])
+    widened[:, : tensor.shape[1]] = tensor
+    return widened
 
 
 def weights_file(path: str | Path) -> Path:

@@ -77,6 +77,7 @@ def write_segmentation(
     affine: NDArray[Any] | None = None,
     series_number: int = 900,
     description: str = "Segmentation",
+    content: str = "",
     creator: str = "",
     keep_empty_slices: bool = False,
     uid_source: str | None = None,
@@ -94,6 +95,7 @@ def write_segmentation(
         affine: of the masks, voxel to RAS+ millimetres; None if they lie as `read_series` gives the volume.
         series_number: SeriesNumber of the segmentation.
         description: SeriesDescription.
+        content: ContentDescription, what is said of all of it; the description by default.
         creator: who drew or corrected it.
         keep_empty_slices: write slices without anything in them too.
         uid_source: if given, every identifier follows from it and the source, and date and time are the study's, so
@@ -133,7 +135,7 @@ def write_segmentation(
             software_versions=version("breastkit"),
             device_serial_number="0",
             content_label="SEGMENTATION",
-            content_description=description[:64],
+            content_description=(content or description)[:64],
             content_creator_name=creator or None,
             # An empty mask is a finding, not a mistake: it keeps its slices, since it has no others.
             omit_empty_frames=not (keep_empty_slices or clip) and bool(frames.any()),

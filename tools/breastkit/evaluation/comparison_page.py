@@ -115,6 +115,8 @@ def _heights(values: Sequence[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Returns where values stand on an axis from 0 to 1: numbers to scale, names one above the other."""
     if all(isinstance(value, float | int) for value in values):
         known = np.asarray(values, dtype=float)
+        if np.isnan(known).all():
+            return known
         span = np.nanmax(known) - np.nanmin(known)
         return np.asarray((known - np.nanmin(known)) / span if span else np.full(len(known), 0.5))
     names = sorted({str(value) for value in values})
@@ -124,6 +126,8 @@ def _heights(values: Sequence[Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
 def _ticks(values: Sequence[Any]) -> list[tuple[float, str]]:
     heights = _heights(values)
     if all(isinstance(value, float | int) for value in values):
+        if np.isnan(heights).all():
+            return []
         ends = (int(np.nanargmin(heights)), int(np.nanargmax(heights)))
         return [(float(heights[index]), f"{values[index]:.3g}") for index in dict.fromkeys(ends)]
     return sorted({(float(height), str(value)) for height, value in zip(heights, values, strict=True)})

@@ -13,10 +13,12 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from breastkit.dicomweb.derived_series import WithDerivedSeries
 from breastkit.dicomweb.forwarding import forwarding
 from breastkit.dicomweb.store import store_app
 from breastkit.errors import BreastkitError
 from breastkit.server.information import information_endpoints
+from breastkit.server.labels.candidate_endpoints import candidate_endpoints
 from breastkit.server.labels.label_endpoints import label_endpoints
 from breastkit.server.labels.reading_endpoints import reading_endpoints
 from breastkit.server.labels.stored_segmentations import keep_as_label
@@ -45,6 +47,7 @@ _ENDPOINTS = (
     information_endpoints,
     image_endpoints,
     label_endpoints,
+    candidate_endpoints,
     reading_endpoints,
     choosing_endpoints,
     session_endpoints,
@@ -64,7 +67,10 @@ def application_for_uvicorn(services: Services) -> ASGIApp:
 
 def build_application(services: Services) -> ASGIApp:
     """Returns the ASGI application, with who may ask what and how much of it around the endpoints."""
-    app: ASGIApp = BodyLimits(build_endpoints(services), limits=services.limits)
+    app: ASGIApp = build_endpoints(services)
+    if services.layouts is not None:
+        app = WithDerivedSeries(app, services.layouts.derived)
+    app = BodyLimits(app, limits=services.limits)
     # From the inside: nobody without the right to it has a body read, and who asks too often is not even looked up.
     app = AccessControl(
         app,

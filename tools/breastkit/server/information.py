@@ -35,6 +35,7 @@ def information_of(services: Services) -> dict[str, Any]:
     """Returns what there is; models only as long as their weights are there."""
     models = [model for model in _of_next_first(services) if all(path.is_file() for path in model.weights())]
     by_number = [label for model in models for label in sorted(model.labels, key=lambda one: model.labels[one])]
+    by_number += [label for model in models for label in model.told_labels]
     return {
         "name": NAME,
         "description": DESCRIPTION,
@@ -88,7 +89,7 @@ def _train_stats(services: Services) -> dict[str, dict[str, Any]]:
 def _of_model(model: ServedModel) -> dict[str, Any]:
     return {
         "type": model.task,
-        "labels": model.labels,
+        "labels": model.told_labels,
         "dimension": 2 if model.flat else 3,
         "modality": model.modality,
         "description": model.description,

@@ -25,6 +25,7 @@ from breastkit.server.security.trusted_proxy import TrustedProxy, proxy_of
 from breastkit.server.security.users import Users
 from breastkit.server.studies.sessions import Sessions
 from breastkit.server.studies.study_images import FileImages
+from breastkit.server.studies.study_layout import StudyLayouts
 from breastkit.server.studies.study_store import StudyStore, open_store
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Services:
         users: those who may log in; None to serve this machine alone.
         proxy: says who asks, beside those who log in here.
         links: open downloads to who has no token at hand.
+        layouts: how studies are hung in the viewer; None where the images are no DICOM.
         origins: addresses of pages, beside our own, that may ask.
         root_path: where a reverse proxy shows the server, as ``/breast``; empty for the top.
         pages: a folder of pages to show under ``/results/``.
@@ -87,6 +89,7 @@ class Services:
     users: Users | None = None
     proxy: TrustedProxy | None = None
     links: DownloadLinks = field(default_factory=DownloadLinks)
+    layouts: StudyLayouts | None = None
     origins: tuple[str, ...] = ()
     root_path: str = ""
     pages: Path | None = None
@@ -156,6 +159,7 @@ def open_services(studies: str, conf: Mapping[str, str]) -> Services:
         lock=lock,
         users=users,
         proxy=proxy_of(conf),
+        layouts=_layouts(store),
         origins=tuple(one for one in conf.get("origins", "").split(",") if one),
         root_path=conf.get("root_path", ""),
         pages=Path(conf["pages"]) if conf.get("pages") else None,
@@ -208,6 +212,12 @@ def reading_options_of(conf: Mapping[str, str]) -> ReadingOptions:
 def _audit_folder(labels: Path, *, only_reads: bool) -> Path:
     """Returns where requests are written down: those of a server that only reads in a folder of its own."""
     return labels / AUDIT_FOLDER / f"read_only_{os.getpid()}" if only_reads else labels / AUDIT_FOLDER
+
+
+def _layouts(store: StudyStore) -> StudyLayouts | None:
+    if isinstance(store.images, FileImages):
+        return None
+    return StudyLayouts(store.images, store.folder / ".cache" / "derived")
 
 
 def _trainable(models: Mapping[str, ServedModel]) -> dict[str, ServedModel]:

@@ -38,7 +38,8 @@ _OF_READER, _READERS = "reader:", "readers"
 # As `breastkit.server.security.users` has the names of users.
 READER_PATTERN = rf"{_OF_READER}[A-Za-z0-9._-]{{1,64}}"
 _TOMBSTONE = "deleted"
-CLASSES = ("normal", "benign", "malignant")
+NORMAL = "normal"
+CLASSES = (NORMAL, "benign", "malignant")
 # Seconds; what is younger another server may be writing.
 _LEFTOVER_AFTER = 600.0
 _VERSION, _NUMBER = re.compile(r"([0-9]{6})\.json"), re.compile(r"[0-9]{6}(?=\.json)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from breastkit.dicom.read_seg import (
 from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
 from breastkit.server.labels.readings import Readings
-from breastkit.server.labels.saved_labels import FINAL
+from breastkit.server.labels.saved_labels import FINAL, SavedLabel
 from breastkit.server.security.users import User
 from breastkit.server.studies.study_images import Form, StudyImage, series_of
 from breastkit.server.studies.study_store import StudyStore, names_and_class
@@ -71,8 +71,16 @@ def _save(store: StudyStore, readings: Readings, image: StudyImage, path: Path, 
     labels = _on_grid(label_map(segments), image)
     told = [{"name": _name(one), "idx": one.number} for one in segments]
     names, of_class = names_and_class({"label_info": told}, labels)
-    save = partial(store.labels.save, image.id, labels, grid, names=names, of_class=of_class, user=who.name)
-    readings.keep(who, image.id, FINAL, lambda tag, facts: save(tag=tag, facts=facts))
+
+    def save(tag: str, facts: Mapping[str, Any]) -> SavedLabel:
+        before = store.labels.current(image.id, tag) or store.labels.current(image.id)
+        # A segmentation has no place for the class; who corrects outlines in a viewer says nothing against it.
+        kept = of_class if of_class is not None or before is None else before.info["class"]
+        return store.labels.save(
+            image.id, labels, grid, names=names, of_class=kept, user=who.name, tag=tag, facts=facts
+        )
+
+    readings.keep(who, image.id, FINAL, save)
 
 
 def _name(segment: ReadSegment) -> str:

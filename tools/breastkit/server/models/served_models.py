@@ -79,6 +79,11 @@ class ServedModel(ABC):
         return kinds_of(self.bundle)
 
     @property
+    def told_labels(self) -> dict[str, int]:
+        """The labels as clients are told of them, by name."""
+        return self.labels
+
+    @property
     def colours(self) -> dict[str, list[int]]:
         """Red, green and blue of the labels, by name."""
         labels = self.bundle.purpose.labels
@@ -184,11 +189,12 @@ class SegmentationModel(ServedModel):
         if self.flat:
             frames = frames_of(image)
             # One by one: a clip's frames may be large.
-            return self._label_map([self._masks([gray[window]])[0] for gray, window in frames], frames), image.affine
+            masks = [self._masks([gray[window]])[0] for gray, window in frames]
+            return label_map(masks, frames, self._number), image.affine
         path = file_of(image)
         refuse_large_volume(path)
         (mask,) = self._masks([str(path)])
-        return mask * self._number, np.asarray(read_header(path).affine, dtype=np.float64)
+        return mask * np.uint8(self._number), np.asarray(read_header(path).affine, dtype=np.float64)
 
     def takes_together(self, image: StudyImage) -> bool:
         """Returns whether `predict_together` takes an image.
@@ -206,7 +212,7 @@ class SegmentationModel(ServedModel):
         """
         frames = [frames_of(image) for image in images]
         masks = iter(self._masks([gray[window] for own in frames for gray, window in own]))
-        maps = [self._label_map([next(masks) for _ in own], own) for own in frames]
+        maps = [label_map([next(masks) for _ in own], own, self._number) for own in frames]
         return [Prediction(labels, image.affine, {}) for labels, image in zip(maps, images, strict=True)]
 
     def probability(self, gray: NDArray[Any]) -> NDArray[Any]:
@@ -216,15 +222,8 @@ class SegmentationModel(ServedModel):
         return probability
 
     @property
-    def _number(self) -> np.uint8:
-        return np.uint8(next(iter(self.labels.values())))
-
-    def _label_map(self, masks: Sequence[NDArray[Any]], frames: Frames) -> NDArray[Any]:
-        """Returns the label map of a picture or clip, of the masks of what its frames show of tissue."""
-        labels = np.zeros((*frames[0][0].shape, len(frames)), np.uint8)
-        for number, (mask, (_, window)) in enumerate(zip(masks, frames, strict=True)):
-            labels[(*window, number)] = mask * self._number
-        return labels.swapaxes(0, 1)
+    def _number(self) -> int:
+        return next(iter(self.labels.values()))
 
     def _masks(self, sources: Sequence[Any]) -> list[NDArray[Any]]:
         return [(one["pred"][0].cpu().numpy() > 0).astype(np.uint8) for one in self._finished(sources)]
@@ -314,3 +313,17 @@ class UltrasoundDiagnosis(ServedModel):
 def name_of(bundle: Bundle, architecture: str | None) -> str:
     """Returns what the model of a bundle is called that has an architecture, the default one without."""
     return bundle.name if architecture is None else f"{bundle.name}_{architecture}"
+
+
+def label_map(masks: Sequence[NDArray[Any]], frames: Frames, number: int) -> NDArray[np.uint8]:
+    """Returns the label map of a picture or clip, of the masks of what its frames show of tissue.
+
+    Args:
+        masks: one of each frame.
+        frames: the pictures, and where they show tissue.
+        number: of the label.
+    """
+    labels = np.zeros((*frames[0][0].shape, len(frames)), np.uint8)
+    for position, (mask, (_, window)) in enumerate(zip(masks, frames, strict=True)):
+        labels[(*window, position)] = mask * np.uint8(number)
+    return labels.swapaxes(0, 1)

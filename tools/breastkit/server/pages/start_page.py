@@ -17,6 +17,7 @@ from breastkit.server.models.scoring_methods import Method
 from breastkit.server.pages.readings_shown import name_of_image, readings_shown
 from breastkit.server.security.access import asker_of, root_of, user_of
 from breastkit.server.services import Services
+from breastkit.server.studies.study_images import Form, StudyImage
 from breastkit.server.studies.study_store import StudyStore
 from breastkit.server.viewer.ohif import NO_VIEWER, has_viewer
 
@@ -38,14 +39,14 @@ def start_page_endpoint(services: Services) -> APIRouter:
     def page(request: Request) -> str:
         """Shows what is there."""
         labelled, viewer = set(store.labelled()), services.holds_dicom and has_viewer()
-        images = list(store.images.all().values())
+        images = sorted(store.images.all().values(), key=_place)
         shown = [
             {
                 "name": name_of_image(image),
-                "kind": str(image.info.get("Modality") or image.form.value),
+                "kind": _kind(image),
                 "id": image.id,
                 "study": image.info.get("StudyInstanceUID") if viewer else None,
-                "labelled": image.id in labelled,
+                "label": _label(store, image) if image.id in labelled else "none",
             }
             for image in images[:_SHOWN]
         ]
@@ -107,3 +108,26 @@ def _told_of_labels(
                 value = f"{measured[method]:.3f} over {measured['images']} {kind}, measured {told['computed'][:10]}"
                 found.append((what.format(kind), value))
     return found
+
+
+def _place(image: StudyImage) -> tuple[str, ...]:
+    """Returns what images are sorted by: those of a patient stand together, those of a study in their order."""
+    return (*(str(image.info.get(key) or "") for key in ("PatientID", "StudyDate", "SeriesDescription")), image.id)
+
+
+def _kind(image: StudyImage) -> str:
+    """Returns what an image is; of ultrasound a still and a clip are told apart where the headers are known."""
+    kind, frames = str(image.info.get("Modality") or image.form.value), image.info.get("NumberOfFrames")
+    if image.form is not Form.FRAMES or frames is None:
+        return kind
+    return f"{kind}, clip of {frames} frames" if frames > 1 else f"{kind}, still"
+
+
+def _label(store: StudyStore, image: StudyImage) -> str:
+    """Returns what is saved of an image, and by whom."""
+    saved = store.labels.current(image.id)
+    if saved is None:
+        return "segmentation in the archive"
+    by = f" by {saved.info['user']}" if saved.info["user"] else ""
+    of_class = f", {saved.info['class']}" if saved.info["class"] else ""
+    return f"version {saved.version}{by}{of_class}, {str(saved.info['saved'])[:10]}"

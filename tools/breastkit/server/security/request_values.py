@@ -159,11 +159,11 @@ def _refuse_expressions(value: Any, depth: int) -> None:
         _refuse_expressions(item, depth + 1)
 
 
-def received(file: UploadFile, folder: Path) -> Path:
+def received(file: UploadFile, folder: Path, stem: str = "sent") -> Path:
     """Writes an upload into a folder under a name of ours; of the client's only the suffix is used."""
     name = str(file.filename or "").lower()
     suffix = next((end for end in (".nii.gz", ".nii", ".nrrd", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
                    if name.endswith(end)), ".unknown")  # fmt: skip
-    path = folder / f"sent{suffix}"
+    path = folder / f"{stem}{suffix}"
     path.write_bytes(file.file.read())
     return path

@@ -276,7 +276,7 @@ def _series_referred_to(instance: Instance) -> set[str]:
 def _series_image(instances: list[Instance]) -> StudyImage:
     first = min(instances, key=lambda one: str(one.path))
     modality = _text(first, "Modality")
-    info = {
+    info: dict[str, Any] = {
         "Modality": modality,
         "StudyInstanceUID": first.study,
         "SeriesInstanceUID": first.series,
@@ -285,6 +285,8 @@ def _series_image(instances: list[Instance]) -> StudyImage:
         "SeriesDescription": _text(first, "SeriesDescription"),
     }
     form = Form.FRAMES if modality == "US" else Form.SERIES
+    if form is Form.FRAMES:
+        info["NumberOfFrames"] = sum(max(1, _number(_text(one, "NumberOfFrames"))) for one in instances)
     # As viewers order them; where a header does not tell, by name.
     ordered = sorted(instances, key=lambda one: (_number(_text(one, "InstanceNumber")), str(one.path)))
     return StudyImage(first.series, form, tuple(one.path for one in ordered), info)

@@ -1,6 +1,7 @@
 // The extension: one panel, beside those that the viewer has.
 import { Annotation } from './annotation.js';
 import { panelOf } from './elements.js';
+import { protocols, register } from './layouts.js';
 
 // That of the mode that is open. The panel comes and goes with its tab; what is drawn must not.
 let annotation;
@@ -20,6 +21,10 @@ const withPlace = ({ measurement }) =>
 
 export default {
   id: 'breastkit',
+
+  preRegistration: ({ servicesManager }) => register(servicesManager.services),
+
+  getHangingProtocolModule: () => protocols,
 
   getCustomizationModule: () => [{ name: 'default', value: { onBeforeSRAddMeasurement: withPlace } }],
 
