@@ -81,10 +81,13 @@ class TeamServer:
         words = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", self.store, "--workers", "1"]
         words += ["--artifacts-destination", self.folder / "artifacts", "--port", str(self.port)]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_TRACKING")}
+        environment["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] = "false"
         if self.users:
             words += ["--app-name", "basic-auth"]
             settings = self.folder / "users.ini"
-            settings.write_text(f"[mlflow]\ndefault_permission = READ\ndatabase_uri = {self.users}\n")
+            # As in compose.yml.
+            shown = {"default_permission": "READ", "auth_cache_ttl_seconds": 60, "database_uri": self.users}
+            settings.write_text("\n".join(["[mlflow]", *(f"{key} = {value}" for key, value in shown.items())]))
             environment |= {"MLFLOW_AUTH_CONFIG_PATH": str(settings), "MLFLOW_FLASK_SERVER_SECRET_KEY": "of this test"}
             environment |= {"MLFLOW_AUTH_ADMIN_USERNAME": ADMIN, "MLFLOW_AUTH_ADMIN_PASSWORD": PASSWORD}
         log = self.folder / "log.txt"
