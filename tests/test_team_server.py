@@ -84,7 +84,7 @@ class Training:
 
 
 @pytest.fixture(scope="module")
-def trainings(server, tmp_path_factory):
+def trainings(server, tmp_path_factory, request):
     """Two at once, during which the server was killed, stayed away for epochs, and came back."""
     folder = tmp_path_factory.mktemp("trainings")
     tiny_pictures(folder / "data", others=8)
@@ -92,6 +92,7 @@ def trainings(server, tmp_path_factory):
         patch.setenv("MLFLOW_TRACKING_USERNAME", ADMIN)
         patch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
         both = [Training(folder, server, name) for name in ("one", "two")]
+    request.addfinalizer(lambda: [training.process.kill() for training in both])
     for training in both:
         training.wait_for(2)
     server.kill()

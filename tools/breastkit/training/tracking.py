@@ -29,6 +29,7 @@ from breastkit.cases import CaseList, Item
 from breastkit.logs import get_logger
 from breastkit.model_record import dataset_of, judged_model, log_datasets, log_figures, made_model
 from breastkit.model_registry import check_store
+from breastkit.saved_view import save_view
 from breastkit.training.outbox import Outbox
 from breastkit.training.run_folder import RunFolder, git_revision
 from breastkit.training.sample_pictures import sample_pictures
@@ -186,6 +187,8 @@ class MlflowRun(MLFlowHandler):
         else:
             model = judged_model(self.client, run_id, self.weights, self.bundle)
             figures = _column_means(Path(self.summary)) if self.summary else {}
+            if figures:
+                save_view(self.client, self.cur_run.info.experiment_id, list(figures))
         log_figures(self.client, run_id, figures, model, list(self.datasets.values())[-1])
 
     def _log_samples(self, evaluator: Engine, trainer: Engine) -> None:
