@@ -132,6 +132,7 @@ def test_a_bundle(copy):
     assert "skipped" not in printed
 
 
+@pytest.mark.slow
 def test_an_output(copy):
     printed, touched = carry_out(copy, "An output of `run mri` and `run us`")
     assert touched == ["tools/breastkit/findings/lesion_count.py", "tests/findings/test_lesion_count.py"]
@@ -146,6 +147,7 @@ def test_an_output(copy):
         run(copy, *words)
 
 
+@pytest.mark.slow
 def test_a_security_rule(copy):
     printed, touched = carry_out(copy, "A rule of the annotation server")
     assert touched == ["tools/breastkit/server/security/rules.py", "tests/server/security/test_scoring_limit.py"]

@@ -128,6 +128,7 @@ def slugs(document):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
+@pytest.mark.slow
 def test_it_is_searched_when_opened_from_a_folder(site):
     """A browser without any network finds a page by a word, and asks for nothing outside the folder."""
     with chromium() as browser:

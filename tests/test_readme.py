@@ -106,7 +106,14 @@ def bring_data(commands, data, folder):
             shutil.copytree(data / name, folder / name)
 
 
-@pytest.mark.parametrize("readme", readmes(), ids=lambda path: str(path.relative_to(ROOT)))
+def readmes_to_run():
+    """All READMEs; a card repeats what its bundle's contract and the front page run, and is run by `make test-all`."""
+    for path in readmes():
+        place = path.relative_to(ROOT)
+        yield pytest.param(path, id=str(place), marks=[pytest.mark.slow] if place.parts[0] == "bundles" else [])
+
+
+@pytest.mark.parametrize("readme", readmes_to_run())
 def test_blocks_run(readme, folder, data):
     commands = []
     for block in blocks_of(readme):

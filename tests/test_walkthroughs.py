@@ -27,6 +27,7 @@ def kinds(notebook):
 
 
 @everyone
+@pytest.mark.slow
 def test_it_runs_and_shows_what_is_kept(name, tmp_path):
     """Where this fails after a change, `make notebooks` writes what the walkthroughs show now."""
     notebook = light(executed(NOTEBOOKS[name], tmp_path, SMALL[name]))

@@ -1,6 +1,9 @@
+import pytest
+
 from benchmarks.cache import compare, write_scans
 
 
+@pytest.mark.slow
 def test_the_second_start_finds_every_scan(tmp_path):
     write_scans(tmp_path, (40, 36, 8), 3)
     figures = compare(tmp_path, 32)

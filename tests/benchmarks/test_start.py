@@ -10,6 +10,7 @@ def test_a_command_without_networks_begins_alike_both_ways():
     assert 0 < found["seconds"] < 5
 
 
+@pytest.mark.slow
 def test_networks_come_sooner_without_the_rest_of_monai():
     assert seconds_until("run us", lazily=True) < 0.7 * seconds_until("run us", lazily=False)
 

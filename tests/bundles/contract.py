@@ -316,6 +316,7 @@ class BundleContract(ExportContract):
 
     # --- the true command line ----
 
+    @pytest.mark.slow
     def test_command_line(self, data, trained, tmp_path):
         """From another folder; a finished run is one sentence, the last line, without traceback."""
         command = [sys.executable, "-m", "monai.bundle", "run", "--config_file", self.config("train")]

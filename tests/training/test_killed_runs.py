@@ -82,6 +82,7 @@ def rows(out):
     ]
 
 
+@pytest.mark.slow
 def test_killed_at_many_moments_it_ends_as_the_unbroken_run(folder, environment, runs):
     whole, out = folder / "whole" / "run", folder / "killed" / "run"
     runs.start(words(folder, whole), folder / "whole.txt")

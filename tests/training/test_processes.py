@@ -72,6 +72,7 @@ def test_two_processes_take_the_steps_of_one(data, tmp_path):
         torch.testing.assert_close(two["network"][name], tensor, rtol=0, atol=1e-5, msg=name)
 
 
+@pytest.mark.slow
 def test_normal_configuration(data, tmp_path):
     """All processes end with one network and use every slice once an epoch."""
     out = tmp_path / "run"
@@ -86,6 +87,7 @@ def test_normal_configuration(data, tmp_path):
     assert seen[0]["1"] != seen[0]["2"]
 
 
+@pytest.mark.slow
 def test_evaluation_gives_the_figures_of_one_process(data, tmp_path):
     out = tmp_path / "run"
     checkpoint = train(data, out, *SMALL, "--max_epochs", "1", processes=2)
@@ -113,6 +115,7 @@ def lesions(tmp_path_factory):
     ("bundle", "architecture", "size"),
     [("breast_mri_lesion_detection", "yolo11n", 64), ("breast_mri_lesion_segmentation", "attention_unet_small", 32)],
 )
+@pytest.mark.slow
 def test_lesion_bundles_train_in_two_processes(lesions, tmp_path, bundle, architecture, size):
     """The detector and the segmenter of MRI lesions: both processes end with one network."""
     out = tmp_path / "run"

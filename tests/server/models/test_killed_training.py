@@ -81,6 +81,7 @@ def test_a_training_that_is_killed_is_told_as_stopped(calls, training, moment):
     assert bundle.weights_in_use == bundle.shipped_weights
 
 
+@pytest.mark.slow
 def test_what_was_promoted_is_told_although_nothing_could_say_so(calls, training):
     store, job, bundle = training
     assert calls.run("train", job, log=job / "log.txt", killed_at=("result.json", 1)) == -signal.SIGKILL

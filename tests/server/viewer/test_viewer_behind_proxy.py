@@ -102,6 +102,7 @@ def test_addresses_lead_through_the_proxy(server, strips):
         assert not refused
 
 
+@pytest.mark.slow
 def test_the_viewer_works_behind_the_proxy(server):
     with proxied(server, strips=True) as (address, refused), chromium() as browser:
         page = OhifPage(browser, address)

@@ -23,6 +23,7 @@ def clip(tmp_path_factory):
     return write_us_dicom(path, FRAMES, spacing=0.2, patient="CLIP_1", uid_seed="clip")
 
 
+@pytest.mark.slow
 def test_masks_lie_on_the_frames_they_belong_to(clip, tmp_path):
     with served(clip.parent, conf={"labels": str(tmp_path / "labels")}) as (server, _), chromium() as browser:
         page = OhifPage(browser, server)

@@ -101,6 +101,7 @@ def test_a_volume_of_orthanc_is_outlined_and_its_label_stored_there(client, pacs
     np.testing.assert_array_equal(segment.mask > 0, labels > 0)
 
 
+@pytest.mark.slow
 def test_ohif_shows_the_lesion_of_a_picture_of_orthanc(server):
     with chromium() as browser:
         page = OhifPage(browser, server)

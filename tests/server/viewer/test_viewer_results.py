@@ -27,6 +27,7 @@ def found(tmp_path_factory):
     return findings, root
 
 
+@pytest.mark.slow
 def test_segmentation_and_report_are_listed_and_drawn(found, tmp_path):
     findings, root = found
     study = pydicom.dcmread(root / "results" / "report.dcm").StudyInstanceUID
