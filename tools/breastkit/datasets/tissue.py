@@ -3,8 +3,8 @@
 Two layouts are known, both with ``.nii`` or ``.nii.gz`` files: ``train/scans``, ``train/masks``, ``inference/scans``
 and ``clinical.csv``, or ``train_data/scans``, ``train_data/GT``, ``inference_data`` and
 ``Clinical_and_Other_Features.xlsx``. Masks of the inference scans (``inference/masks``, ``inference_data/GT``), where
-there are any, make those the test list. Masks of fibroglandular tissue (``train/glands``, ``inference/glands``), named as
-the scans are, go along where there are any.
+there are any, make those the test list. Masks of fibroglandular tissue (``train/glands``, ``inference/glands``), named
+as the scans are, go along where there are any.
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ def _gland_folders(layout: _Layout) -> dict[str, str]:
 
 
 def gland_items(items: Sequence[Item]) -> list[Item]:
-    """Returns items to learn glands from: what is outlined is the ``label``, the breasts it is looked for in ``breast``.
+    """Returns items to learn glands from: they are the ``label``, and the breasts they are looked for in ``breast``.
 
     Raises:
         BreastkitError: if glands are outlined in none of them.

@@ -88,6 +88,17 @@ class GlandMeasures:
         reached = [name for name, least in thresholds.items() if share is not None and share >= least]
         return reached[-1] if reached else None
 
+    def rounded(self) -> dict[str, float | str | None]:
+        """Returns all of it by name, as tables hold it."""
+        digits = {"breast_ml": (self.breast_ml, 1), "fgt_ml": (self.fgt_ml, 1)}
+        shares = {"bpe_mean": self.bpe_mean, "bpe_quartile": self.bpe_quartile}
+        return {
+            **{name: round(value, places) for name, (value, places) in digits.items()},
+            "fgt_percent": None if self.share is None else round(100 * self.share, 2),
+            "density": self.density(),
+            **{name: None if value is None else round(value, 4) for name, value in shares.items()},
+        }
+
 
 def gland_measures(
     breast: NDArray[Any],

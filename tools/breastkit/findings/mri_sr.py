@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from breastkit.dce.glands import GlandMeasures
 from breastkit.dicom.report_codes import MEASUREMENTS
 from breastkit.dicom.segment_kinds import SegmentKind
 from breastkit.dicom.source_images import read_source_images
@@ -18,7 +19,7 @@ from breastkit.findings.writers import Writer
 
 
 class MriStructuredReport(Writer[MriFindings]):
-    """Writes ``dicom/report.dcm``: a measurement group a lesion and a breast, each with its segment."""
+    """Writes ``dicom/report.dcm``: a measurement group a lesion, a breast and its glands, each with its segment."""
 
     format: ClassVar[str] = "sr"
     takes: ClassVar[type[MriFindings]] = MriFindings
@@ -46,7 +47,7 @@ class MriStructuredReport(Writer[MriFindings]):
 
 
 def _reported(findings: MriFindings) -> list[ReportedFinding]:
-    """Returns the lesions and then the breasts; the surest lesion is what a reader looks for first."""
+    """Returns the lesions, then the breasts and their glands; the surest lesion is what a reader looks for first."""
     segments = segments_of(findings)
     numbers = {name: number for number, name in enumerate(segments, start=1)}
     lesions = [
@@ -66,7 +67,25 @@ def _reported(findings: MriFindings) -> list[ReportedFinding]:
         for name, segment in segments.items()
         if segment.kind is SegmentKind.BREAST
     ]
-    return [*lesions, *breasts]
+    glands = [
+        ReportedFinding(
+            name,
+            SegmentKind.FIBROGLANDULAR_TISSUE,
+            segment=numbers[name],
+            side=segment.side,
+            measurements=_of_glands(findings.tissue[segment.side]),
+            algorithm=segment.algorithm,
+        )
+        for name, segment in segments.items()
+        if segment.kind is SegmentKind.FIBROGLANDULAR_TISSUE and segment.side in findings.tissue
+    ]
+    return [*lesions, *breasts, *glands]
+
+
+def _of_glands(measured: GlandMeasures) -> dict[str, tuple[float, str]]:
+    units = {"fgt_ml": "ml", "fgt_percent": "%", "bpe_mean": "1", "bpe_quartile": "1"}
+    values = {name: measured.rounded()[name] for name in units}
+    return {name: (float(value), units[name]) for name, value in values.items() if isinstance(value, int | float)}
 
 
 def _lesion(lesion: StudyLesion, name: str, number: int, segment: Segment) -> ReportedFinding:

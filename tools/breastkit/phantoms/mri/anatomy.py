@@ -178,7 +178,7 @@ def draw_body(rng: np.random.Generator, *, density: float) -> Body:
 
 
 def build_anatomy(rng: np.random.Generator, body: Body, grid: Grid, *, glands: str = "usual") -> Anatomy:
-    """Builds the tissues of a body on a grid; its glands may be drawn more widely, see `breastkit.phantoms.mri.glands`."""
+    """Builds the tissues of a body on a grid; `breastkit.phantoms.mri.glands` says how glands may be drawn."""
     coarse = grid.coarse(float(np.clip(min(grid.spacing[1:]) * 2, 2.8, 8)))
     shape = _Shape(rng, body, coarse)
     depth = interpolate(shape.surface, grid.shape)

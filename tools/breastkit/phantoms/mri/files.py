@@ -43,8 +43,8 @@ def write_mri_phantoms(
     """Writes breast MRI phantoms, studies the computer makes up, with their truth.
 
     The tissue layout holds the first post-contrast phase and the masks of breast and glands of each case in
-    train/scans, train/masks and train/glands, a third as many further cases in inference/..., and clinical.csv. The mamamia
-    layout holds all phases in images/, the lesions in segmentations/expert/, clinical_and_imaging_info.xlsx and
+    train/scans, train/masks and train/glands, a third as many further cases in inference/..., and clinical.csv. The
+    mamamia layout holds all phases in images/, the lesions in segmentations/expert/, clinical_and_imaging_info.xlsx and
     train_test_splits.csv. Beside either, phantoms.json says of each case what was drawn, and truth/ holds the masks
     that the layout has no place for. A set that stands in the folder already is replaced.
 
