@@ -52,6 +52,14 @@ def test_an_honest_study_has_none(case):
     assert doubts_about(study, phantom.breast > 0) == []
 
 
+@pytest.mark.parametrize("quarters", [1, 3])
+def test_a_patient_turned_by_90_degrees(honest, quarters):
+    study, breast = honest
+    turned = replace(study, arrays=[np.rot90(array, quarters, axes=(1, 2)) for array in study.arrays])
+    lying = study.grid.restore(np.rot90(study.axial(breast), quarters, axes=(1, 2)))
+    assert "turned by 90 degrees" in " ".join(doubts_about(turned, lying))
+
+
 @pytest.mark.parametrize(
     ("order", "words"),
     [

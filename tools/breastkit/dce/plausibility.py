@@ -24,6 +24,8 @@ _DARK = 0.01
 _JUMP = 1.3
 # Air has less than this share of the signal of bright tissue, above or below zero.
 _OFFSET, _BELOW_ZERO = 0.2, 0.02
+# Breasts hang into air: no side of what is scanned is darker than so much of the front.
+_DARKER = 0.8
 _EVERY = 4
 
 
@@ -34,7 +36,13 @@ def doubts_about(phases: DcePhases, breast: NDArray[np.bool_]) -> list[str]:
         phases: the study.
         breast: mask of the breasts on its own grid; may be empty.
     """
-    checks = (_of_grid(phases.grid), _of_slices(phases), _of_contrast(phases, breast), _of_volume(phases, breast))
+    checks = (
+        _of_grid(phases.grid),
+        _of_front(phases),
+        _of_slices(phases),
+        _of_contrast(phases, breast),
+        _of_volume(phases, breast),
+    )
     return [doubt for check in checks for doubt in check]
 
 
@@ -60,6 +68,16 @@ def _of_grid(grid: Grid) -> Iterator[str]:
         yield f"Voxels of {_times(grid.spacing)} mm are not those of breast MRI; check the header."
     elif min(lengths) < _FIELD_MM[0] or max(lengths) > _FIELD_MM[1]:
         yield f"A field of {_times(lengths)} mm is not that of breast MRI; check the voxel size in the header."
+
+
+def _of_front(phases: DcePhases) -> Iterator[str]:
+    # Not the outermost rows and columns, which scanners leave empty at times.
+    scan = phases.arrays[0][:, ::_EVERY, ::_EVERY] - phases.arrays[0].min()
+    if min(scan.shape[1:]) < 4:
+        return
+    front, *sides = (float(edge.mean()) for edge in (scan[:, 1], scan[:, :, 1], scan[:, :, -2]))
+    if min(sides) < _DARKER * front:
+        yield "Air lies beside the patient and not in front, as if she were turned by 90 degrees; check the header."
 
 
 def _times(lengths: Sequence[float]) -> str:
