@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -139,7 +139,8 @@ def _prepared(scan: Scan, recipe: Recipe) -> PreparedCase:
 
     masks = {key: path for key, path in (("label", scan.mask), ("glands", scan.glands)) if path}
     keys = ("image", *masks)
-    loaded = LoadVolumed(keys, mask_keys=tuple(masks))({"image": scan.path, **masks})
+    sources: dict[Hashable, Any] = {"image": scan.path, **masks}
+    loaded = LoadVolumed(keys, mask_keys=tuple(masks))(sources)
     if scan.mask and not loaded["label"].any():
         raise BreastkitError(f"{scan.mask} is empty, nothing is marked in it; draw the breast or remove the scan.")
     affine = true_affine(loaded["image"].affine.numpy(), loaded["image"].shape[1:])

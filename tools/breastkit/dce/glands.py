@@ -120,11 +120,11 @@ def gland_measures(
         shares: whether intensities count from no signal, without which there are no shares of it.
     """
     voxel_ml = float(np.prod(spacing)) / 1000
-    volumes = (float(np.count_nonzero(mask) * voxel_ml) for mask in (breast, glands))
+    breast_ml, fgt_ml = (float(np.count_nonzero(mask) * voxel_ml) for mask in (breast, glands))
     native = before[glands]
     level = float(native.mean(dtype=np.float64)) if native.size else 0.0
     if not shares or level <= 0:
-        return GlandMeasures(*volumes)
+        return GlandMeasures(breast_ml, fgt_ml)
     change = (after[glands] - native) / level
     most = np.sort(change)[-max(1, change.size // 4) :]
-    return GlandMeasures(*volumes, float(change.mean(dtype=np.float64)), float(most.mean(dtype=np.float64)))
+    return GlandMeasures(breast_ml, fgt_ml, float(change.mean(dtype=np.float64)), float(most.mean(dtype=np.float64)))

@@ -90,15 +90,13 @@ class BreastView:
 
     @property
     def _count(self) -> int:
-        return self.window[0].stop - self.window[0].start
+        return int(self.window[0].stop) - int(self.window[0].start)
 
     def _resized(self, values: NDArray[Any], interpolation: int | None = None) -> NDArray[np.float32]:
         smaller = self.scaled[0] < values.shape[0]
         how = (cv2.INTER_AREA if smaller else cv2.INTER_LINEAR) if interpolation is None else interpolation
-        picture: NDArray[np.float32] = cv2.resize(
-            np.ascontiguousarray(values, dtype=np.float32), self.scaled[::-1], interpolation=how
-        )
-        return picture
+        picture = cv2.resize(np.ascontiguousarray(values, dtype=np.float32), self.scaled[::-1], interpolation=how)
+        return np.asarray(picture, dtype=np.float32)
 
 
 def _flat(picture: NDArray[np.float32], inside: NDArray[np.bool_], pixel_mm: float) -> NDArray[np.float32]:

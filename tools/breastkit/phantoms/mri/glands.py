@@ -57,4 +57,5 @@ def septa(rng: np.random.Generator, grid: Grid, depth: NDArray[Any], breast: NDA
 def brightness(rng: np.random.Generator, grid: Grid) -> NDArray[Any]:
     """Draws how bright gland is beside the usual one: fibrous parts are dimmer than those full of water."""
     level = rng.uniform(0.65, 1.15) * np.exp(rng.uniform(0.0, 0.25) * noise(rng, grid, rng.uniform(6, 25)))
-    return np.clip(level, 0.4, 1.6).astype(np.float32)
+    clipped: NDArray[Any] = np.clip(level, 0.4, 1.6).astype(np.float32)
+    return clipped
