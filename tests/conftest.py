@@ -10,6 +10,8 @@ from hypothesis import settings
 
 # Weights that were promoted in this working folder are none of the tests' business; nor are bundles of one's own. Below
 # a file no test can promote any by mistake.
+# Nor is a registry of this working folder.
+os.environ["BREASTKIT_REGISTRY"] = "none"
 os.environ["BREASTKIT_MODELS"] = str(Path(__file__, "promoted"))
 os.environ.pop("BREASTKIT_BUNDLES", None)
 

@@ -52,7 +52,9 @@ def test_a_bundle_lies_beside_the_sources_or_is_the_working_folder(tmp_path, mon
 
 
 def test_asking_for_facts_of_a_bundle_does_not_wait_for_torch():
-    words = "from breastkit.promotion import list_models; list_models(); import sys; sys.exit('torch' in sys.modules)"
+    words = (
+        "from breastkit.models.listing import list_models; list_models(); import sys; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", words], check=False).returncode == 0
 
 

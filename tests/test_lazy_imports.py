@@ -34,8 +34,8 @@ NETWORKS = {"torch", "monai", "ignite", "torchvision", "timm", "openvino", "segm
 TABLES, DICOM = {"pandas", "sklearn"}, {"pydicom", "highdicom"}
 # Evaluation and calibration compute figures with scikit-learn.
 UNUSED = {
-    "run us": NEVER | {"highdicom", "sklearn", "timm", "torchvision", "scipy.ndimage"},
-    "run mri": NEVER | {"highdicom", "sklearn", "scipy.ndimage"},
+    "run us": NEVER | TABLES | {"highdicom", "timm", "torchvision", "scipy.ndimage"},
+    "run mri": NEVER | TABLES | {"highdicom", "scipy.ndimage"},
     "serve": NEVER | {"highdicom", "sklearn", "timm", "torchvision"},
     "data check tissue": NEVER | NETWORKS | TABLES | DICOM,
     "data join": NEVER | NETWORKS | TABLES | DICOM,
@@ -48,8 +48,10 @@ UNUSED = {
     "data prepare pairs": NEVER | NETWORKS | TABLES | DICOM,
     "data prepare tissue": NEVER | NETWORKS | TABLES | DICOM,
     "data report": NEVER | NETWORKS | TABLES | DICOM,
-    "models list": NEVER | NETWORKS | TABLES | DICOM,
-    "models rollback": NEVER | NETWORKS | TABLES | DICOM,
+    **{
+        f"models {verb}": NEVER | NETWORKS | TABLES | DICOM
+        for verb in ("card", "list", "promote", "register", "rollback", "show", "verify")
+    },
     "bench": NEVER | NETWORKS | TABLES | DICOM,
 }
 
@@ -114,7 +116,7 @@ def test_an_opened_bundle_leaves_compilers_alone():
         print(json.dumps(list(sys.modules)))
         """
     )
-    assert not (NEVER | {"sklearn", "highdicom"}) & set(loaded)
+    assert not (NEVER | {"sklearn", "highdicom", "timm.models.convnext"}) & set(loaded)
 
 
 def test_monai_is_whole_once_asked():
@@ -151,6 +153,30 @@ def test_monai_is_whole_once_asked():
     assert found.pop("loaded") == "monai.losses.dice"
     assert (found.pop("figure"), found.pop("handler")) == ("matplotlib.figure", "MLFlowHandler")
     assert found == {"unloaded": True, "checkpoint": True, "nibabel": True}
+
+
+def test_timm_is_whole_once_asked():
+    found = run_python(
+        """
+        import json, sys
+        from breastkit.lazy_imports import import_lazily
+        import_lazily()
+        import timm
+        timm.create_model("tf_efficientnet_lite0")
+        print(json.dumps({
+            "first": [name for name in ("efficientnet", "convnext") if f"timm.models.{name}" in sys.modules],
+            "submodule": timm.models.vgg.VGG.__name__,
+            "class": timm.models.ConvNeXt.__name__,
+            "model": timm.is_model("convnext_atto"),
+            "nothing": timm.is_model("nothing_of_this_name"),
+            "names": timm.list_models(),
+        }))
+        """
+    )
+    names = run_python("import json, timm; print(json.dumps(timm.list_models()))")
+    assert found.pop("first") == ["efficientnet"]
+    assert found.pop("names") == names
+    assert found == {"submodule": "VGG", "class": "ConvNeXt", "model": True, "nothing": False}
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 
 from breastkit.server.information import information_of
-from breastkit.server.models.scoring import Method
+from breastkit.server.models.scoring_methods import Method
 from breastkit.server.services import DESCRIPTION, NAME, VERSION, open_services
 
 

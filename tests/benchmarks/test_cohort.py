@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.bundles.figures import problems
 from tests.bundles.tiny import tiny_studies
 
 from benchmarks.cohort import ASSUMED, SIZES, extrapolated, measure_mri
+from breastkit.models.card_figures import problems
 
 PAGE = Path(__file__).parents[2] / "tools" / "docs" / "cohorts" / "README.md"
 COSTS = {

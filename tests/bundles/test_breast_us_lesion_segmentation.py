@@ -94,3 +94,18 @@ class TestBreastUsLesionSegmentation(PictureBundleContract):
         self.check_inference(tmp_path / "out")
         answers = csv.DictReader((tmp_path / "out" / "predictions.csv").open())
         assert all(0 < float(row["p_malignant"]) < 1 for row in answers)
+
+    def test_a_network_that_follows_clicks_begins_with_automatic_weights(self, data, trained, tmp_path):
+        """`train_clicks.json` laid over `train.json`; what comes out is run like any other weights.
+
+        That a broken-off run goes on alike is asked of clicks in tests/training/test_simulated_clicks.py.
+        """
+        overlay = json.loads(Path(self.config("train_clicks")).read_text())
+        out = self.train(data, tmp_path / "run", epochs=1, extra=overlay, pretrained=str(trained))
+        facts = read_model_json(out)
+        assert (facts["architecture"], facts["prompts"]) == ("clicks", ["add", "remove", "previous"])
+        # What the first convolution learnt of the prompts.
+        (stem,) = (tensor for tensor in load_weights(out).values() if tensor.ndim == 4 and tensor.shape[1] == 6)
+        assert stem[:, 3:].any()
+        self.infer(data, out, tmp_path / "out")
+        self.check_inference(tmp_path / "out")

@@ -6,7 +6,17 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from tests.bundles.figures import COMMENT, eval_metrics, figures, measured, measured_of_all, paths, problems, values
+
+from breastkit.models.card_figures import (
+    COMMENT,
+    eval_metrics,
+    figures,
+    measured,
+    measured_of_all,
+    paths,
+    problems,
+    values,
+)
 
 ROOT = Path(__file__).parents[2]
 BUNDLES = sorted(path.parents[1] for path in ROOT.glob("bundles/*/configs/metadata.json"))

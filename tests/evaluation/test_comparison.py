@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from breastkit.errors import BreastkitError
-from breastkit.evaluation.comparison import compare_runs, holm, read_methods, smaller_is_better
+from breastkit.errors import BreastkitError, UsageError
+from breastkit.evaluation.comparison import compare_runs, holm, mean_table, read_methods, smaller_is_better
+from breastkit.evaluation.comparison_page import parallel_coordinates
 
 
 def run(folder, *, seed, better=0.0, cases=12, start=0, **facts):
@@ -67,6 +68,36 @@ def test_the_json_holds_what_the_tables_hold(tmp_path):
         test = found["paired_tests"][row.metric]["a against b"]
         assert test["difference"] == pytest.approx([row.difference, row.low, row.high])
         assert (test["cases"], test["p_value"], test["p_holm"]) == (row.cases, row.p_value, row.p_holm)
+
+
+def test_the_page_shows_settings_figures_differences_and_runs(tmp_path):
+    for number, (name, rate) in enumerate((("a", 0.001), ("b", 0.01), ("c", 0.1))):
+        folder = run(tmp_path / "runs" / name, seed=number, better=0.02 * number, architecture=name, case_list_hash="x")
+        link = f"https://mlflow.example/#/experiments/1/runs/{name}"
+        settings = {"learning_rate": rate, "seed": 0, "case_list_hash": name}
+        (folder / "run.json").write_text(json.dumps({"link": link, "settings": settings}))
+    methods = read_methods([tmp_path / "runs"])
+    metrics = list(methods[0].table.columns)
+    drawing = parallel_coordinates(methods, mean_table(methods, metrics), metrics)
+    said = [text.get_text() for text in drawing.axes[0].texts]
+    # What is the same in all, and hashes, have no axis.
+    assert [name for name in ("learning_rate", "seed", "case_list_hash", "dice") if name in said] == [
+        "learning_rate",
+        "dice",
+    ]
+    assert {"0.001", "0.1"} <= set(said)
+    compare_runs([str(tmp_path / "runs")], out=str(tmp_path / "out"))
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert "3 methods side by side" in page
+    assert '<a href="https://mlflow.example/#/experiments/1/runs/b">b</a>' in page
+    assert page.count("<img") == 1 + len(metrics)
+
+
+def test_nothing_to_compare_is_wrong_usage(tmp_path):
+    with pytest.raises(UsageError, match="needs RUNS"):
+        compare_runs(out=str(tmp_path / "out"))
+    with pytest.raises(BreastkitError, match="no MLflow to ask for breasts"):
+        compare_runs(out=str(tmp_path / "out"), experiment="breasts")
 
 
 def test_metrics_can_be_chosen(tmp_path):

@@ -84,7 +84,8 @@ def test_measurements_of_a_study_are_read_as_they_were_written(tmp_path):
     folder = written(findings, tmp_path / "out")
     segments = segments_by_dcmqi(folder / "segmentation.dcm", tmp_path / "read")
     told = report_by_dcmqi(folder / "report.dcm", tmp_path / "report.json")
-    groups = {one["TrackingIdentifier"]: one for one in told["Measurements"]}
+    groups = {one["TrackingIdentifier"]: one for one in told["Measurements"] if "ReferencedSegment" in one}
+    (line,) = [one for one in told["Measurements"] if "ReferencedSegment" not in one]
     assert sorted(groups) == ["Left breast", "Lesion 1", "Right breast"]
     for number, (segment, _) in segments.items():
         group = groups[segment["SegmentLabel"]]
@@ -101,6 +102,9 @@ def test_measurements_of_a_study_are_read_as_they_were_written(tmp_path):
         ("SCT", "118565006"): (42.25, "mm3"),
         ("99BREASTKIT", "wash_in"): (1.5, "1"),
     }
+    # The line that viewers draw is a group of its own, of the same lesion.
+    assert line["TrackingUniqueIdentifier"] == lesion["TrackingUniqueIdentifier"]
+    assert [code for code, _ in measured(line)] == ["SCT"]
     assert judged(lesion)["RADLEX", "RID6058"] == ("DCM", "130599")
 
 

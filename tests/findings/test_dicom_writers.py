@@ -7,6 +7,7 @@ import highdicom
 import numpy as np
 import pydicom
 import pytest
+from pydicom import dcmread
 from tests.dicom.conformance import errors_of, needs_dciodvfy
 from tests.dicom.scans import AXIAL, OBLIQUE, SAGITTAL, affine_of, an_l, edit_all, write_multi_frame, write_scan
 from tests.findings.made_up import mri_findings, picture_findings
@@ -16,6 +17,7 @@ from breastkit.dce.glands import GlandMeasures
 from breastkit.dicom import list_series, read_series, why_no_ultrasound
 from breastkit.dicom.derived_objects import Side
 from breastkit.dicom.read_seg import read_segmentation
+from breastkit.dicom.source_images import read_source_images
 from breastkit.dicom.write_us import write_us_dicom
 from breastkit.errors import BreastkitError
 from breastkit.findings.mri_png import lesion_tiles
@@ -26,10 +28,12 @@ from breastkit.images import write_nifti, write_png
 SHAPE = (11, 9, 7)
 
 
-def mri_of(folder, directions=AXIAL, *, reverse=False, multi_frame=False, lesions=1, sides=True):
+def mri_of(
+    folder, directions=AXIAL, *, reverse=False, multi_frame=False, lesions=1, sides=True, spacing=(0.8, 1.1, 2.5)
+):
     """Findings of a DICOM study of two phases: an asymmetric lesion, and breasts on both sides of it."""
     for number in (1, 2):
-        scan = write_scan(folder / f"phase{number}", affine_of(directions), reverse=reverse, number=number)
+        scan = write_scan(folder / f"phase{number}", affine_of(directions, spacing), reverse=reverse, number=number)
         if multi_frame:
             write_multi_frame(folder / f"whole{number}", scan)
             shutil.rmtree(scan)
@@ -105,6 +109,8 @@ def test_the_report_tells_measures_of_each_lesion_with_its_segment(tmp_path):
     seg = highdicom.seg.segread(folder / "segmentation.dcm")
     report = highdicom.sr.srread(folder / "report.dcm")
     lesion, left, right = report.content.get_volumetric_roi_measurement_groups()
+    (line,) = report.content.get_image_measurement_groups()
+    assert (line.tracking_uid, line.finding_type) == (lesion.tracking_uid, lesion.finding_type)
     assert (lesion.tracking_identifier, lesion.tracking_uid) == ("Lesion 1", seg.SegmentSequence[2].TrackingUID)
     reference = lesion.referenced_segment
     assert reference.referenced_sop_instance_uid == seg.SOPInstanceUID
@@ -139,6 +145,29 @@ def test_glands_of_each_breast_are_a_segment_with_its_measures(tmp_path):
     assert measured == {
         "118565006": (2.5, "ml"), "fgt_percent": (25, "%"), "bpe_mean": (0.2, "1"), "bpe_quartile": (0.3, "1")
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("directions", [AXIAL, SAGITTAL, OBLIQUE], ids=["axial", "sagittal", "oblique"])
+def test_the_long_axis_is_a_line_between_the_farthest_corners_of_a_slice(tmp_path, directions, form):
+    findings = mri_of(tmp_path / "study", directions, **FORMS[form])
+    report = highdicom.sr.srread(written(findings, tmp_path / "out") / "report.dcm")
+    (line,) = report.content.get_image_measurement_groups()
+    (length,) = line.get_measurements()
+    (drawn,) = length.referenced_coordinates
+    # From the corner of pixel (1, 1) to that of pixel (8, 7), which the lesion has in the lowest of its slices alone.
+    assert drawn.graphic_type == highdicom.sr.GraphicTypeValues.POLYLINE
+    assert sorted(drawn.value.tolist()) == [[1, 1], [9, 8]]
+    assert (length.name.meaning, length.unit.value) == ("Long axis", "mm")
+    assert length.value == pytest.approx(np.hypot(8 * 0.8, 7 * 1.1), rel=1e-5)
+    (image,) = drawn.ContentSequence
+    header = {each.SOPInstanceUID: each for path in (tmp_path / "study").rglob("*.dcm") for each in [dcmread(path)]}[
+        image.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+    ]
+    if frame := image.ReferencedSOPSequence[0].get("ReferencedFrameNumber"):
+        header = header.PerFrameFunctionalGroupsSequence[frame - 1].PlanePositionSequence[0]
+    ras = np.array(header.ImagePositionPatient) * (-1, -1, 1)
+    np.testing.assert_allclose(ras, (findings.phases.affine @ [0, 0, 2, 1])[:3], atol=1e-3)
 
 
 def test_the_report_names_all_images_that_were_read(tmp_path):
@@ -255,6 +284,50 @@ def test_objects_of_one_run_do_not_mix(tmp_path):
     assert shapes == [(24, 40), (3, 24, 40)]
 
 
+def with_probabilities(findings):
+    """The same with what a network might have said: not the same anywhere, and surer within the outlines."""
+    said = np.random.default_rng(1).uniform(0, 0.5, SHAPE).astype(np.float32)
+    lesions = tuple(replace(one, probability=said + np.float32(0.5) * one.mask) for one in findings.lesions)
+    return replace(findings, lesions=lesions, breast_probability=said[::-1] + np.float32(0.5) * findings.breast)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_probabilities_come_back_from_a_fractional_segmentation(tmp_path, form):
+    findings = with_probabilities(mri_of(tmp_path / "study", OBLIQUE, **FORMS[form]))
+    folder = written(findings, tmp_path / "out", "seg,probabilities")
+    binary, fractional = (dcmread(folder / f"{name}.dcm") for name in ("segmentation", "probabilities"))
+    assert (fractional.SegmentationType, fractional.SegmentationFractionalType) == ("FRACTIONAL", "PROBABILITY")
+    for name in ("SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber"):
+        assert binary[name].value != fractional[name].value
+    tracked = [[one.TrackingUID for one in each.SegmentSequence] for each in (binary, fractional)]
+    assert tracked[0] == tracked[1]
+    left, right, lesion = read_segmentation(folder / "probabilities.dcm", findings.sources[1])
+    half = 0.5 / 255 + 1e-6
+    np.testing.assert_allclose(lesion.mask, findings.lesions[0].probability, atol=half)
+    np.testing.assert_allclose(left.mask + right.mask, findings.breast_probability, atol=half)
+    assert not (left.mask * right.mask).any()
+    read = highdicom.seg.segread(folder / "probabilities.dcm")
+    uids = [str(one.SOPInstanceUID) for one in read_source_images(findings.sources[1]).headers]
+    if form == "multi_frame":
+        numbers = list(range(1, SHAPE[2] + 1))
+        frames = read.get_pixels_by_source_frame(uids[0], numbers, segment_numbers=[3])
+        frames = frames[list(read_source_images(findings.sources[1]).planes)]
+    else:
+        frames = read.get_pixels_by_source_instance(uids, segment_numbers=[3])
+    np.testing.assert_allclose(frames[..., 0].transpose(2, 1, 0), lesion.mask, atol=1e-6)
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_probabilities_of_a_clip_are_those_of_its_frames(tmp_path, frames):
+    found = clip_of(tmp_path, frames=frames)
+    said = np.random.default_rng(2).uniform(0, 1, found[0].reading.probability.shape).astype(np.float32)
+    found = [replace(one, reading=replace(one.reading, probability=said / (n + 1))) for n, one in enumerate(found)]
+    folder = written_clip(found, tmp_path / "out", "probabilities")
+    (segment,) = read_segmentation(folder / "clip_probabilities.dcm", tmp_path / "clip.dcm")
+    expected = np.stack([one.probability for one in found]).reshape(segment.mask.shape)
+    np.testing.assert_allclose(segment.mask, expected, atol=0.5 / 255 + 1e-6)
+
+
 @needs_dciodvfy
 def test_no_object_has_an_error(tmp_path):
     studies = {
@@ -263,12 +336,15 @@ def test_no_object_has_an_error(tmp_path):
         "empty": mri_of(tmp_path / "empty", lesions=0),
         "multi_frame": mri_of(tmp_path / "multi_frame", multi_frame=True),
     }
-    folders = [written(findings, tmp_path / "out" / name) for name, findings in studies.items()]
+    studies = {name: with_probabilities(findings) for name, findings in studies.items()}
+    formats = "sr,probabilities"
+    folders = [written(findings, tmp_path / "out" / name, formats) for name, findings in studies.items()]
     for frames in (1, 3):
         (tmp_path / str(frames)).mkdir()
-        folders.append(written_clip(clip_of(tmp_path / str(frames), frames=frames), tmp_path / "out" / str(frames)))
+        clip = clip_of(tmp_path / str(frames), frames=frames)
+        folders.append(written_clip(clip, tmp_path / "out" / str(frames), formats))
     found = {path: errors_of(path) for folder in folders for path in folder.iterdir()}
-    assert len(found) == 12
+    assert len(found) == 18
     assert not {path: errors for path, errors in found.items() if errors}
 
 

@@ -22,7 +22,9 @@ def test_each_command_offers_its_own():
 
 def test_formats_are_chosen_by_name():
     offered = writers_of(MriFindings)
-    assert chosen_writers(MriFindings) == [writer for name, writer in offered.items() if name != "sc"]
+    assert chosen_writers(MriFindings) == [
+        writer for name, writer in offered.items() if name not in ("probabilities", "sc")
+    ]
     assert chosen_writers(MriFindings, "png, csv,png") == [offered["png"], offered["csv"]]
     with pytest.raises(UsageError, match=r"--formats takes .*csv, .* not 'nifty'; did you mean nifti\?"):
         chosen_writers(MriFindings, "csv,nifty")

@@ -125,6 +125,30 @@ def test_a_damaged_cache_entry_is_made_anew(network, images, own_cache):
     torch.testing.assert_close(Predictor(backend="openvino")(images, network), first)
 
 
+def test_what_was_compiled_is_kept_and_made_anew_where_it_is_damaged(network, images, own_cache, monkeypatch):
+    first = Predictor(backend="openvino")(images, network)
+    (kept,) = (own_cache / "openvino").rglob("*.blob")
+    whole = kept.read_bytes()
+    for content, compiles in ((whole, 0), (whole[:100], 1), (b"", 1)):
+        kept.write_bytes(content)
+        backends._in_memory.clear()
+        core, compiled = backends._core(), []
+
+        class Counting:
+            """The core, which counts what it compiles."""
+
+            def __getattr__(self, name, core=core, compiled=compiled):
+                if name == "compile_model":
+                    compiled.append(name)
+                return getattr(core, name)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(backends, "_core", Counting)
+            torch.testing.assert_close(Predictor(backend="openvino")(images, network), first)
+        assert len(compiled) == compiles
+        assert len(kept.read_bytes()) > len(whole) / 2
+
+
 def test_settings_without_weights_tell_networks_apart(network):
     assert backends.network_hash(network) == backends.network_hash(network)
     other = AnySize(network.network, multiple=8)

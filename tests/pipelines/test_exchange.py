@@ -2,24 +2,32 @@
 
 import csv
 import json
+import re
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
 import requests
+from pydicom import dcmread
 from tests.apps.server_process import free_port
-from tests.dicomweb.bad_archives import answers, archive_that
+from tests.dicomweb.bad_archives import answers, archive_that, closes, is_silent, one_by_one
 from tests.dicomweb.store_process import store_process
 from tests.inference.ultrasound_weights import chain_weights
+from tests.pipelines.test_mri import box_of
+from tests.pipelines.test_mri_odd_studies import write_study
 
 from breastkit import cli
 from breastkit.dicom.read_seg import read_segmentation
 from breastkit.dicom.write_us import write_us_dicom
 from breastkit.dicomweb import archive as archives
+from breastkit.dicomweb.archive import Archive
+from breastkit.errors import PartlyDoneError
 from breastkit.images import write_png
 from breastkit.pipelines.cohort import run_study
 from breastkit.pipelines.cohort_studies import studies_of_table
+from breastkit.pipelines.mri import MriNetworks, run_mri
 from breastkit.pipelines.ultrasound import UltrasoundStudies
 
 FAST = ["--no-explanation", "--formats", "csv,seg,sr"]
@@ -59,6 +67,15 @@ def run(*words):
     return cli.main(["run", "us", *map(str, words)])
 
 
+def receipt_in(out):
+    return json.loads((out / "run.json").read_text())["pushed"]
+
+
+def failures_in(out):
+    with (out / "failures.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
 def texts_below(folder):
     return {path: path.read_text() for path in folder.rglob("*") if path.suffix in (".csv", ".json", ".html")}
 
@@ -69,9 +86,10 @@ def test_a_study_is_pulled_and_its_findings_are_pushed(clips, archive, weights, 
     assert run(*words) == 0
     files = sorted((out / "dicom").glob("*.dcm"))
     assert len(files) == 2
-    receipt = json.loads((out / "dicom" / "receipt.json").read_text())
+    receipt = receipt_in(out)
     assert receipt == {
         "archive": archive,
+        "problem": "",
         "objects": [
             {"file": path.name, "sop_instance_uid": uid_of(path, "SOPInstanceUID"), "problem": ""} for path in files
         ],
@@ -81,10 +99,11 @@ def test_a_study_is_pulled_and_its_findings_are_pushed(clips, archive, weights, 
     assert modalities == ["SEG", "SR", "US"]
     (segment,) = read_segmentation(files[1], clips[0])
     assert segment.mask.all()
+    steps = [one["name"] for one in json.loads((out / "run.json").read_text())["steps"]]
+    assert (steps[0], steps[-1]) == ("fetch", "push")
     # Once more: what is ours is left aside, and the archive has got it already.
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file() and path.name != "run.json"}
-    assert len(before) == 4
-    assert json.loads((out / "run.json").read_text())["pushed"] == receipt
+    assert len(before) == 3
     capfd.readouterr()
     assert run(*words) == 0
     told = capfd.readouterr().err
@@ -105,10 +124,91 @@ def test_studies_of_a_table_are_pulled_one_by_one(clips, archive, chain, tmp_pat
     problems = [run_study(pipeline, out, study) for study in studies]
     assert problems == ["", "", f"{archive} has no study 1.2.3; check the identifier."]
     for name, clip in zip(("first", uid_of(clips[1])), clips, strict=True):
-        assert json.loads((out / name / "dicom" / "receipt.json").read_text())["archive"] == archive
+        assert receipt_in(out / name)["archive"] == archive
         assert len(requests.get(f"{archive}/instances?StudyInstanceUID={uid_of(clip)}").json()) == 3
     assert not (out / "gone").exists()
     assert not [path for path, text in texts_below(out).items() if "breastkit-temporary" in text]
+
+
+def test_a_cohort_sends_again_what_an_archive_refused_and_computes_nothing_again(clips, weights, tmp_path, capfd):
+    (tmp_path / "studies.csv").write_text("study,path\n" + "".join(f"{path.stem},{path}\n" for path in clips))
+    out, forbidden = tmp_path / "out", answers(403)
+    archive_is = [one_by_one(answers(200, {}), answers(200, {}), forbidden)]
+    words = ["--cases", tmp_path / "studies.csv", "--out", out, "--workers", "1", *FAST, *weights]
+    with archive_that(lambda handler, number: archive_is[0](handler, number)) as (address, asked):
+        assert run(*words, "--push", address) == 3
+        (failure,) = failures_in(out)
+        assert failure["study"] == "P2"
+        assert failure["problem"] == (
+            f"{address} did not take P2_report.dcm: it forbids this user to do so (HTTP status 403); 0 of 2 objects "
+            f"are stored there, all are kept in {out.absolute() / 'P2' / 'dicom'}, and the same command sends them "
+            "again."
+        )
+        made = {path: path.stat().st_mtime_ns for path in out.glob("P*/*") if path.name != "run.json"}
+        started = json.loads((out / "P2" / "run.json").read_text())["started"]
+        archive_is[0], before = answers(200, {}), len(asked)
+        assert run(*words, "--push", address) == 0
+    assert (failures_in(out), len(asked) - before) == ([], 2)
+    assert "Done already: 1 of 2 studies." in capfd.readouterr().err
+    record = json.loads((out / "P2" / "run.json").read_text())
+    assert (record["pushed"]["problem"], record["started"]) == ("", started)
+    assert {path: path.stat().st_mtime_ns for path in made} == made
+
+
+@pytest.fixture(scope="module")
+def mri_study(tmp_path_factory):
+    """An MRI study with the box of its lesion, and the networks, opened once."""
+    folder = tmp_path_factory.mktemp("mri")
+    mask = write_study(folder / "study")
+    boxes = folder / "given_boxes.json"
+    boxes.write_text(json.dumps({"shape": mask.shape, "lesions": [{"score": 0.7, **box_of(mask)}]}))
+    return {"study": str(folder / "study"), "boxes": str(boxes), "networks": MriNetworks.opened(detects=False)}
+
+
+def slowly(handler, number):
+    """A request is answered late."""
+    handler.ended.wait(0.2)
+    answers(200, {})(handler, number)
+
+
+def test_findings_of_an_mri_study_lie_in_the_archive_as_they_were_written(mri_study, tmp_path):
+    out = tmp_path / "out"
+    with store_process(Path(mri_study["study"]), tmp_path / "stored", largest_upload=2**24) as address:
+        run_mri(**mri_study, out=str(out), formats="seg,sr,pdf", push=address)
+        Archive(address).fetch_study(uid_of(out / "dicom" / "report.dcm"), tmp_path / "fetched")
+    sent = {path.name: path for path in (out / "dicom").iterdir()}
+    assert sorted(sent) == ["report.dcm", "report_pdf.dcm", "segmentation.dcm"]
+    assert [one["file"] for one in receipt_in(out)["objects"]] == sorted(sent)
+    for path in sent.values():
+        assert dcmread(tmp_path / "fetched" / f"{uid_of(path, 'SOPInstanceUID')}.dcm") == dcmread(path)
+
+
+@pytest.mark.parametrize(
+    ("behave", "asked_for", "why"),
+    [
+        (answers(409, {"00081198": {"Value": [{"00081197": {"Value": [0x0122]}}]}}), 2, "it does not take objects of"),
+        (answers(503), 5, "look at its log (HTTP status 503)"),
+        (closes, 4, "it closed the connection in the middle"),
+        (is_silent, 2, "it was silent for 0.5 seconds"),
+        (slowly, 2, ""),
+    ],
+    ids=["refuses", "busy", "closes", "silent", "slow"],
+)
+def test_an_archive_that_does_not_take_an_mri_study(mri_study, tmp_path, monkeypatch, behave, asked_for, why):
+    """What it did is said once; what was made is whole, and kept."""
+    hurried = {"patience_s": 0.5, "backoff_s": 0.01}
+    for name, seconds in hurried.items():
+        monkeypatch.setitem(Archive.__init__.__kwdefaults__, name, seconds)
+    out = tmp_path / "out"
+    with (
+        archive_that(behave) as (address, asked),
+        pytest.raises(PartlyDoneError, match=re.escape(why)) if why else nullcontext(),
+    ):
+        run_mri(**mri_study, out=str(out), formats="csv,seg,sr", push=address)
+    assert len(asked) >= asked_for
+    assert bool(receipt_in(out)["problem"]) == bool(why)
+    assert len(list((out / "dicom").glob("*.dcm"))) == 2
+    assert (out / "lesions.csv").is_file()
 
 
 def test_a_table_of_an_archive_without_one_and_with_what_is_no_identifier(weights, tmp_path, capfd):
@@ -117,8 +217,7 @@ def test_a_table_of_an_archive_without_one_and_with_what_is_no_identifier(weight
     assert run(*words) == 2
     assert "names studies of an archive in its column 'uid'; give its address with --pull" in capfd.readouterr().err
     assert run(*words, "--pull", "http://127.0.0.1:1/x/") == 3
-    with (tmp_path / "out" / "failures.csv").open(newline="") as stream:
-        (failure,) = csv.DictReader(stream)
+    (failure,) = failures_in(tmp_path / "out")
     assert failure["path"] == "http://127.0.0.1:1/x/studies/1..2"
     assert failure["problem"] == "'1..2' is no identifier of a study; give a StudyInstanceUID."
 
@@ -134,7 +233,7 @@ def test_what_an_archive_refuses_is_kept_and_said(clips, weights, tmp_path, capf
         f"{address} did not take P1_report.dcm: it has no room (reason A700); 0 of 2 objects are stored there, all are "
         f"kept in {out / 'dicom'}, and the same command sends them again."
     )
-    problems = [one["problem"] for one in json.loads((out / "dicom" / "receipt.json").read_text())["objects"]]
+    problems = [one["problem"] for one in receipt_in(out)["objects"]]
     assert problems == 2 * ["it has no room (reason A700)"]
     assert (out / "results.csv").is_file()
     assert len(list((out / "dicom").glob("*.dcm"))) == 2
@@ -147,7 +246,7 @@ def test_an_archive_that_is_gone_is_not_asked_for_every_object(clips, weights, t
     assert run(clips[0], "--push", address, "--out", out, *FAST, *weights) == 1
     told = capfd.readouterr().err.splitlines()[-1]
     assert told.startswith(f"{address} did not take P1_report.dcm: it cannot be reached; start it, or correct the")
-    assert json.loads((out / "dicom" / "receipt.json").read_text())["objects"] == []
+    assert receipt_in(out)["objects"] == []
 
 
 @pytest.mark.parametrize(
@@ -175,5 +274,5 @@ def test_pictures_make_no_object_to_push(weights, tmp_path, capfd):
     out = tmp_path / "out"
     words = [tmp_path / "x.png", "--out", out, "--no-explanation", "--push", "http://127.0.0.1:1", *weights]
     assert run(*words, "--formats", "csv") == 1
-    assert "has no DICOM object to store in http://127.0.0.1:1; run on DICOM" in capfd.readouterr().err
+    assert "There is no DICOM object to store in http://127.0.0.1:1; run on DICOM" in capfd.readouterr().err
     assert (out / "results.csv").is_file()

@@ -15,6 +15,8 @@ from breastkit.bundle import Bundle
 from breastkit.dce.phases import read_phases
 from breastkit.dce.voxel_box import Grid, VoxelBox
 from breastkit.detection import Detection, read_boxes, write_boxes
+from breastkit.dicom import list_series
+from breastkit.dicom.read_seg import read_segmentation
 from breastkit.errors import BreastkitError
 from breastkit.findings.mri_csv import COLUMNS
 from breastkit.images import write_nifti
@@ -63,6 +65,25 @@ def test_lesions_are_written_on_the_study_own_grid(study, tmp_path):
     found = json.loads((tmp_path / "out" / "findings.json").read_text())["study"]
     assert (len(found["lesions"]), len(found["phases"])) == (1, len(list(folder.iterdir())))
     assert (tmp_path / "out" / "overlay.png").is_file()
+
+
+def test_probabilities_are_those_that_the_outlines_were_cut_from(study, tmp_path):
+    folder, mask = study
+    boxes = tmp_path / "x_boxes.json"
+    boxes.write_text(json.dumps({"shape": mask.shape, "lesions": [{"score": 0.7, **box_of(mask)}]}))
+    run_mri(str(folder), out=str(tmp_path / "out"), boxes=str(boxes), formats="nifti,seg,probabilities")
+    (series,) = list_series(tmp_path / "out" / "dicom" / "images")
+    outlines, said = (
+        {one.label: one.mask for one in read_segmentation(tmp_path / "out" / "dicom" / f"{name}.dcm", series)}
+        for name in ("segmentation", "probabilities")
+    )
+    assert list(outlines) == list(said)
+    thresholds = {"Lesion 1": LESIONS, **dict.fromkeys(set(said) - {"Lesion 1"}, BREASTS)}
+    for name, bundle in thresholds.items():
+        inside = outlines[name] > 0
+        threshold = Bundle(bundle).opened().facts.get("threshold", 0.5)
+        assert said[name][inside].min() >= min(threshold, said[name].max() / 2) - 1 / 255
+        assert said[name][~inside].mean() < 0.2
 
 
 def test_the_detector_is_asked_where_no_boxes_are_given(study, tmp_path):

@@ -98,7 +98,7 @@ def test_orthanc_forwards_a_study_to_this_command_once(tmp_path):
     settings = {"LuaScripts": [str(tmp_path / "forward.lua")], "StableAge": 1, "OverwriteInstances": True}
     source = clip_of(tmp_path, frames=1)[0].sources[0]
     uid = str(pydicom.dcmread(source).StudyInstanceUID)
-    receipt = results / uid / "dicom" / "receipt.json"
+    receipt = results / uid / "run.json"
     with orthanc_process(tmp_path / "orthanc", environment=program(tmp_path), port=port, **settings) as address:
         upload(address, [source])
         end = time.monotonic() + PATIENCE

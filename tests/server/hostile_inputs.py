@@ -147,8 +147,8 @@ class HostileInputs:
     def _words(self):
         strategy = self.rng.choice(["first", "random", "mix", "nonsense"])
         body = {self.rng.choice(["seed", "client_id", "x"]): self._value(0) for _ in range(3)}
-        text = json.dumps(body)
-        return HostileInput("files", "POST", f"/activelearning/{strategy}", {"data": text.encode("utf-8", "replace")})
+        given = {"data": json.dumps(body), "headers": {"Content-Type": "application/json"}}
+        return HostileInput("files", "POST", f"/activelearning/{strategy}", given)
 
     def _stored(self):
         dataset_bytes, key = self._picture(with_key=True)
@@ -244,9 +244,20 @@ class HostileInputs:
         place = f"/dicom-web/studies/{study}/series/{series}/instances/{uid}"
         looks = [place, f"{place}/metadata", f"{place}/rendered", f"{place}/frames/1", f"{place}/thumbnail"]
         looks += [f"{place}/frames/1,1,2", f"/datastore/image?image={series}", "/datastore/?output=all"]
-        headers = {"Content-Type": "application/dicom"}
-        given = {"data": content, "headers": headers}
+        kind = "application/dicom"
+        if self.rng.random() < 0.5:
+            kind, content = self._in_parts(content)
+        given = {"data": content, "headers": {"Content-Type": kind}}
         return HostileInput("dicom", "POST", "/dicom-web/studies", given, self.rng.sample(looks, k=2))
+
+    def _in_parts(self, content):
+        """Returns an object as viewers send it, in a message of parts, some of which are broken."""
+        boundary = self.rng.choice(["x", "a b", "(", "", "x" * 71])
+        head = self.rng.choice(["Content-Type: application/dicom\r\n", "", "no header", "Content-Type: text/html\r\n"])
+        part = f"--{boundary}\r\n{head}\r\n".encode() + content + b"\r\n"
+        whole = part * self.rng.choice([1, 1, 2]) + f"--{boundary}--".encode()
+        kind = f'multipart/related; type="application/dicom"; boundary="{boundary}"'
+        return kind, whole if self.rng.random() < 0.9 else self._bitten(whole)
 
     def _params(self):
         names = self.rng.choices(_NAMES, k=self.rng.choice([0, 1, 2, 20]))

@@ -20,7 +20,10 @@ _ARGUMENTS = [
     "--no-sandbox", "--disable-dev-shm-usage", "--use-gl=angle", "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist",
 ]  # fmt: skip
-_VIEWPORT = "cornerstone.getEnabledElements()[0].viewport"
+# The one that is used; phases stand side by side.
+_VIEWPORT = (
+    "services.cornerstoneViewportService.getCornerstoneViewport(services.viewportGridService.getActiveViewportId())"
+)
 
 
 @contextmanager
@@ -84,6 +87,52 @@ class OhifPage:
         self.section("Outline").get_by_text(f", {description}: ").wait_for()
         self.wait_for_image()
 
+    def open_study(self, study):
+        """Opens a study in the viewer's own plain mode by its address, and waits for its image."""
+        self.tab.goto(f"{self.address}/ohif/viewer?StudyInstanceUIDs={study}")
+        self.tab.wait_for_function(_AN_IMAGE_IS_DRAWN)
+
+    def show_result(self, description):
+        """Shows a series of results, such as a report, in place of what is shown, and waits for its image."""
+        self.tab.get_by_text(description).first.dblclick()
+        # Where it says what it is there is a badge, SEG or SR, on the image.
+        self.tab.wait_for_function(_AN_IMAGE_IS_DRAWN)
+
+    def wait_for_segments(self, count):
+        """Waits until the viewer has read so many segments."""
+        self.tab.wait_for_function(
+            """count => {
+                const [all] = cornerstoneTools.segmentation.state.getSegmentations();
+                return all && Object.values(all.segments).length === count;
+            }""",
+            arg=count,
+        )
+
+    def height(self):
+        """Returns where the slice that is shown lies (z)."""
+        return self.tab.evaluate(f"() => {_VIEWPORT}.getCamera().focalPoint[2]")
+
+    def measured_line(self):
+        """Waits for the line of a report, and returns its ends as columns and rows of the image."""
+        # A second one leads to the words.
+        line = self.tab.locator(".svg-layer line").first
+        line.wait_for(state="attached")
+        x1, y1, x2, y2 = (float(line.get_attribute(name)) for name in ("x1", "y1", "x2", "y2"))
+        to_canvas = self._to_canvas()
+        return np.array([[x1, y1], [x2, y2]] - to_canvas[:, 2]) @ np.linalg.inv(to_canvas[:, :2]).T
+
+    def on_canvas(self, pixels):
+        """Returns where columns and rows of the image lie on the canvas, in whole points."""
+        to_canvas = self._to_canvas()
+        return [tuple(map(int, np.rint(to_canvas @ (*pixel, 1)))) for pixel in pixels]
+
+    def green(self):
+        """Returns which points of the canvas are as green as the viewer draws a measurement that is chosen."""
+        place = self._canvas().bounding_box()
+        taken = np.frombuffer(self.tab.screenshot(clip=place), np.uint8)
+        blue, green, red = cv2.imdecode(taken, cv2.IMREAD_COLOR).astype(int).transpose(2, 0, 1)
+        return (green > red + 60) & (green > blue + 60)
+
     def open_for_segments(self, patient):
         """Opens a study of the list in the viewer's own mode Segmentation and waits for its image."""
         self._open(patient, "Segmentation")
@@ -139,8 +188,35 @@ class OhifPage:
     def draw(self, tool, corner, other):
         """Draws with Brush or Eraser from one pixel of the image to another."""
         self.press(tool)
-        self._drag(corner, other)
+        self.draw_with_the_mouse(corner, other)
         self.press(tool)
+
+    def point(self, tool, pixel, *, then="not saved yet"):
+        """Clicks on a pixel of the image with Add or Remove, and returns what is said once that was followed.
+
+        Args:
+            tool: which one.
+            pixel: column and row.
+            then: is said afterwards.
+        """
+        return self._followed(tool, lambda: self.draw_with_the_mouse(pixel, pixel), then)
+
+    def frame(self, corner, other):
+        """Draws a box from one pixel of the image to another, and returns what is said once that was followed."""
+        return self._followed("Box", lambda: self.draw_with_the_mouse(corner, other), "not saved yet")
+
+    def _followed(self, tool, act, then):
+        self.press(tool, "Point")
+        with self.tab.expect_response(lambda answer: "/infer/" in answer.url):
+            act()
+        self.press(tool, "Point")
+        return self.tell("Point", then)
+
+    def tell(self, section, words):
+        """Waits until a section says something with these words, and returns all of it."""
+        place = self.section(section).get_by_role("status").filter(has_text=words)
+        place.wait_for()
+        return place.inner_text()
 
     def add_segmentation(self):
         """Makes an empty segmentation of the image, in the mode Segmentation."""
@@ -151,7 +227,7 @@ class OhifPage:
     def draw_segment(self, corner, other):
         """Draws with the brush of the mode Segmentation from one pixel of the image to another."""
         self.tab.locator("[data-cy=Brush]").click()
-        self._drag(corner, other)
+        self.draw_with_the_mouse(corner, other)
 
     def export_segmentation(self, description):
         """Exports the segmentation to the store as the mode Segmentation does, and returns what the store answers."""
@@ -165,7 +241,8 @@ class OhifPage:
         assert answer.value.status == 200, answer.value.text()
         return answer.value.json()
 
-    def _drag(self, corner, other):
+    def draw_with_the_mouse(self, corner, other):
+        """Drags the mouse from one pixel of the image to another."""
         to_canvas, box = self._to_canvas(), self._canvas().bounding_box()
         (x, y), (u, v) = ((to_canvas @ (*pixel, 1)) + (box["x"], box["y"]) for pixel in (corner, other))
         self.tab.mouse.move(x, y)
@@ -250,10 +327,41 @@ class OhifPage:
         seen = (along > 20) & (along > 0.9 * np.linalg.norm(away, axis=-1))
         size = (shape[1], shape[0])
         flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-        return cv2.warpAffine(seen.astype(np.uint8), self._to_canvas(), size, flags=flags) > 0
+        # Looked at in the middle of every pixel.
+        middles = self._to_canvas() @ [[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]]
+        return cv2.warpAffine(seen.astype(np.uint8), middles, size, flags=flags) > 0
+
+    def side_by_side(self):
+        """Returns what every viewport shows, in their order: its id, series, slice and window."""
+        return self.tab.evaluate(SIDE_BY_SIDE)
+
+    def use(self, viewport):
+        """Makes a viewport the one that is used."""
+        self.tab.evaluate("id => services.viewportGridService.setActiveViewportId(id)", viewport)
+
+    def likeness(self, values, *, patience=_DRAWN_WITHIN):
+        """Returns the correlation of what is seen with values, [row, column], the best of screenshots of some time.
+
+        The middle is looked at: names and directions stand at the edges.
+        """
+        end, found = time.monotonic() + patience, -1.0
+        rows, columns = (slice(size // 4, -size // 4) for size in values.shape)
+        while True:
+            taken = cv2.imdecode(np.frombuffer(self._canvas().screenshot(), np.uint8), cv2.IMREAD_GRAYSCALE)
+            flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+            seen = cv2.warpAffine(taken, self._to_canvas(), values.shape[::-1], flags=flags).astype(float)
+            found = max(found, np.corrcoef(seen[rows, columns].ravel(), values[rows, columns].ravel())[0, 1])
+            if found > 0.9 or time.monotonic() > end:
+                return found
+            self.tab.wait_for_timeout(200)
+
+    def wait_for_drafts(self, count):
+        """Waits until the browser keeps this many drafts."""
+        self.tab.wait_for_function(_DRAFTS_ARE, arg=count)
 
     def _canvas(self):
-        return self.tab.locator(".cornerstone-canvas").first
+        active = self.tab.evaluate("() => services.viewportGridService.getActiveViewportId()")
+        return self.tab.locator(f"[data-viewport-uid='{active}'] .cornerstone-canvas")
 
     def _to_canvas(self):
         """Returns how columns and rows of the image become places on the canvas, 2 by 3."""
@@ -281,4 +389,19 @@ _LABELS = """() => {
         return {labels: new TextDecoder('latin1').decode(image.voxelManager.getScalarData()), rows: image.rows,
                 corner: plane.imagePositionPatient ? Array.from(plane.imagePositionPatient) : null};
     });
+}"""
+SIDE_BY_SIDE = """() => [...services.viewportGridService.getState().viewports.values()].map(one => {
+    const [uid] = one.displaySetInstanceUIDs;
+    const set = services.displaySetService.getDisplaySetByUID(uid);
+    const viewport = services.cornerstoneViewportService.getCornerstoneViewport(one.viewportId);
+    const {voiRange} = viewport.getProperties();
+    return {id: one.viewportId, series: set.SeriesDescription, slice: viewport.getCurrentImageIdIndex(),
+            window: voiRange && [voiRange.lower, voiRange.upper]};
+})"""
+_DRAFTS_ARE = """async wanted => {
+    const done = one => new Promise(resolve => { one.onsuccess = () => resolve(one.result); });
+    const database = await done(indexedDB.open('breastkit-drafts', 1));
+    const count = await done(database.transaction('drafts').objectStore('drafts').count());
+    database.close();
+    return count === wanted;
 }"""

@@ -1,16 +1,19 @@
 """The annotation server over a real socket, asked by MONAI Label's reference client as 3D Slicer does."""
 
 import io
+import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from zipfile import ZipFile
 
 import nibabel
 import nrrd
 import numpy as np
 import pytest
 import requests
+from pydicom import dcmread
 from tests.dicomweb.store_process import store_process
 from tests.server.served_app import served
 
@@ -31,6 +34,7 @@ from monailabel.client import MONAILabelClient  # noqa: E402
 from monailabel.client.client import MONAILabelClientException  # noqa: E402
 
 TISSUE, LESION = "breast_mri_tissue_segmentation", "breast_us_lesion_segmentation"
+DIAGNOSIS = "breast_us_lesion_classification"
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 # Not square, so that no exchange of axes can go unseen.
 PHANTOM = 1
@@ -260,6 +264,26 @@ def test_dicom_of_both_kinds_is_listed(dicom_server):
     assert len(series_of(address, "US")) == 1
     studies = requests.get(f"{address}/dicom-web/studies", headers={"Accept": "application/dicom+json"}).json()
     assert {one["00080061"]["Value"][0] for one in studies} == {"MR", "US"}
+
+
+def test_an_ultrasound_picture_is_reported_with_its_objects(dicom_server, client):
+    address, _ = dicom_server
+    (image,) = series_of(address, "US")
+    answer = requests.post(f"{address}/infer/{DIAGNOSIS}?image={image}&output=report", data={"params": "{}"})
+    assert answer.status_code == 200, answer.text
+    with ZipFile(io.BytesIO(answer.content)) as archive:
+        names = archive.namelist()
+        (study,) = {dcmread(io.BytesIO(archive.read(name))).StudyInstanceUID for name in names if name[-4:] == ".dcm"}
+        (picture,) = json.loads(archive.read("findings.json"))["pictures"]
+    kinds = ("report", "report_pdf", "segmentation")
+    assert names == [*(f"dicom/us_{kind}.dcm" for kind in kinds), "findings.json", "report.html", "report.pdf"]
+    assert study == series_of(address, "US")[image]["StudyInstanceUID"]
+    says = requests.post(f"{address}/infer/{DIAGNOSIS}?image={image}&output=json", data={"params": "{}"}).json()
+    assert picture["class"] == says["prediction"]
+    # Of an image that is no DICOM there is a report alone.
+    answer = requests.post(f"{client._server_url}/infer/{DIAGNOSIS}?image=us&output=report", data={"params": "{}"})
+    with ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.namelist() == ["findings.json", "report.html", "report.pdf"]
 
 
 def test_a_series_is_outlined_as_a_segmentation_in_its_place(dicom_server, dicom_studies, tmp_path):

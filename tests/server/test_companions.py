@@ -51,7 +51,7 @@ def test_mlflow_shows_the_runs_and_leaves_nothing_running(tmp_path):
 
 # The annotation server's own way to serve, with a companion, around an application that starts at once.
 SERVING = """
-import sys, types
+import sys
 from breastkit.server import serve
 from breastkit.server.companions import Companion
 
@@ -63,11 +63,10 @@ async def app(scope, receive, send):
             return
         message = await receive()
 
-sys.modules["breastkit.server.app"] = types.SimpleNamespace(app=app)
 serve.end_blocks_on_sigterm()
 with Companion("A server", "http.server", ["{port}", "--bind", "127.0.0.1"]) as companion:
     print(companion._process.pid, flush=True)
-    serve._serve("127.0.0.1", int(sys.argv[1]), [companion])
+    serve._serve(app, "127.0.0.1", int(sys.argv[1]), [companion])
 """
 
 

@@ -8,7 +8,8 @@ import gzip
 import hashlib
 import io
 import os
-import tempfile
+import subprocess
+import sys
 from collections import Counter
 from contextlib import nullcontext, suppress
 from itertools import islice
@@ -24,15 +25,29 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from tests.dicom.scans import write_mask, write_scan
 from tests.server.hostile_inputs import AFFINE, SHAPE, VOLUME, HostileInputs
-from tests.server.served_app import served
 
 from breastkit.dicom.write_us import write_us_dicom
 from breastkit.images import write_nifti, write_png
 
+ROOT = Path(__file__).parents[2]
 FEW = 3
 FEW_INPUTS, MANY_INPUTS = 300, 10_000
-TAKES = [("files", path) for path in ("/datastore/label", "/datastore/image", "/session/")]
+TAKES = [("files", path) for path in ("/datastore/label", "/datastore/image", "/session/", "/activelearning/first")]
 TAKES += [("dicom", path) for path in ("/datastore/label", "/dicom-web/studies")]
+# Of what thousands of inputs leave: the index knows two thousand objects more, of 3 KB each.
+MAY_GROW_MIB = 40
+# The servers have a process of their own, so that their memory is theirs alone.
+SERVING = """
+import sys
+from contextlib import ExitStack
+from tests.server.served_app import served
+
+with ExitStack() as running:
+    for kind in ("files", "dicom"):
+        conf = {"labels": f"{kind}_labels", "models": "models"}
+        print(running.enter_context(served(kind, conf=conf))[0], flush=True)
+    sys.stdin.read()
+"""
 amounts = pytest.mark.parametrize("amount", [FEW, pytest.param(40 * FEW, marks=pytest.mark.slow)])
 
 
@@ -60,26 +75,54 @@ def place(tmp_path_factory):
     return place
 
 
+class Servers:
+    """A server over files and one over DICOM, in one process.
+
+    Args:
+        place: where they work.
+        log: for what they say.
+
+    Attributes:
+        addresses: of both, by kind.
+        folders: that they may write to.
+    """
+
+    def __init__(self, place, log):
+        self.folders = tuple(place / f"{kind}_labels" for kind in ("files", "dicom"))
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT}/tools", "TMPDIR": str(place / "temporary")}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        with log.open("w") as said:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", SERVING], cwd=place, env=environment, stderr=said, **pipes
+            )
+        self.addresses = {kind: self.process.stdout.readline().strip() for kind in ("files", "dicom")}
+        assert all(self.addresses.values()), log.read_text()
+
+    def memory(self):
+        """Returns how many MiB are the process's own, files left out that it has mapped."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(status.partition("RssAnon:")[2].split()[0]) // 1024
+
+    def close(self):
+        """Ends both servers."""
+        self.process.communicate(timeout=120)
+
+
 @pytest.fixture(scope="module")
-def servers(place):
-    """A server over files and one over DICOM; the folders they may write to."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tempfile, "tempdir", str(place / "temporary"))
-        patch.chdir(place)
-        conf = {one: {"labels": str(place / f"{one}_labels"), "models": str(place / "models")} for one in ("f", "d")}
-        with (
-            served(place / "files", conf=conf["f"]) as (files, _),
-            served(place / "dicom", conf=conf["d"]) as (dicom, _),
-        ):
-            yield {"files": files, "dicom": dicom}, (place / "f_labels", place / "d_labels")
+def servers(place, tmp_path_factory):
+    log = tmp_path_factory.mktemp("said") / "servers.log"
+    running = Servers(place, log)
+    yield running
+    running.close()
+    assert running.process.returncode == 0, log.read_text()[-3000:]
 
 
 @pytest.fixture
 def nothing_else_is_written(place, servers):
     """Only the folders of labels may change, and temporary files are gone."""
-    before = fingerprints(place, but=servers[1])
+    before = fingerprints(place, but=servers.folders)
     yield
-    assert fingerprints(place, but=servers[1]) == before
+    assert fingerprints(place, but=servers.folders) == before
 
 
 def is_an_answer(response, sent=""):
@@ -115,12 +158,12 @@ def fuzz(schema, mode, amount):
 @pytest.mark.parametrize("which", ["files", pytest.param("dicom", marks=pytest.mark.slow), "DICOMweb"])
 @pytest.mark.usefixtures("nothing_else_is_written")
 def test_requests_from_the_description(servers, which, mode, amount):
-    base = servers[0]["dicom"] + "/dicom-web" if which == "DICOMweb" else servers[0][which]
+    base = servers.addresses["dicom"] + "/dicom-web" if which == "DICOMweb" else servers.addresses[which]
     schema = schemathesis.openapi.from_url(f"{base}/openapi.json")
     # The store, mounted, calls its place a path of the server.
     schema.config.update(base_url=base)
     fuzz(schema, mode, amount)
-    for address in servers[0].values():
+    for address in servers.addresses.values():
         assert requests.get(f"{address}/info/").status_code == 200
 
 
@@ -136,11 +179,6 @@ def segmentations(place):
     return [path.read_bytes() for path in paths]
 
 
-def resident():
-    """Returns how many MiB this process, and so its servers, has in memory."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 2**20
-
-
 def send(addresses, one):
     """Sends a hostile request, looks at what it may have stored, and returns the first status."""
     answer = requests.request(one.method, addresses[one.server] + one.path, timeout=120, **one.options)
@@ -154,8 +192,7 @@ def send(addresses, one):
 
 @pytest.mark.parametrize("amount", [FEW_INPUTS, pytest.param(MANY_INPUTS, marks=pytest.mark.slow)])
 def test_hostile_inputs(servers, segmentations, place, record_property, amount):
-    addresses, folders = servers
-    apart = (*folders, place / "temporary")
+    addresses, apart = servers.addresses, (*servers.folders, place / "temporary")
     before = fingerprints(place, but=apart)
     dicom = requests.get(f"{addresses['dicom']}/datastore/?output=all").json()["objects"]
     series = {name: one["image"]["info"]["Modality"] for name, one in dicom.items()}
@@ -164,18 +201,20 @@ def test_hostile_inputs(servers, segmentations, place, record_property, amount):
     for number, one in enumerate(islice(hostile, amount)):
         statuses[one.server, one.path.partition("?")[0], send(addresses, one)] += 1
         if number % (amount // 10) == 0:
-            memory.append(resident())
+            memory.append(servers.memory())
     assert fingerprints(place, but=apart) == before
     assert not list((place / "temporary").glob("breastkit-temporary-request-*"))
     # Of every kind something is taken, or nothing behind the first check was tried.
     for server, path in TAKES:
-        assert statuses[server, path, 200], statuses
+        # Of few inputs none may be an image that is whole and well named.
+        few = amount != MANY_INPUTS and path == "/datastore/image"
+        assert few or statuses[server, path, 200], (server, path, statuses)
     # A label that fits the grid of a DICOM image is stored as a segmentation too, as is one that a viewer stores.
-    assert list((folders[1] / "dicom").rglob("*.dcm"))
+    assert list((servers.folders[1] / "dicom").rglob("*.dcm"))
     if amount == MANY_INPUTS:
-        # After a third all code is loaded and every cache filled. It is not flat: 31 MiB for every thousand inputs, of
-        # which the index of what is stored is a fifth; this keeps it from becoming worse.
-        assert memory[-1] - memory[3] < 200, memory
+        assert any(status == 200 for _, path, status in statuses if path.startswith("/infer/")), statuses
+        # After a third all code is loaded and every cache filled; the index of what is stored goes on growing.
+        assert memory[-1] - memory[3] < MAY_GROW_MIB, memory
     record_property("statuses", statuses.most_common())
     record_property("memory", memory)
     for address in addresses.values():

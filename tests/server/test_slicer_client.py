@@ -104,6 +104,27 @@ def test_a_sample_is_fetched_outlined_and_saved(client, headers, server, place, 
     assert client.next_sample("first", {})["name"] == "us_2.png"
 
 
+@pytest.mark.parametrize(
+    ("params", "of_class"),
+    [
+        ({"label_info": [{"name": "lesion", "idx": 1}]}, "refused"),
+        ({"label_info": [{"name": "lesion", "idx": 1}, {"name": "normal", "idx": 2}]}, "normal"),
+        ({"label_info": [{"name": "malignant", "idx": 1}]}, "refused"),
+        ({"class": "normal"}, "normal"),
+        ({"nothing": True}, None),
+    ],
+)
+def test_an_empty_label_is_saved_where_somebody_says_that_it_is_meant(client, place, tmp_path, params, of_class):
+    shape = cv2.imread(str(place / "studies" / "us_1.png")).shape
+    label = write_labels(tmp_path / "empty.nii.gz", np.zeros((shape[1], shape[0], 1), np.uint8), PICTURE_AFFINE)
+    if of_class == "refused":
+        with pytest.raises(MONAILabelClientException, match="the class normal, a segment of this name"):
+            client.save_label("us_1", str(label), "final", params)
+    else:
+        client.save_label("us_1", str(label), "final", params)
+        assert client.datastore()["objects"]["us_1"]["labels"]["final"]["info"]["class"] == of_class
+
+
 def test_a_link_opens_one_download_for_a_while_and_nothing_else(client, server, place, monkeypatch):
     link = quote_plus(client.next_sample("first", {})["id"])
     assert client.next_sample("first", {})["id"] == unquote_plus(link)

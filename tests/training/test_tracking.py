@@ -20,7 +20,9 @@ from tests.bundles.tiny import tiny_tissue
 
 from breastkit.cases import CaseList
 from breastkit.errors import BreastkitError
-from breastkit.training.tracking import MlflowRun, end_lost_runs, git_revision
+from breastkit.evaluation import compare_runs
+from breastkit.training.run_folder import git_revision
+from breastkit.training.tracking import MlflowRun, end_lost_runs
 from breastkit.weights import load_weights
 
 ROOT = Path(__file__).parents[2]
@@ -169,6 +171,24 @@ def test_evaluation_is_a_run_of_its_own(tracked, data, store):
     assert [model.source_run_id for model in best] == [trained.info.run_id]
     inputs = client.get_run(found.info.run_id).inputs.model_inputs
     assert [model.model_id for model in inputs] == [best[0].model_id]
+
+
+def test_tracked_evaluations_are_compared_with_folders(tracked, data, store, tmp_path, monkeypatch):
+    train(data, tracked, store, "compared", configs=("train.json", "evaluate.json"), settings="tracking_evaluate.json")
+    monkeypatch.setenv("BREASTKIT_REGISTRY", store)
+    only = "tags.mlflow.runName = 'compared'"
+    compare_runs([str(tracked)], out=str(tmp_path / "out"), experiment=NAME, filter=only)
+    found = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    (test,) = found["paired_tests"]["dice"].values()
+    # The same evaluation, from its folder and from MLflow.
+    assert (len(found["methods"]), test["difference"][0]) == (2, 0)
+    (run_id,) = [run.info.run_id for run in runs_named(store, "compared")[1]]
+    assert f"/runs/{run_id}" in (tmp_path / "out" / "index.html").read_text()
+    for asked, said in (("params.", "It did not work with"), ("metrics.dice > 2", "is an evaluation")):
+        with pytest.raises(BreastkitError, match=said):
+            compare_runs(out=str(tmp_path / "none"), experiment=NAME, filter=asked)
+    with pytest.raises(BreastkitError, match="has no experiment nothing; there are"):
+        compare_runs(out=str(tmp_path / "none"), experiment="nothing")
 
 
 def test_a_run_that_is_asked_to_end_is_killed(store, tmp_path):

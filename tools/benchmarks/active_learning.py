@@ -31,7 +31,7 @@ from breastkit.metrics.intervals import Interval, grouped_interval
 from breastkit.metrics.segmentation import dice
 from breastkit.progress import progress_bar
 from breastkit.seeding import generator, seed_everything
-from breastkit.training.curves import write_table
+from breastkit.tables import write_table
 from breastkit.transforms.letterbox import Letterbox
 from breastkit.transforms.letterbox_pictures import letterbox_picture
 from breastkit.transforms.letterbox_slices import letterbox_masks

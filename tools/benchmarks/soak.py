@@ -23,18 +23,22 @@ from typing import Any
 
 import numpy as np
 import requests
+from numpy.typing import NDArray
 from scipy.stats import linregress
 
 from breastkit.atomic import make_folder, write_json
+from breastkit.dicom.segment_kinds import SegmentKind
+from breastkit.dicom.write_mr import MrStudy, write_mr_series
+from breastkit.dicom.write_seg import Segment, write_segmentation
+from breastkit.dicom.write_us import write_us_dicom
 from breastkit.errors import BreastkitError, UsageError
-from breastkit.images import write_nifti, write_png
 from breastkit.phantoms.us.pictures import make_us_phantom
 from breastkit.progress import track
 from breastkit.server.security.users import set_user
 
 MODELS = ("breast_us_lesion_segmentation", "breast_us_lesion_classification")
 _PICTURES = 4
-_VOLUME = (96, 96, 40)
+_PICTURE, _VOLUME = (448, 560), (96, 96, 40)
 # A client that works with pictures looks at each for longer; this is one that never does.
 _PAUSE = 0.2
 # Seconds; in a shorter soak the server has not come to its size when it ends.
@@ -118,7 +122,7 @@ class Soak:
 
 
 def soak_server(*, seconds: int = 1200, clients: int = 20, out: str = "work/soak") -> str:
-    """Has users list, choose, download, run models, lend and save, all at once, and watches the server.
+    """Has users list, search, choose, download, run models, lend, save labels and store segmentations, all at once.
 
     Args:
         seconds: for how long; memory is judged from ten minutes on.
@@ -137,10 +141,14 @@ def soak_server(*, seconds: int = 1200, clients: int = 20, out: str = "work/soak
     soak = Soak()
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="breastkit-soak-") as folder:
-        names = _write_studies(Path(folder))
+        pictures = _write_studies(Path(folder, "studies"))
         passwords = _write_users(Path(folder), clients)
         with _served(Path(folder), place / "server.log") as (address, pid):
-            _run(soak, address, pid, names, passwords, seconds=seconds)
+            at_work = [
+                Client(address, _logged_in(address, *user), pictures, number)
+                for number, user in enumerate(passwords.items())
+            ]
+            _run(soak, at_work, pid, seconds=seconds)
     told = _told(soak, seconds, clients, load=load)
     write_json(place / "soak.json", _figures(soak, seconds, clients, load=load))
     if soak.wrong:
@@ -150,12 +158,17 @@ def soak_server(*, seconds: int = 1200, clients: int = 20, out: str = "work/soak
     return told
 
 
-def _write_studies(folder: Path) -> list[str]:
+def _write_studies(folder: Path) -> dict[str, Path]:
+    """Writes pictures and a volume as DICOM and returns the pictures' files by patient."""
+    files = {}
     for case in range(1, _PICTURES + 1):
-        write_png(folder / "studies" / f"us_{case}.png", make_us_phantom(5, case, size=(448, 560)).image)
+        phantom, patient = make_us_phantom(5, case, size=_PICTURE), f"US {case}"
+        path = folder / f"us_{case}.dcm"
+        files[patient] = write_us_dicom(path, phantom.image, spacing=phantom.spacing, patient=patient, uid_seed=patient)
     volume = np.random.default_rng(0).integers(0, 900, _VOLUME).astype(np.int16)
-    write_nifti(folder / "studies" / "mr.nii.gz", volume, np.diag([2.0, 2.0, 2.0, 1.0]))
-    return [f"us_{case}" for case in range(1, _PICTURES + 1)]
+    study = MrStudy(patient_id="MR", uid_source="soak")
+    write_mr_series(folder / "mr", volume, np.diag([-2.0, -2.0, 2.0, 1.0]), study, number=1, description="t1")
+    return files
 
 
 def _write_users(folder: Path, clients: int) -> dict[str, str]:
@@ -187,13 +200,9 @@ def _served(folder: Path, log: Path) -> Iterator[tuple[str, int]]:
             process.communicate(timeout=120)
 
 
-def _run(soak: Soak, address: str, pid: int, names: list[str], passwords: dict[str, str], *, seconds: int) -> None:
-    ends = threading.Event()
-    counting = threading.Lock()
-    threads = [
-        threading.Thread(target=_work, args=(soak, counting, ends, address, names, number, _logged_in(address, *user)))
-        for number, user in enumerate(passwords.items())
-    ]
+def _run(soak: Soak, clients: Sequence[Client], pid: int, *, seconds: int) -> None:
+    ends, counting = threading.Event(), threading.Lock()
+    threads = [threading.Thread(target=_work, args=(soak, counting, ends, client)) for client in clients]
     for thread in threads:
         thread.start()
     try:
@@ -211,23 +220,17 @@ def _logged_in(address: str, name: str, password: str) -> requests.Session:
     session = requests.Session()
     answer = session.post(f"{address}/auth/token", data={"username": name, "password": password})
     session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+    # As the client of 3D Slicer has it. One that is kept is closed by the server when nothing comes for seconds, which
+    # a client that is busy itself takes for no answer.
+    session.headers["Connection"] = "close"
     return session
 
 
-def _work(
-    soak: Soak,
-    counting: threading.Lock,
-    ends: threading.Event,
-    address: str,
-    names: list[str],
-    number: int,
-    session: requests.Session,
-) -> None:
+def _work(soak: Soak, counting: threading.Lock, ends: threading.Event, client: Client) -> None:
     """One client: everything in turn, beginning somewhere, until the end."""
-    rng = random.Random(number)
-    requests_of_a_round = list(_requests(session, address, names, rng).items())
-    for name, ask in itertools.islice(itertools.cycle(requests_of_a_round), number % len(requests_of_a_round), None):
-        if ends.wait(rng.uniform(0, 2 * _PAUSE)):
+    a_round = list(client.requests().items())
+    for name, ask in itertools.islice(itertools.cycle(a_round), client.number % len(a_round), None):
+        if ends.wait(client.rng.uniform(0, 2 * _PAUSE)):
             return
         begun = time.perf_counter()
         try:
@@ -238,40 +241,79 @@ def _work(
             continue
         with counting:
             soak.add(name, answer, time.perf_counter() - begun)
-            soak.inferences[number] += name == "infer" and answer.status_code == 200
+            soak.inferences[client.number] += name == "infer" and answer.status_code == 200
 
 
-def _requests(
-    session: requests.Session, address: str, names: list[str], rng: random.Random
-) -> dict[str, Callable[[], requests.Response]]:
-    def infer() -> requests.Response:
-        return session.post(f"{address}/infer/{rng.choice(MODELS)}?image={rng.choice(names)}", data={"params": "{}"})
+class Client:
+    """One user, who asks for everything that viewers ask for.
 
-    def lend() -> requests.Response:
-        picture = session.get(f"{address}/datastore/image?image={names[0]}").content
-        lent = session.put(f"{address}/session/", files={"files": ("lent.png", picture)})
-        return session.delete(f"{address}/session/{lent.json()['session_id']}") if lent.ok else lent
+    Args:
+        address: of the server.
+        session: of who is logged in.
+        files: the pictures by patient, as they lie in the studies.
+        number: seed of what is chosen.
+    """
 
-    def save() -> requests.Response:
+    def __init__(self, address: str, session: requests.Session, files: dict[str, Path], number: int) -> None:
+        self.address, self.session, self.number = address, session, number
+        self.rng = random.Random(number)
+        listed = session.get(f"{address}/datastore/?output=all").json()["objects"]
+        patients = {name: one["image"]["info"]["PatientID"] for name, one in listed.items()}
+        self.images = list(patients)
+        self.pictures = {name: files[patient] for name, patient in patients.items() if patient in files}
+        # One is never labelled, so that there is always one to choose.
+        self.first, *self.others = self.pictures
+
+    def requests(self) -> dict[str, Callable[[], requests.Response]]:
+        """Returns what is asked for in a round, by name."""
+        get = self.session.get
+        return {
+            "list": lambda: get(f"{self.address}/datastore/?output=all"),
+            "info": lambda: get(f"{self.address}/info/"),
+            "search": lambda: get(f"{self.address}/dicom-web/studies"),
+            "next sample": self._choose,
+            "download": lambda: get(f"{self.address}/datastore/image?image={self.rng.choice(self.images)}"),
+            "infer": self._infer,
+            "lend": self._lend,
+            "save label": self._save,
+            "store": self._store,
+        }
+
+    def _choose(self) -> requests.Response:
+        strategy = self.rng.choice(["first", "random"])
+        return self.session.post(f"{self.address}/activelearning/{strategy}", json={})
+
+    def _infer(self) -> requests.Response:
+        model, image = self.rng.choice(MODELS), self.rng.choice(list(self.pictures))
+        return self.session.post(f"{self.address}/infer/{model}?image={image}", data={"params": "{}"})
+
+    def _lend(self) -> requests.Response:
+        picture = {"files": ("lent.dcm", self.pictures[self.first].read_bytes())}
+        lent = self.session.put(f"{self.address}/session/", files=picture)
+        return self.session.delete(f"{self.address}/session/{lent.json()['session_id']}") if lent.ok else lent
+
+    def _save(self) -> requests.Response:
         import cv2
 
-        mask = np.zeros((448, 560), np.uint8)
-        row, column = rng.randrange(400), rng.randrange(500)
-        mask[row : row + 40, column : column + 50] = 1
-        label = {"label": ("label.png", cv2.imencode(".png", mask)[1].tobytes())}
+        label = {"label": ("label.png", cv2.imencode(".png", self._mask())[1].tobytes())}
         params = {"params": json.dumps({"label_info": [{"name": "benign", "idx": 1}]})}
-        # Not all pictures, so that there is always one to choose.
-        return session.put(f"{address}/datastore/label?image={rng.choice(names[1:])}", files=label, data=params)
+        image = self.rng.choice(self.others)
+        return self.session.put(f"{self.address}/datastore/label?image={image}", files=label, data=params)
 
-    return {
-        "list": lambda: session.get(f"{address}/datastore/?output=all"),
-        "info": lambda: session.get(f"{address}/info/"),
-        "next sample": lambda: session.post(f"{address}/activelearning/{rng.choice(['first', 'random'])}", json={}),
-        "download": lambda: session.get(f"{address}/datastore/image?image={rng.choice([*names, 'mr'])}"),
-        "infer": infer,
-        "lend": lend,
-        "save label": save,
-    }
+    def _store(self) -> requests.Response:
+        """Stores a segmentation, as the viewer exports it."""
+        segment = Segment(SegmentKind.BREAST_LESION, self._mask(), label="lesion")
+        with tempfile.TemporaryDirectory(prefix="breastkit-soak-") as folder:
+            picture = self.pictures[self.rng.choice(self.others)]
+            content = write_segmentation(Path(folder, "seg.dcm"), [segment], picture).read_bytes()
+        headers = {"Content-Type": "application/dicom"}
+        return self.session.post(f"{self.address}/dicom-web/studies", data=content, headers=headers)
+
+    def _mask(self) -> NDArray[np.uint8]:
+        mask = np.zeros(_PICTURE, np.uint8)
+        row, column = self.rng.randrange(400), self.rng.randrange(500)
+        mask[row : row + 40, column : column + 50] = 1
+        return mask
 
 
 def _memory_of(pid: int) -> float:
@@ -324,5 +366,6 @@ def _told(soak: Soak, seconds: int, clients: int, *, load: float) -> str:
     shares, half = _shares(soak, clients), soak.memory[len(soak.memory) // 2 :]
     lines.append(f"inferences of a client: {min(shares)} to {max(shares)}")
     lines.append(f"memory: {half[0]:.0f} MiB at half time, {half[-1]:.0f} at the end, peak {max(soak.memory):.0f}")
-    lines.append(f"memory: {soak.growth}" if seconds >= _SAYS_SOMETHING else "memory: too short a soak to judge it")
+    judged = "" if seconds >= _SAYS_SOMETHING else f"; judged from {_SAYS_SOMETHING} s on, this was too short"
+    lines.append(f"memory: {soak.growth}{judged}")
     return "\n".join(lines)

@@ -146,18 +146,58 @@ COMMANDS = Group(
             "serve studies to OHIF, 3D Slicer and scripts, with the bundles behind (MONAI Label)",
             "breastkit serve --studies work/dicom --port 8000",
         ),
+        "labels": Group(
+            "what several annotators of a server have outlined.",
+            {
+                "agreement": Verb(
+                    "breastkit.server.labels.agreement:write_agreement",
+                    "tell how far annotators agree: Dice and kappa of every two of them, as a page and tables",
+                    "breastkit labels agreement work/dicom/labels --out work/agreement",
+                ),
+                "consensus": Verb(
+                    "breastkit.server.labels.readings:make_consensus",
+                    "make one label of those of several annotators, by majority or STAPLE",
+                    "breastkit labels consensus work/dicom/labels --method staple",
+                ),
+            },
+        ),
         "models": Group(
             "which weights the bundles run with.",
             {
                 "list": Verb(
-                    "breastkit.promotion:list_models",
+                    "breastkit.models.listing:list_models",
                     "say which weights every bundle has and which are in use",
                     "breastkit models list",
+                ),
+                "register": Verb(
+                    "breastkit.models.registering:register_run",
+                    "make what a run has trained a version of its bundle",
+                    "breastkit models register first",
+                ),
+                "promote": Verb(
+                    "breastkit.models.promoting:promote_version",
+                    "use a version, if it is not worse than what is in use",
+                    "breastkit models promote breast_us_lesion_segmentation 1",
                 ),
                 "rollback": Verb(
                     "breastkit.promotion:rollback",
                     "use the version before the current one again",
                     "breastkit models rollback breast_us_lesion_segmentation",
+                ),
+                "show": Verb(
+                    "breastkit.models.listing:show_model",
+                    "say which run, data and code weights come from, what they reach, who promoted them",
+                    "breastkit models show breast_us_lesion_segmentation",
+                ),
+                "verify": Verb(
+                    "breastkit.models.listing:verify_models",
+                    "check all weights against their hashes and the registry",
+                    "breastkit models verify",
+                ),
+                "card": Verb(
+                    "breastkit.models.card:fill_card",
+                    "write the figures and the origin of the weights into a bundle's model card",
+                    "breastkit models card breast_us_lesion_segmentation",
                 ),
             },
         ),
@@ -212,6 +252,11 @@ COMMANDS = Group(
                 ),
             },
         ),
+        "sweep": Verb(
+            "breastkit.sweep:sweep",
+            "search settings of a bundle's training, every trial a run of its own",
+            "breastkit sweep breast_us_lesion_segmentation --space mlflow/space_example.json --dataset_dir work/busi",
+        ),
         "compare": Verb(
             "breastkit.evaluation.comparison:compare_runs",
             "compare finished runs: metrics with intervals and paired tests",
@@ -224,6 +269,11 @@ COMMANDS = Group(
                     "benchmarks.active_learning:simulate_annotation",
                     "simulate annotation: Dice against number of labels for every way to choose the next image",
                     "breastkit bench active-learning --data work/busi",
+                ),
+                "clicks": Verb(
+                    "benchmarks.clicks:bench_clicks",
+                    "simulate annotators who click: Dice against number of clicks, and how long an answer takes",
+                    "breastkit bench clicks work/us",
                 ),
                 "prepare": Verb(
                     "benchmarks.prepare:bench_preparation",

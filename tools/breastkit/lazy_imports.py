@@ -2,14 +2,14 @@
 
 ``import monai`` loads every module of MONAI, most of them twice, and with them whatever optional package is installed:
 matplotlib, pandas, scikit-learn, torchvision, MLflow, transformers. A command that reads one picture would wait for
-them longer than for anything it does. `import_lazily` changes three things of MONAI's import and nothing of what is
-imported:
+them longer than for anything it does. `import_lazily` changes how it is imported, as follows, and nothing of what is:
 
 - modules of MONAI are loaded when they are first imported or asked for as an attribute (``monai.losses.DiceLoss``), and
   all of them when a config names a component without its module (``"_target_": "DiceLoss"``) that is in none of those
   loaded so far;
 - an optional package, `OPTIONAL`, is imported at the first use of what MONAI wanted of it;
-- ignite's checkpoints import torch's sharded optimisers when they meet one.
+- ignite's checkpoints import torch's sharded optimisers when they meet one;
+- of timm's hundred families of networks, most are loaded once a network is asked for that the others do not know.
 
 The command line asks for this, and the worker processes it starts; whoever imports MONAI otherwise, as
 ``python -m monai.bundle`` and notebooks do, gets it as it is.
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import pkgutil
 import re
 import sys
@@ -72,6 +73,9 @@ def import_lazily() -> None:
     if "monai" not in sys.modules and not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Finder())
 
+
+# The families of timm's networks that our encoders and classifiers are of; they are loaded with it.
+_TIMM_FAMILIES = ("efficientnet", "resnet")
 
 # The pattern of the modules that MONAI leaves out when it loads all others, as long as it has not.
 _NOT_LOADED: list[str] = []
@@ -293,12 +297,69 @@ def _compiler_later(execute: Callable[[ModuleType], None], module: ModuleType) -
     module.__dict__["disable_compiler"] = disable_compiler
 
 
+def _most_families_later(execute: Callable[[ModuleType], None], models: ModuleType) -> None:
+    """Executes ``timm.models``, which imports every family of networks, with empty ones in the place of most."""
+    # Those of older versions' names, which nobody asks for without knowing, warn when they are imported.
+    source = inspect.getsource(models)
+    names = re.findall(r"^from \.(\w+) import \*$", source, re.MULTILINE)
+    later = [name for name in names if name not in _TIMM_FAMILIES and f"{models.__name__}.{name}" not in sys.modules]
+    for name in later:
+        empty = sys.modules[f"{models.__name__}.{name}"] = ModuleType(name)
+        empty.__dict__["__all__"] = []
+    try:
+        execute(models)
+    finally:
+        for name in later:
+            del sys.modules[f"{models.__name__}.{name}"]
+
+    def asked_for(name: str) -> Any:
+        if not name.startswith("__"):
+            if name in names:
+                return importlib.import_module(f"{models.__name__}.{name}")
+            _load_families(models, later)
+            if name in models.__dict__:
+                return models.__dict__[name]
+        raise AttributeError(f"module {models.__name__!r} has no attribute {name!r}")
+
+    models.__dict__["__getattr__"] = asked_for
+    models._registry.__dict__["_load_families"] = lambda: _load_families(models, later)
+
+
+def _load_families(models: ModuleType, later: list[str]) -> None:
+    while later:
+        family = importlib.import_module(f"{models.__name__}.{later.pop()}")
+        models.__dict__.update({name: getattr(family, name) for name in getattr(family, "__all__", ())})
+
+
+def _registry_of_all(execute: Callable[[ModuleType], None], registry: ModuleType) -> None:
+    """Executes ``timm.models._registry``, whose questions are about all families."""
+    execute(registry)
+    known = registry.is_model
+
+    def after_loading(ask: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(ask)
+        def asked(*args: Any, **options: Any) -> Any:
+            registry.__dict__.get("_load_families", lambda: None)()
+            return ask(*args, **options)
+
+        return asked
+
+    def is_model(model_name: str) -> bool:
+        return bool(known(model_name)) or bool(after_loading(known)(model_name))
+
+    registry.__dict__["is_model"] = is_model
+    for name in ("list_models", "list_modules", "list_pretrained", "is_model_in_modules", "get_deprecated_models"):
+        registry.__dict__[name] = after_loading(getattr(registry, name))
+
+
 _CHANGED: dict[str, Callable[[Callable[[ModuleType], None], ModuleType], None]] = {
     "monai.utils.module": _import_tools,
     "monai.utils.jupyter_utils": _beside("matplotlib.pyplot"),
     "monai.bundle.config_item": _component_names,
     "ignite.handlers.checkpoint": _beside("torch.distributed.optim"),
     "timm.layers.typing": _compiler_later,
+    "timm.models": _most_families_later,
+    "timm.models._registry": _registry_of_all,
     "torch._compile": _without_compiler,
     "torchvision.ops.roi_align": _beside("torch._dynamo.utils"),
 }

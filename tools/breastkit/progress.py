@@ -61,11 +61,13 @@ def progress_bar(
     )
 
 
-def track(items: Iterable[T], text: str, *, total: int | None = None, unit: str = "it") -> Iterator[T]:
-    """Yields the items while a progress bar follows."""
+def track(
+    items: Iterable[T], text: str, *, total: int | None = None, unit: str = "it", delay: float = 0.0
+) -> Iterator[T]:
+    """Yields the items while a progress bar follows, after so many seconds if it takes as long."""
     if total is None and isinstance(items, Sized):
         total = len(items)
-    with progress_bar(text, total=total, unit=unit) as bar:
+    with progress_bar(text, total=total, unit=unit, delay=delay) as bar:
         for item in items:
             yield item
             bar.update()

@@ -90,7 +90,8 @@ def load_weights(
     Args:
         path: the weights, or the folder they are in.
         network: what to load into; None only reads.
-        of_a_part: they may be of a part of the network; the rest stays as it is.
+        of_a_part: they may be of a part of the network, or of one that takes fewer channels; the rest stays as it is,
+            and what further channels add begins at zero.
 
     Returns:
         The state dict, on the CPU.
@@ -103,12 +104,7 @@ def load_weights(
     path = weights_file(path)
     if not path.is_file():
         raise BreastkitError(f"{path} does not exist; {_NO_WEIGHTS}.")
-    facts = read_model_json(path) if path.with_suffix(".json").is_file() else {}
-    if facts.get("sha256", (digest := _sha256(path))) != digest:
-        raise BreastkitError(
-            f"{path} is not the file {path.with_suffix('.json').name} beside it describes (sha256 differs); "
-            "copy both again from one place."
-        )
+    facts = check_hash(path) if path.with_suffix(".json").is_file() else {}
     try:
         state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
@@ -116,6 +112,22 @@ def load_weights(
     if network is not None:
         _fill(network, state, path, facts.get("architecture"), of_a_part=of_a_part)
     return state
+
+
+def check_hash(path: str | Path) -> dict[str, Any]:
+    """Makes sure that weights are those that their ``model.json`` describes, and returns what that says.
+
+    Raises:
+        BreastkitError: if they are missing or others.
+    """
+    path = weights_file(path)
+    facts = read_model_json(path)
+    if facts.get("sha256", (digest := _sha256(path))) != digest:
+        raise BreastkitError(
+            f"{path} is not the file {path.with_suffix('.json').name} beside it describes (sha256 differs); "
+            "copy both again from one place."
+        )
+    return facts
 
 
 class WeightsLoader:
@@ -150,6 +162,8 @@ def _fill(
     expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     given = {name: tuple(tensor.shape) for name, tensor in state.items()} if isinstance(state, dict) else {}
     if of_a_part and given:
+        state = {name: _widened(tensor, expected.get(name)) for name, tensor in state.items()}
+        given = {name: tuple(tensor.shape) for name, tensor in state.items()}
         expected = {name: shape for name, shape in expected.items() if name in given}
     if expected != given:
         differing = sum(expected.get(name) != given.get(name) for name in {*expected, *given})
@@ -159,6 +173,15 @@ def _fill(
             f"choose {hint}, or other weights."
         )
     network.load_state_dict(state, strict=not of_a_part)
+
+
+def _widened(tensor: torch.Tensor, shape: tuple[int, ...] | None) -> torch.Tensor:
+    """Returns the weights of a convolution with zeros for the channels that it takes more in a network."""
+    if tensor.ndim < 4 or shape is None or shape[1] <= tensor.shape[1]:
+        return tensor
+    widened = tensor.new_zeros(tensor.shape[0], shape[1], *tensor.shape[2:])
+    widened[:, : tensor.shape[1]] = tensor
+    return widened
 
 
 def weights_file(path: str | Path) -> Path:

@@ -22,7 +22,7 @@ class BundleInfer(InferTask):
     """
 
     def __init__(self, model: ServedModel) -> None:
-        super().__init__(InferType(model.task), model.labels, 2 if model.flat else 3, model.description)
+        super().__init__(InferType(model.task), model.told_labels, 2 if model.flat else 3, model.description)
         self.model = model
 
     def is_valid(self) -> bool:

@@ -7,8 +7,8 @@ from typing import Any
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 
-from breastkit.server.information import MEASURED
-from breastkit.server.models.scoring import Method, Scoring
+from breastkit.server.models.scoring import Scoring
+from breastkit.server.models.scoring_methods import MEASURED, Method
 
 
 class Measure(ScoringMethod):

@@ -2,13 +2,16 @@
 
 import json
 import shutil
+from io import BytesIO
 from pathlib import Path
+from zipfile import ZipFile
 
 import nibabel
 import nrrd
 import numpy as np
 import pytest
 import requests
+from pydicom import dcmread
 from tests.server.served_app import served
 
 from breastkit.bundle import bundle_folder
@@ -76,11 +79,17 @@ def client(server, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def expected(study, tmp_path_factory):
-    """What the command line gives of the study, in canonical axes."""
+def commanded(study, tmp_path_factory):
+    """What the command line writes of the study."""
     out = tmp_path_factory.mktemp("chain")
     run_mri(str(study / "case_001"), out=str(out))
-    return in_ras(nibabel.load(out / "lesions.nii.gz"))
+    return out
+
+
+@pytest.fixture(scope="module")
+def expected(commanded):
+    """The lesions that the command line outlines, in canonical axes."""
+    return in_ras(nibabel.load(commanded / "lesions.nii.gz"))
 
 
 def in_ras(image):
@@ -218,3 +227,50 @@ def test_a_dicom_study_is_read_from_any_of_its_phases(dicom_server, study, expec
     assert [name.rpartition(" dyn ")[2] for name in says["phases"]] == ["pre", "post 1"]
     # The truth is stored on the grid that the series has.
     np.testing.assert_array_equal(in_ras(nibabel.Nifti1Image(segment.mask.astype(np.uint8), truth.affine)), expected)
+
+
+def coded(segment):
+    """How a segment of a segmentation is coded, but for its side."""
+    region = segment.AnatomicRegionSequence[0].CodeValue if "AnatomicRegionSequence" in segment else ""
+    type_ = segment.SegmentedPropertyTypeCodeSequence[0]
+    return segment.SegmentedPropertyCategoryCodeSequence[0].CodeValue, type_.CodeValue, type_.CodeMeaning, region
+
+
+def test_segmentation_report_and_page_are_what_the_command_writes(dicom_server, study, commanded, tmp_path):
+    objects = requests.get(f"{dicom_server}/datastore/?output=all").json()["objects"]
+    last = next(name for name, one in objects.items() if one["image"]["info"]["SeriesDescription"].endswith("post 4"))
+    ask = f"{dicom_server}/infer/{CHAIN}?image={last}"
+    answer = requests.post(f"{ask}&output=report", data={"params": "{}"})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip"), answer.text
+    with ZipFile(BytesIO(answer.content)) as archive:
+        archive.extractall(tmp_path)
+    files = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
+    assert files == [
+        *("dicom/report.dcm", "dicom/report_pdf.dcm", "dicom/segmentation.dcm"),
+        *("findings.json", "report.html", "report.pdf"),
+    ]
+    for name in ("segmentation.dcm", "report.dcm"):
+        assert (tmp_path / "dicom" / name).read_bytes() == (commanded / "dicom" / name).read_bytes()
+    # Masks that the server answers with, or saves, say by the same codes what they show.
+    given = requests.post(f"{ask}&output=dicom_seg", data={"params": "{}"}).content
+    mask = {"label": ("label.nii.gz", (commanded / "lesions.nii.gz").read_bytes())}
+    saved = requests.put(f"{dicom_server}/datastore/label?image={last}", files=mask, data={"params": "{}"})
+    assert saved.status_code == 200, saved.text
+    found = requests.get(
+        f"{dicom_server}/dicom-web/instances?Modality=SEG", headers={"Accept": "application/dicom+json"}
+    )
+    (place,) = found.json()
+    study_uid, series, uid = (place[tag]["Value"][0] for tag in ("0020000D", "0020000E", "00080018"))
+    stored = requests.get(
+        f"{dicom_server}/dicom-web/studies/{study_uid}/series/{series}/instances/{uid}",
+        headers={"Accept": "application/dicom"},
+    )
+    *_, lesion = dcmread(commanded / "dicom" / "segmentation.dcm").SegmentSequence
+    for content in (given, stored.content):
+        assert coded(dcmread(BytesIO(content)).SegmentSequence[0]) == coded(lesion)
+
+
+def test_models_that_only_outline_report_nothing(server):
+    address, _ = server
+    for model in (SEGMENTER, DETECTOR, TISSUE):
+        assert "reports nothing; ask a model that measures" in refusal(address, model, "own_0000", "&output=report")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 
 def deepest_features(network: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -19,6 +22,8 @@ def deepest_features(network: nn.Module, images: torch.Tensor) -> tuple[torch.Te
     Raises:
         ValueError: if it makes no feature map smaller than the image.
     """
+    import torch
+
     found: list[torch.Tensor] = []
 
     def keep(module: nn.Module, inputs: object, output: object) -> None:

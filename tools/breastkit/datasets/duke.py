@@ -99,7 +99,7 @@ def prepare_duke(
     }
     previous = previous_patients(out, settings)
     boxes = root / BOXES
-    everything, absent = _find_tcia(root, workers) if boxes.is_file() else (_find_mamamia(root), {})
+    everything, absent = _find_tcia(root, workers) if boxes.is_file() else (find_mamamia(root), {})
     found, curation = _listed(everything, cases)
     curation |= absent
     found, curation = _usable(found, curation, workers)
@@ -110,7 +110,7 @@ def prepare_duke(
     return write_dce_set(lists, recipe, curation=curation, negatives=negatives, split=settings, workers=workers)
 
 
-def _find_mamamia(root: Path) -> list[DceCase]:
+def find_mamamia(root: Path) -> list[DceCase]:
     """Finds patients with their phases and expert masks, in any spelling of case."""
     if not root.is_dir():
         raise BreastkitError(f"{root} is not a folder; name the folder of the data set.")

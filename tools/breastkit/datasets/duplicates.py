@@ -16,8 +16,6 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 THUMBNAIL_SIZE = 48
 THRESHOLD = 0.98
@@ -73,6 +71,9 @@ def duplicate_groups(pairs: Sequence[tuple[int, int] | tuple[int, int, float]], 
         One group number per image, numbered in the order of their first images.
     """
     first, second = ([pair[side] for pair in pairs] for side in (0, 1))
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     links = coo_array((np.ones(len(pairs), dtype=bool), (first, second)), shape=(count, count))
     _, labels = connected_components(links, directed=False)
     numbers: dict[int, int] = {}

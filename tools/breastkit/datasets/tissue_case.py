@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -137,10 +137,9 @@ def _prepared(scan: Scan, recipe: Recipe) -> PreparedCase:
     from breastkit.datasets.tissue_pictures import alignment_picture, orientation_picture
     from breastkit.transforms import AlignMaskd, LoadVolumed, OrientBreastd
 
-    masks = {key: path for key, path in (("label", scan.mask), ("glands", scan.glands)) if path}
+    masks: dict[str, Any] = {key: path for key, path in (("label", scan.mask), ("glands", scan.glands)) if path}
     keys = ("image", *masks)
-    sources: dict[Hashable, Any] = {"image": scan.path, **masks}
-    loaded = LoadVolumed(keys, mask_keys=tuple(masks))(sources)
+    loaded = LoadVolumed(keys, mask_keys=tuple(masks))({key: masks.get(key, scan.path) for key in keys})
     if scan.mask and not loaded["label"].any():
         raise BreastkitError(f"{scan.mask} is empty, nothing is marked in it; draw the breast or remove the scan.")
     affine = true_affine(loaded["image"].affine.numpy(), loaded["image"].shape[1:])

@@ -48,15 +48,32 @@ def shape_features(mask: NDArray[Any], *, spacing: Sequence[float]) -> dict[str,
     volume = float(np.count_nonzero(inside) * steps.prod())
     vertices, faces, *_ = skimage.measure.marching_cubes(inside.astype(np.float32), 0.5, spacing=tuple(steps))
     area = float(skimage.measure.mesh_surface_area(vertices, faces))
-    corners = np.argwhere(inside)[:, None, :] + np.array(list(np.ndindex(2, 2, 2)))
-    points = np.unique(corners.reshape(-1, 3), axis=0) * steps
-    # Among all points the two farthest apart are corners of the hull, which are few.
-    points = points[scipy.spatial.ConvexHull(points).vertices]
+    start, end = diameter_ends(mask, spacing=spacing)
     return {
         "volume_mm3": volume,
-        "longest_diameter_mm": float(scipy.spatial.distance.pdist(points).max()),
+        "longest_diameter_mm": float(np.linalg.norm((end - start) * steps)),
         "sphericity": min(1.0, math.pi ** (1 / 3) * (6 * volume) ** (2 / 3) / area),
     }
+
+
+def diameter_ends(mask: NDArray[Any], *, spacing: Sequence[float]) -> NDArray[np.float64]:
+    """Returns the two outer corners of a mask's voxels or pixels that lie farthest apart, as indices.
+
+    An index is whole in the middle of a voxel.
+
+    Args:
+        mask: not empty.
+        spacing: edge lengths of a voxel in millimetres along its axes.
+    """
+    box = bounding_box(mask)
+    corners = np.argwhere(np.asarray(mask)[box])[:, None, :] + np.array(list(np.ndindex((2,) * len(box))))
+    points = np.unique(corners.reshape(-1, len(box)), axis=0)
+    # Among all points the two farthest apart are corners of the hull, which are few.
+    points = points[scipy.spatial.ConvexHull(points * np.asarray(spacing)).vertices]
+    apart = scipy.spatial.distance.squareform(scipy.spatial.distance.pdist(points * np.asarray(spacing)))
+    first, second = np.unravel_index(apart.argmax(), apart.shape)
+    ends: NDArray[np.float64] = points[[first, second]] + np.array([part.start for part in box]) - 0.5
+    return ends
 
 
 def air_around(breast: NDArray[Any], scan: NDArray[Any]) -> NDArray[Any]:

@@ -38,6 +38,9 @@ def add_flat_geometry(result: Dataset, header: Dataset) -> None:
     spacing = pixel_spacing(header)
     if spacing is not None:
         measures.PixelSpacing = [DSfloat(value, auto_format=True) for value in spacing]
+        # A picture has none and DICOM asks for none, but highdicom reads no segmentation without: a pixel is as thick
+        # as it is high.
+        measures.SliceThickness = measures.PixelSpacing[0]
     orientation.ImageOrientationPatient = list(_LIKE_A_PICTURE)
     shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [orientation]
     # Required to be there, if only empty, where no position in the patient is known.

@@ -21,6 +21,7 @@ MEASUREMENTS: dict[str, Code] = {
     "volume_mm3": codes.SCT.Volume,
     "breast_ml": codes.DCM.VolumeOfBreast,
     "longest_diameter_mm": codes.IBSI.Maximum3DDiameterOfAMesh,
+    "long_axis_mm": codes.SCT.LongAxis,
     "sphericity": codes.IBSI.Sphericity,
     "distance_to_skin_mm": codes.DCM.DistanceFromSkin,
     "distance_to_chest_wall_mm": codes.DCM.DistanceFromChestWall,

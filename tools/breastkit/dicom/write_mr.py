@@ -102,12 +102,12 @@ def write_mr_series(
     volume = np.asarray(volume)
     if volume.ndim != 3 or volume.dtype.kind not in "iu" or volume.min() < -32768 or volume.max() > 32767:
         raise BreastkitError(f"{folder} needs a 3D volume of 16-bit whole numbers, got {volume.ndim}D {volume.dtype}.")
-    geometry = _Geometry.of(affine, Path(folder))
+    geometry = Geometry.of(affine, Path(folder))
     with atomic_folder(folder) as temporary:
         for k in range(volume.shape[2]):
             image = _image(study, number, description, start_s, contrast)
-            _place(image, geometry, k)
-            _fill(image, volume[:, :, k].T)
+            place_slice(image, geometry, k)
+            fill_pixels(image, volume[:, :, k].T)
             image.InstanceNumber = k + 1
             image.SOPInstanceUID = image.file_meta.MediaStorageSOPInstanceUID = study.uid(number, k)
             image.save_as(temporary / f"{k + 1:04d}.dcm", enforce_file_format=True)
@@ -115,7 +115,7 @@ def write_mr_series(
 
 
 @dataclass(frozen=True)
-class _Geometry:
+class Geometry:
     """The axes of a volume in DICOM's world, which points to the left and the back where NIfTI's points opposite."""
 
     across: NDArray[Any]
@@ -124,7 +124,16 @@ class _Geometry:
     origin: NDArray[Any]
 
     @classmethod
-    def of(cls, affine: NDArray[Any], folder: Path) -> _Geometry:
+    def of(cls, affine: NDArray[Any], folder: Path) -> Geometry:
+        """Returns the axes of a volume.
+
+        Args:
+            affine: RAS+.
+            folder: where it is to be written, for the sentence.
+
+        Raises:
+            BreastkitError: if they are not perpendicular.
+        """
         lps = np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.asarray(affine, dtype=np.float64)
         lengths = np.linalg.norm(lps[:3, :3], axis=0)
         directions = lps[:3, :3] / np.where(lengths > 0, lengths, 1)
@@ -202,7 +211,8 @@ def _sequence(image: Dataset, study: MrStudy, start_s: float, contrast: bool) ->
         image.ContrastBolusAgent = study.contrast_agent
 
 
-def _place(image: Dataset, geometry: _Geometry, k: int) -> None:
+def place_slice(image: Dataset, geometry: Geometry, k: int) -> None:
+    """Says in a header where a slice of a volume lies."""
     lengths = [float(np.linalg.norm(v)) for v in (geometry.across, geometry.down, geometry.through)]
     directions = (*(geometry.across / lengths[0]), *(geometry.down / lengths[1]))
     image.PixelSpacing = [_decimal(lengths[1]), _decimal(lengths[0])]
@@ -223,7 +233,8 @@ def _decimal(value: float) -> str:
     return f"{value:.0f}"
 
 
-def _fill(image: Dataset, pixels: NDArray[Any]) -> None:
+def fill_pixels(image: Dataset, pixels: NDArray[Any]) -> None:
+    """Puts whole numbers into an image, [row, column], with a window that shows most of them."""
     pixels = np.ascontiguousarray(pixels, dtype=np.int16)
     image.Rows, image.Columns = pixels.shape
     image.SamplesPerPixel = 1

@@ -77,9 +77,11 @@ def write_segmentation(
     affine: NDArray[Any] | None = None,
     series_number: int = 900,
     description: str = "Segmentation",
+    content: str = "",
     creator: str = "",
     keep_empty_slices: bool = False,
     uid_source: str | None = None,
+    part: str = "",
 ) -> Path:
     """Writes masks as one DICOM segmentation: FRACTIONAL if they are probabilities, BINARY if not.
 
@@ -93,10 +95,13 @@ def write_segmentation(
         affine: of the masks, voxel to RAS+ millimetres; None if they lie as `read_series` gives the volume.
         series_number: SeriesNumber of the segmentation.
         description: SeriesDescription.
+        content: ContentDescription, what is said of all of it; the description by default.
         creator: who drew or corrected it.
         keep_empty_slices: write slices without anything in them too.
         uid_source: if given, every identifier follows from it and the source, and date and time are the study's, so
             that the same masks give the same file.
+        part: tells its identifiers from those of another segmentation with the same source and images; what is tracked
+            keeps the same ones.
 
     Returns:
         The path.
@@ -108,10 +113,10 @@ def write_segmentation(
     images = source if isinstance(source, SourceImages) else read_source_images(source)
     if not segments:
         raise BreastkitError(f"{path} would hold no segment; give at least one mask.")
-    frames = np.stack([_frames_of(segment.mask, affine, images, path) for segment in segments], axis=-1)
+    frames = np.stack([frames_on_images(segment.mask, affine, images, path) for segment in segments], axis=-1)
     clip = not images.is_volume and "NumberOfFrames" in images.headers[0]
     fractional = frames.dtype.kind == "f"
-    uids = DerivedUids(uid_source, images.headers[0])
+    uids, parts = DerivedUids(uid_source, images.headers[0]), [part] if part else []
     with warnings.catch_warnings():
         # It would print the patient's name.
         warnings.filterwarnings("ignore", message="The string .* is unlikely to represent")
@@ -121,16 +126,16 @@ def write_segmentation(
             pixel_array=frames[:1] if clip else frames,
             segmentation_type=kinds.FRACTIONAL if fractional else kinds.BINARY,
             segment_descriptions=[_describe(number, one, uids) for number, one in enumerate(segments, start=1)],
-            series_instance_uid=uids.make("series"),
+            series_instance_uid=uids.make("series", *parts),
             series_number=series_number,
-            sop_instance_uid=uids.make("instance"),
+            sop_instance_uid=uids.make("instance", *parts),
             instance_number=1,
             manufacturer="breastkit",
             manufacturer_model_name="breastkit",
             software_versions=version("breastkit"),
             device_serial_number="0",
             content_label="SEGMENTATION",
-            content_description=description[:64],
+            content_description=(content or description)[:64],
             content_creator_name=creator or None,
             # An empty mask is a finding, not a mistake: it keeps its slices, since it has no others.
             omit_empty_frames=not (keep_empty_slices or clip) and bool(frames.any()),
@@ -141,7 +146,7 @@ def write_segmentation(
     if clip:
         extend_to_clip(result, frames, images.headers[0], keep_empty=keep_empty_slices)
     if uid_source is not None:
-        _settle(result, images.headers[0], uids.make("dimensions"))
+        _settle(result, images.headers[0], uids.make("dimensions", *parts))
     with atomic_path(path) as temporary:
         result.save_as(temporary, enforce_file_format=True)
     return path
@@ -191,8 +196,18 @@ def _settle(result: highdicom.seg.Segmentation, header: Dataset, organization: s
     take_times_of(result, header)
 
 
-def _frames_of(mask: NDArray[Any], affine: NDArray[Any] | None, images: SourceImages, path: Path) -> NDArray[Any]:
-    """Returns a mask as (frames, rows, columns) in the order of the source's headers or frames."""
+def frames_on_images(mask: NDArray[Any], affine: NDArray[Any] | None, images: SourceImages, path: Path) -> NDArray[Any]:
+    """Returns a mask as (frames, rows, columns) in the order of the source's headers or frames.
+
+    Args:
+        mask: see `Segment`.
+        affine: see `write_segmentation`.
+        images: the source.
+        path: the file that is to be written.
+
+    Raises:
+        BreastkitError: if the mask does not fit the source.
+    """
     mask = _checked_values(np.asarray(mask), path)
     if images.is_volume:
         if affine is not None:
@@ -204,6 +219,15 @@ def _frames_of(mask: NDArray[Any], affine: NDArray[Any] | None, images: SourceIm
         frames = mask if mask.ndim == 3 else mask[None]
     # A multi-frame object may hold its slices in any order.
     return np.ascontiguousarray(frames[np.argsort(images.planes)])
+
+
+def as_fractions(probability: NDArray[Any]) -> NDArray[np.float32]:
+    """Returns probabilities as a fractional segmentation keeps them, in steps of 1/255.
+
+    What is nearly nothing becomes nothing, and slices of it need not be written.
+    """
+    steps: NDArray[np.float32] = np.around(np.asarray(probability, np.float32) * 255) / np.float32(255)
+    return steps
 
 
 def _checked_values(mask: NDArray[Any], path: Path) -> NDArray[Any]:

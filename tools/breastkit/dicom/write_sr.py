@@ -10,7 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pydicom
+from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.uid import generate_uid
@@ -43,6 +45,23 @@ class Procedure(Enum):
 
 
 @dataclass(frozen=True)
+class MeasuredLine:
+    """A line on an image along which something was measured; viewers draw it.
+
+    Attributes:
+        length_mm: its length.
+        ends: column and row of either end, in pixels from the corner of the image.
+        image: header of the image.
+        frame: of a multi-frame image, from 1; None of a single one.
+    """
+
+    length_mm: float
+    ends: NDArray[np.float64]
+    image: Dataset
+    frame: int | None = None
+
+
+@dataclass(frozen=True)
 class ReportedFinding:
     """One finding of a report.
 
@@ -54,6 +73,7 @@ class ReportedFinding:
         side: of the patient, where it is known.
         measurements: value and unit (UCUM) by the names of `report_codes.MEASUREMENTS`.
         evaluations: answers by the names of `report_codes.EVALUATIONS`.
+        lines: what was measured along lines on images, by the names of `report_codes.MEASUREMENTS`.
         algorithm: what found and measured it.
     """
 
@@ -64,6 +84,7 @@ class ReportedFinding:
     side: Side | None = None
     measurements: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     evaluations: Mapping[str, str] = field(default_factory=dict)
+    lines: Mapping[str, MeasuredLine] = field(default_factory=dict)
     algorithm: Algorithm | None = None
 
 
@@ -102,7 +123,7 @@ def write_structured_report(
     report = hd.MeasurementReport(
         observation_context=hd.ObservationContext(observer_device_context=_observer()),
         procedure_reported=procedure.value,
-        imaging_measurements=[_group(finding, outlined, headers[0], uids) for finding in findings],
+        imaging_measurements=[group for finding in findings for group in _groups(finding, outlined, headers[0], uids)],
         title=codes.DCM.ImagingMeasurementReport,
         referenced_images=[_for_library(header) for header in headers],
     )
@@ -156,17 +177,16 @@ def _observer() -> hd.ObserverContext:
     return hd.ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device)
 
 
-def _group(finding: ReportedFinding, outlined: Dataset, header: Dataset, uids: DerivedUids) -> Any:
-    """Returns the measurement group of a finding: by TID 1411 in a volume, 1410 in a frame, 1501 without an outline."""
+def _groups(finding: ReportedFinding, outlined: Dataset, header: Dataset, uids: DerivedUids) -> list[Any]:
+    """Returns the measurement group of a finding, and one for what was measured along lines.
+
+    That is TID 1411 in a volume, 1410 in a frame and 1501 without an outline. Only the last lets a measurement say
+    along which line it was taken; what belongs together has one tracking identifier.
+    """
+    tracking = hd.TrackingIdentifier(uid=_tracking_uid(finding, outlined, uids), identifier=finding.tracking_id)
     shared: dict[str, Any] = {
-        "tracking_identifier": hd.TrackingIdentifier(
-            uid=_tracking_uid(finding, outlined, uids), identifier=finding.tracking_id
-        ),
+        "tracking_identifier": tracking,
         "finding_sites": [hd.FindingSite(codes.SCT.Breast, laterality=finding.side.code if finding.side else None)],
-        "measurements": [_measurement(name, *value) for name, value in finding.measurements.items()],
-        "qualitative_evaluations": [
-            hd.QualitativeEvaluation(EVALUATIONS[name], ANSWERS[answer]) for name, answer in finding.evaluations.items()
-        ],
     }
     if finding.kind is not None:
         shared |= {"finding_category": finding.kind.codes.category, "finding_type": finding.kind.codes.type}
@@ -174,6 +194,18 @@ def _group(finding: ReportedFinding, outlined: Dataset, header: Dataset, uids: D
         shared["algorithm_id"] = hd.AlgorithmIdentification(
             name=finding.algorithm.name, version=finding.algorithm.version, manufacturer=_PACKAGE
         )
+    lines = [_measurement(name, line.length_mm, "mm", line=_drawn(line)) for name, line in finding.lines.items()]
+    along_lines = [hd.MeasurementsAndQualitativeEvaluations(measurements=lines, **shared)] if lines else []
+    shared |= {
+        "measurements": [_measurement(name, *value) for name, value in finding.measurements.items()],
+        "qualitative_evaluations": [
+            hd.QualitativeEvaluation(EVALUATIONS[name], ANSWERS[answer]) for name, answer in finding.evaluations.items()
+        ],
+    }
+    return [_group(finding, outlined, header, shared), *along_lines]
+
+
+def _group(finding: ReportedFinding, outlined: Dataset, header: Dataset, shared: Mapping[str, Any]) -> Any:
     if finding.segment is None:
         numbers = None if finding.frame is None or "NumberOfFrames" not in header else [finding.frame]
         source = hd.SourceImageForMeasurementGroup(header.SOPClassUID, header.SOPInstanceUID, numbers)
@@ -193,8 +225,21 @@ def _tracking_uid(finding: ReportedFinding, outlined: Dataset, uids: DerivedUids
     return uids.make("tracking", finding.tracking_id)
 
 
-def _measurement(name: str, value: float, unit: str) -> hd.Measurement:
-    return hd.Measurement(name=MEASUREMENTS[name], value=float(f"{value:.{_DIGITS}g}"), unit=UNITS[unit])
+def _measurement(
+    name: str, value: float, unit: str, *, line: hd.CoordinatesForMeasurement | None = None
+) -> hd.Measurement:
+    return hd.Measurement(
+        name=MEASUREMENTS[name],
+        value=float(f"{value:.{_DIGITS}g}"),
+        unit=UNITS[unit],
+        referenced_coordinates=None if line is None else [line],
+    )
+
+
+def _drawn(line: MeasuredLine) -> hd.CoordinatesForMeasurement:
+    header, numbers = line.image, None if line.frame is None else [line.frame]
+    image = hd.SourceImageForRegion(header.SOPClassUID, header.SOPInstanceUID, numbers)
+    return hd.CoordinatesForMeasurement(hd.GraphicTypeValues.POLYLINE, line.ends, source_image=image)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ while another one reads the folder again.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -16,6 +17,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,8 @@ _INDEXED = (*STUDY_ATTRIBUTES, *SERIES_ATTRIBUTES, *INSTANCE_ATTRIBUTES)
 # Digits and single points only, so that an identifier is safe in an address and as the name of a file.
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _LOG = logging.getLogger(__name__)
+# Seconds; the few files that a client lends are read without a bar in the server's log.
+_PATIENCE = 1.0
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ class _Snapshot:
     read_at: float
 
 
+@cache
 def tag_of(keyword: str) -> str:
     """Returns the tag of an attribute as DICOM JSON writes it: ``00100020`` for PatientID."""
     return f"{tag_for_keyword(keyword):08X}"
@@ -149,7 +154,7 @@ class FolderIndex:
             ]
             by_path = {path: one for path, one in known.by_path.items() if path in stamps and one.stamp == stamps[path]}
             other = {path: stamp for path, stamp in known.other_files.items() if stamps.get(path) == stamp}
-            for path in track(fresh, "Reading DICOM headers", unit="file") if show_progress else fresh:
+            for path in track(fresh, "Reading DICOM headers", unit="file", delay=_PATIENCE) if show_progress else fresh:
                 instance = _read_instance(path, stamps[path])
                 if instance is None:
                     other[path] = stamps[path]
@@ -235,7 +240,14 @@ def _attributes(header: Dataset) -> dict[str, Any]:
     for keyword in _INDEXED:
         if keyword in header:
             try:
-                found[tag_of(keyword)] = header[keyword].to_json_dict(None, 0)
+                found[tag_of(keyword)] = _shared(json.dumps(header[keyword].to_json_dict(None, 0)))
             except READ_ERRORS:
                 continue
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _shared(element: str) -> dict[str, Any]:
+    """Returns an element of DICOM JSON; equal ones are one object, as hundreds of files of a series say the same."""
+    found: dict[str, Any] = json.loads(element)
     return found

@@ -86,12 +86,21 @@ def store_app(
         largest_upload: most bytes of one request.
         after_storing: is given every object that was stored.
     """
+    app = read_only_app(index)
+    app.include_router(_storing(stored, largest_upload, after_storing))
+    return app
+
+
+def read_only_app(index: FolderIndex) -> FastAPI:
+    """Returns the store over an index without what stores: searching and retrieving.
+
+    Args:
+        index: knows the files.
+    """
     app = FastAPI(title="breastkit DICOMweb store", docs_url=None, redoc_url=None)
     app.state.index = index
-    app.include_router(_searching(index))
-    app.include_router(_retrieving(index))
-    app.include_router(_looking(index))
-    app.include_router(_storing(stored, largest_upload, after_storing))
+    for part in (_searching, _retrieving, _looking):
+        app.include_router(part(index))
     for error, status in (
         (UnreadableError, 404),
         (NotDecodableError, 406),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from breastkit.atomic import atomic_path, make_folder, write_json, write_text
-from breastkit.errors import BreastkitError
+from breastkit.errors import BreastkitError, UsageError
 from breastkit.evaluation.classification_comparison import (
     SHOWN,
     auc_tests,
@@ -21,8 +21,10 @@ from breastkit.evaluation.classification_comparison import (
     per_image_figures,
     read_answers,
 )
+from breastkit.evaluation.comparison_page import write_comparison_page
 from breastkit.evaluation.comparison_pictures import draw_comparison
 from breastkit.metrics import Interval, bootstrap_interval, paired_test
+from breastkit.model_registry import registry_in_use
 
 _METRICS_FILE = Path("evaluation") / "metrics.csv"
 # Columns of a metrics table that tell of the case and are no figures of merit.
@@ -60,15 +62,26 @@ class Method:
         folders: the runs' output folders.
         table: one row per case and one column per metric, indexed by case; cases of several folds are averaged.
         case_lists: hashes of the case lists they were evaluated on.
+        settings: what the first of the runs was told.
+        links: where each run is looked at, empty where it is a folder alone.
     """
 
     name: str
     folders: tuple[Path, ...]
     table: pd.DataFrame
     case_lists: frozenset[str]
+    settings: Mapping[str, Any]
+    links: tuple[str, ...]
 
 
-def compare_runs(runs: Sequence[str], *, out: str, metrics: Sequence[str] = ()) -> Path:
+def compare_runs(
+    runs: Sequence[str] = (),
+    *,
+    out: str,
+    metrics: Sequence[str] = (),
+    experiment: str | None = None,
+    filter: str = "",
+) -> Path:
     """Compares finished runs by the figures of their evaluations.
 
     Runs of one architecture on several folds count as one method. Paired tests compare the cases two methods have in
@@ -76,10 +89,12 @@ def compare_runs(runs: Sequence[str], *, out: str, metrics: Sequence[str] = ()) 
 
     Args:
         runs: output folders of evaluated runs, or folders that hold some.
-        out: the folder to write comparison.csv, tests.csv, comparison.json with both, comparison.md and comparison.png
-            to, pictures.png where the runs outline pictures, and classification.csv and auc_tests.csv where they tell
-            classes.
+        out: the folder to write comparison.csv, tests.csv, comparison.json with both, comparison.md, comparison.png and
+            the page index.html to, pictures.png where the runs outline pictures, and classification.csv and
+            auc_tests.csv where they tell classes.
         metrics: the metrics to compare; all that the runs have in common by default.
+        experiment: takes the evaluations tracked in MLflow under this name too, such as the bundle's.
+        filter: which of those, as MLflow filters runs: "params.image_size = '128' and metrics.dice > 0.7".
 
     Returns:
         The Markdown file.
@@ -87,7 +102,12 @@ def compare_runs(runs: Sequence[str], *, out: str, metrics: Sequence[str] = ()) 
     Raises:
         BreastkitError: if a folder holds no evaluated run, or two methods share no case or metric.
     """
-    methods = read_methods([runs] if isinstance(runs, str) else runs)
+    places: list[str | Path] = [runs] if isinstance(runs, str) else [*runs]
+    if experiment is not None:
+        places += _tracked(experiment, filter, Path(out) / "runs")
+    if not places:
+        raise UsageError("breastkit compare needs RUNS, folders of evaluated runs, or --experiment NAME.")
+    methods = read_methods(places)
     metrics = _shared_metrics(methods, [metrics] if isinstance(metrics, str) else metrics)
     means, tests = mean_table(methods, metrics), paired_table(methods, metrics)
     figures, areas = _classifiers(methods)
@@ -97,6 +117,7 @@ def compare_runs(runs: Sequence[str], *, out: str, metrics: Sequence[str] = ()) 
     _plot(means, metrics, folder / "comparison.png")
     pictures = draw_comparison({method.name: method.folders for method in methods}, folder / "pictures.png")
     write_json(folder / "comparison.json", _summary(methods, means, tests, figures, areas))
+    write_comparison_page(methods, means, tests, metrics, folder / "index.html")
     text = _markdown(methods, means, tests, metrics)
     if not figures.empty:
         write_text(folder / "classification.csv", figures.round(5).to_csv(index=False))
@@ -183,10 +204,17 @@ def _run_folders(place: Path) -> list[Path]:
     return found
 
 
+def _tracked(experiment: str, filter_string: str, folder: Path) -> list[Path]:
+    registry = registry_in_use()
+    if registry is None:
+        raise BreastkitError(f"There is no MLflow to ask for {experiment}; set MLFLOW_TRACKING_URI.")
+    return registry.evaluations(experiment, filter_string, folder)
+
+
 def _facts(folder: Path) -> dict[str, Any]:
-    """Returns what the evaluation says of itself, filled up by what the weights say."""
+    """Returns what run and evaluation say of themselves, filled up by what the weights say."""
     facts: dict[str, Any] = {}
-    for path in (folder / "model.json", folder / "evaluation" / "summary.json"):
+    for path in (folder / "model.json", folder / "run.json", folder / "evaluation" / "summary.json"):
         if path.is_file():
             try:
                 facts.update(json.loads(path.read_text(encoding="utf-8")))
@@ -196,7 +224,7 @@ def _facts(folder: Path) -> dict[str, Any]:
 
 
 def _method(members: Sequence[tuple[Path, Mapping[str, Any]]]) -> Method:
-    tables = [_table(folder) for folder, _ in members]
+    tables = [case_table(folder) for folder, _ in members]
     folders, facts = zip(*members, strict=True)
     table = pd.concat(tables).groupby(level=0).mean()
     name = facts[0].get("architecture") or folders[0].name
@@ -205,10 +233,16 @@ def _method(members: Sequence[tuple[Path, Mapping[str, Any]]]) -> Method:
     if facts[0].get("fold") is not None:
         name = f"{name}, {len(members)} folds" if len(members) > 1 else f"{name}, fold {facts[0]['fold']}"
     hashes = frozenset(str(one["case_list_hash"]) for one in facts if one.get("case_list_hash"))
-    return Method(name, folders, table, hashes)
+    settings, links = facts[0].get("settings", {}), tuple(str(one.get("link", "")) for one in facts)
+    return Method(name, folders, table, hashes, settings, links)
 
 
-def _table(folder: Path) -> pd.DataFrame:
+def case_table(folder: Path) -> pd.DataFrame:
+    """Returns the figures of an evaluated run: one row per case, one column per metric.
+
+    Raises:
+        BreastkitError: if its table cannot be read.
+    """
     path = folder / _METRICS_FILE
     try:
         table = pd.read_csv(path, dtype={"case": str})
@@ -232,9 +266,7 @@ def _table(folder: Path) -> pd.DataFrame:
 def _named(methods: Sequence[Method]) -> list[Method]:
     names = [method.name for method in methods]
     return [
-        Method(f"{one.name} ({one.folders[0].name})", one.folders, one.table, one.case_lists)
-        if names.count(one.name) > 1
-        else one
+        replace(one, name=f"{one.name} ({one.folders[0].name})") if names.count(one.name) > 1 else one
         for one in methods
     ]
 

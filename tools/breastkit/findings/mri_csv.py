@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from breastkit.dce.features import KINETICS, MOTION, PLACE, SHAPE
 from breastkit.findings.study_findings import MriFindings, StudyLesion
 from breastkit.findings.writers import Writer
-from breastkit.inference.results import write_table
+from breastkit.tables import write_table
 
 _BOUNDS = ("row_min", "row_max", "col_min", "col_max", "slice_min", "slice_max")
 _WHERE = ("laterality", "quadrant", "clock")

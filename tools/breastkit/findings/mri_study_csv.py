@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from breastkit.dicom.derived_objects import Side
 from breastkit.findings.study_findings import MriFindings
 from breastkit.findings.writers import Writer
-from breastkit.inference.results import write_table
+from breastkit.tables import write_table
 
 _MEASURES = ("breast_ml", "fgt_ml", "fgt_percent", "density", "bpe_mean", "bpe_quartile")
 # Where it is not plain which breast is which, both are measured as one.

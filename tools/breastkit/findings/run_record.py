@@ -7,6 +7,7 @@ hashes of reports, which tell the day they were made on.
 from __future__ import annotations
 
 import hashlib
+import json
 import platform
 import resource
 import sys
@@ -103,6 +104,13 @@ class RunRecord:
             "pushed": None if pushed is None else dict(pushed),
         }
         return write_json(folder / RUN_RECORD, record)
+
+
+def read_run_record(folder: Path) -> dict[str, Any]:
+    """Returns the record of a run, empty where there is none."""
+    path = folder / RUN_RECORD
+    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return record
 
 
 def _input(source: Path | Series) -> dict[str, Any]:

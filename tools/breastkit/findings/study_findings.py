@@ -66,11 +66,13 @@ class Lesion:
         score: how sure it is that there is one, 0 to 1.
         mask: on the grid of the study or picture, bool.
         measurements: what was measured of it, in the order of tables.
+        probability: of every voxel or pixel to belong to it, where that was to be kept.
     """
 
     score: float
     mask: NDArray[Any]
     measurements: tuple[Measurement, ...] = ()
+    probability: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +145,7 @@ class MriFindings(StudyFindings):
         lesions: the surest first.
         phases: the images, the one before contrast first, and the grid that masks and boxes lie on.
         breast: mask of the breasts.
+        breast_probability: of every voxel to belong to them, where that was to be kept.
         not_outlined: boxes of further candidates, which were less sure.
         skipped: what was left aside, and why.
         midline: where the plane between both breasts lies, see `breastkit.dce.sides`; None where it is not plain.
@@ -158,6 +161,7 @@ class MriFindings(StudyFindings):
     lesions: tuple[StudyLesion, ...]
     phases: DcePhases
     breast: NDArray[Any]
+    breast_probability: NDArray[Any] | None = None
     not_outlined: tuple[VoxelBox, ...] = ()
     skipped: tuple[tuple[Path, str], ...] = ()
     midline: float | None = None
@@ -222,3 +226,8 @@ class PictureFindings(StudyFindings):
     def mask(self) -> NDArray[Any]:
         """The outlined lesion on the whole picture."""
         return self.picture.on_whole(self.reading.mask)
+
+    @property
+    def probability(self) -> NDArray[Any]:
+        """Of every pixel of the whole picture to belong to a lesion."""
+        return self.picture.on_whole(self.reading.probability)

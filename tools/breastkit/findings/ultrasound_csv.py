@@ -11,7 +11,7 @@ import numpy as np
 from breastkit.findings.study_findings import PictureFindings
 from breastkit.findings.ultrasound_views import CASE_COLUMNS, Views, rounded
 from breastkit.findings.writers import Writer
-from breastkit.inference.results import write_table
+from breastkit.tables import write_table
 
 COLUMNS = (
     "file", "class", "p_normal", "p_benign", "p_malignant", "uncertainty", "abstain", "lesion_area_px", "mask",

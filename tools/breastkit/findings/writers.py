@@ -35,6 +35,7 @@ class Writer(ABC, Generic[Found]):
         summary: the file a user would open first, where it writes one for all studies.
         of_dicom: whether it refers to DICOM images; of other input they are made, where it was asked for by name.
         on_request: whether it is written only where it was asked for by name.
+        of_probabilities: whether it says how sure networks are of every voxel, which pipelines keep for it alone.
         needs: formats that have to be written before, and are written with it.
     """
 
@@ -43,6 +44,7 @@ class Writer(ABC, Generic[Found]):
     summary: ClassVar[str] = ""
     of_dicom: ClassVar[bool] = False
     on_request: ClassVar[bool] = False
+    of_probabilities: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, folder: Path) -> None:

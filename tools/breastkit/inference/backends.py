@@ -1,7 +1,8 @@
 """What runs a network over slices: torch as it is, or OpenVINO on a converted copy.
 
 Both write their results into one output tensor, so that a volume's worth of logits exists once. Converted models lie
-under the cache folder, by a hash of the weights and everything else that shapes the graph.
+under the cache folder, by a hash of the weights and everything else that shapes the graph, and beside each what it was
+compiled to, by precision, threads and processor.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import importlib
+import io
 import os
 import shutil
 import sys
@@ -26,7 +28,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from breastkit.atomic import atomic_folder
+from breastkit.atomic import atomic_folder, atomic_path
 from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
 
@@ -116,12 +118,15 @@ class OpenVINOModel:
         graph: the converted network.
         precision: numbers to compute in; `Precision.AUTO` takes bf16 where the CPU has it.
         threads: cores to use.
+        folder: where compiled models are kept for the next process; None keeps none.
     """
 
-    def __init__(self, graph: openvino.Model, *, precision: Precision, threads: int) -> None:
+    def __init__(
+        self, graph: openvino.Model, *, precision: Precision, threads: int, folder: Path | None = None
+    ) -> None:
         if precision is Precision.AUTO:
             precision = Precision.BF16 if _cpu_has_bf16() else Precision.F32
-        self._graph = graph
+        self._graph, self._folder = graph, folder
         self._options = {"INFERENCE_PRECISION_HINT": precision.value, "INFERENCE_NUM_THREADS": threads}
         self._queues: dict[str, openvino.AsyncInferQueue] = {}
         self._busy = threading.Lock()
@@ -149,9 +154,25 @@ class OpenVINOModel:
 
     def _queue(self, hint: str) -> openvino.AsyncInferQueue:
         if hint not in self._queues:
-            compiled = _core().compile_model(self._graph, "CPU", {**self._options, "PERFORMANCE_HINT": hint})
+            compiled = self._compiled({**self._options, "PERFORMANCE_HINT": hint})
             self._queues[hint] = _openvino().AsyncInferQueue(compiled)
         return self._queues[hint]
+
+    def _compiled(self, options: dict[str, str | int]) -> openvino.CompiledModel:
+        if self._folder is None:
+            return _core().compile_model(self._graph, "CPU", options)
+        kept = self._folder / f"{hashlib.sha256(repr((_processor(), options)).encode()).hexdigest()[:16]}.blob"
+        try:
+            return _core().import_model(io.BytesIO(kept.read_bytes()), "CPU", options)
+        except (OSError, RuntimeError):
+            # Not there yet, or damaged: made anew.
+            compiled = _core().compile_model(self._graph, "CPU", options)
+        try:
+            with atomic_path(kept) as temporary:
+                temporary.write_bytes(compiled.export_model().getbuffer())
+        except (BreastkitError, OSError) as error:
+            _LOGGER.info("The compiled model was not kept for the next time: %s", error)
+        return compiled
 
 
 _in_memory: OrderedDict[tuple[str, Precision, int], OpenVINOModel] = OrderedDict()
@@ -180,7 +201,8 @@ def openvino_model(
     key = (identity, precision, threads)
     with _in_memory_lock:
         if key not in _in_memory:
-            _in_memory[key] = OpenVINOModel(_graph(network, shape, identity), precision=precision, threads=threads)
+            graph, folder = _graph(network, shape, identity)
+            _in_memory[key] = OpenVINOModel(graph, precision=precision, threads=threads, folder=folder)
         _in_memory.move_to_end(key)
         while len(_in_memory) > _MODELS_IN_MEMORY:
             _in_memory.popitem(last=False)
@@ -204,19 +226,19 @@ def network_hash(network: nn.Module, *facts: object) -> str:
     return digest.hexdigest()
 
 
-def _graph(network: nn.Module, shape: tuple[int, ...], identity: str) -> openvino.Model:
+def _graph(network: nn.Module, shape: tuple[int, ...], identity: str) -> tuple[openvino.Model, Path | None]:
+    """Returns a network's converted model and the folder it is kept in, where it could be kept."""
     folder = cache_folder() / "openvino" / identity[:32]
     if (folder / "model.xml").is_file():
         try:
             graph = _core().read_model(folder / "model.xml")
             os.utime(folder)
-            return graph
+            return graph, folder
         except (RuntimeError, OSError):
             # A damaged cache entry is made anew.
             shutil.rmtree(folder, ignore_errors=True)
     graph = _convert(network, shape)
-    _keep(graph, folder)
-    return graph
+    return graph, folder if _keep(graph, folder) else None
 
 
 def _convert(network: nn.Module, shape: tuple[int, ...]) -> openvino.Model:
@@ -235,8 +257,8 @@ def _convert(network: nn.Module, shape: tuple[int, ...]) -> openvino.Model:
     return graph
 
 
-def _keep(graph: openvino.Model, folder: Path) -> None:
-    """Saves a converted model for the next time; where that cannot be, it is converted again then."""
+def _keep(graph: openvino.Model, folder: Path) -> bool:
+    """Saves a converted model for the next time and tells whether it could; if not, it is converted again then."""
     try:
         with atomic_folder(folder) as temporary:
             _openvino().save_model(graph, temporary / "model.xml", compress_to_fp16=False)
@@ -245,6 +267,8 @@ def _keep(graph: openvino.Model, folder: Path) -> None:
             shutil.rmtree(old, ignore_errors=True)
     except (BreastkitError, OSError) as error:
         _LOGGER.info("The converted model was not kept for the next time: %s", error)
+        return False
+    return True
 
 
 def _openvino() -> ModuleType:
@@ -257,6 +281,11 @@ def _openvino() -> ModuleType:
 @cache
 def _core() -> openvino.Core:
     return _openvino().Core()
+
+
+@cache
+def _processor() -> str:
+    return str(_core().get_property("CPU", "FULL_DEVICE_NAME"))
 
 
 @cache

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from breastkit.datasets.tissue import patient_id
 from breastkit.dicom import holds_dicom, is_dicom, read_folder, why_no_ultrasound
@@ -22,7 +23,7 @@ class Inputs:
         skipped: path and reason of what was left aside.
     """
 
-    items: list[dict[str, str]]
+    items: list[dict[str, Any]]
     skipped: list[tuple[Path, str]]
 
 

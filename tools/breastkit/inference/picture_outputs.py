@@ -45,8 +45,6 @@ class PictureOutputs(Results):
     """
 
     outputs = ("_overlay", "_probability", "_uncertainty")
-    # Whole numbers stay whole although an empty mask has no box.
-    whole: ClassVar[Sequence[str]] = ("area_px", *BOX)
     beside_inputs: ClassVar[bool] = False
 
     overlays: bool = True

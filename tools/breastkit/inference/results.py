@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import pandas as pd
 from ignite.engine import Engine, Events
 from monai.data import MetaTensor
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from breastkit.atomic import make_folder, write_text
+from breastkit.atomic import make_folder
 from breastkit.errors import BreastkitError
 from breastkit.images import is_volume, write_nifti
 from breastkit.inference.inputs import Inputs
 from breastkit.inference.readable_cases import ReadableCases
+from breastkit.tables import write_table
 
 
 @dataclass(eq=False)
@@ -35,14 +35,12 @@ class Results:
 
     Attributes:
         table: name of the table.
-        whole: which of its columns hold whole numbers, also where a row has none.
         beside_inputs: whether the folder may be that of the inputs.
         columns: of the table.
         rows: of the table so far.
     """
 
     table: ClassVar[str] = "predictions.csv"
-    whole: ClassVar[Sequence[str]] = ()
     beside_inputs: ClassVar[bool] = True
 
     output_dir: str | Path
@@ -82,7 +80,7 @@ class Results:
 
     def write_table(self) -> None:
         """Writes the table so far."""
-        write_table(self.folder / self.table, self.rows, self.columns, whole=self.whole)
+        write_table(self.folder / self.table, self.rows, self.columns)
 
     def write_input(self, batch: Mapping[str, Any], output: Mapping[str, Any]) -> None:
         """Writes the files of one input and adds its rows."""
@@ -125,21 +123,6 @@ def write_problems(folder: str | Path, inputs: Inputs, dataset: ReadableCases) -
     path.unlink(missing_ok=True)
     if problems:
         write_table(path, problems, ("input", "problem"))
-
-
-def write_table(
-    path: str | Path, rows: Sequence[Any], columns: Sequence[str] | None = None, *, whole: Sequence[str] = ()
-) -> Path:
-    """Writes rows as a CSV file.
-
-    Args:
-        path: the file to write.
-        rows: dictionaries by column, or values in the order of the columns.
-        columns: in their order; what the rows hold besides is left out. Those of the rows by default.
-        whole: columns of whole numbers, which stay so where a row has none.
-    """
-    table = pd.DataFrame(rows, columns=columns if columns is None else list(columns))
-    return write_text(path, table.astype(dict.fromkeys(whole, "Int64")).to_csv(index=False))
 
 
 def write_on_grid(path: str | Path, volume: NDArray[Any], scan: MetaTensor) -> Path:

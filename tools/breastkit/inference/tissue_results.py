@@ -14,9 +14,10 @@ from breastkit.images import write_png
 from breastkit.inference.axial_view import AxialView
 from breastkit.inference.candidate import find_candidate
 from breastkit.inference.features import FEATURES, measure_candidate
-from breastkit.inference.results import Results, write_on_grid, write_table
+from breastkit.inference.results import Results, write_on_grid
 from breastkit.inference.surface_view import surface_picture
 from breastkit.pictures import LESION, PREDICTION, grid
+from breastkit.tables import write_table
 
 _ROWS = 12
 _COLUMNS = 5

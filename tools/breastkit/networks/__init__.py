@@ -7,6 +7,7 @@ from breastkit.networks.encoder_weights import start_encoder
 from breastkit.networks.from_file import PRESETS, from_file, names_in, preset
 from breastkit.networks.logit_head import LogitHead
 from breastkit.networks.multitask import MultiTask
+from breastkit.networks.prompted_encoder_decoder import PromptedEncoderDecoder
 from breastkit.networks.spatial_dropout_unet import SpatialDropoutUNet
 from breastkit.networks.transunet import TransUNet
 from breastkit.networks.unet3plus import UNet3Plus
@@ -19,6 +20,7 @@ __all__ = [
     "EncoderDecoder",
     "LogitHead",
     "MultiTask",
+    "PromptedEncoderDecoder",
     "SpatialDropoutUNet",
     "TimmFeatures",
     "TransUNet",

@@ -32,13 +32,14 @@ from breastkit.pipelines.cohort_summary import (
     FAILURES,
     failed_studies,
     finished_studies,
+    forget_failures,
     forget_study,
     is_finished,
     keep_failure,
     write_summary,
     write_thumbnail,
 )
-from breastkit.pipelines.exchange import study_at_hand
+from breastkit.pipelines.exchange import lacks_push_alone, push_again, study_at_hand
 from breastkit.progress import available_cores, parallel_results, progress_bar
 from breastkit.weights import read_model_json
 
@@ -143,7 +144,9 @@ def run_cohort(
     done = {path.name for path in finished_studies(root, pipeline.kind)} - again
     todo = [study for study in chosen if study.name not in done]
     for name in again & {study.name for study in todo}:
-        forget_study(root, name)
+        # Where the archive alone is to blame nothing is computed again.
+        if not lacks_push_alone(root / name):
+            forget_study(root, name)
     if len(todo) < len(chosen):
         tqdm.write(f"Done already: {len(chosen) - len(todo)} of {len(chosen)} studies.", file=sys.stderr)
     failed: list[tuple[str, str]] = []
@@ -290,6 +293,8 @@ def _results(
                 if sentence:
                     keep_failure(out, study, sentence)
                     tqdm.write(f"Failed: {study.name}: {sentence}", file=sys.stderr)
+                else:
+                    forget_failures(out, study.name)
                 bar.update()
                 yield study, sentence
 
@@ -319,10 +324,10 @@ def run_study(pipeline: StudyPipeline, out: Path, study: Study) -> str:
     Raises:
         BreastkitError: if the networks cannot be opened.
     """
-    networks = _opened(pipeline)
     if is_finished(out / study.name, pipeline.kind):
-        # By a process that was killed before it could say so.
-        return ""
+        # By a run whose archive did not take it, or a process that was killed before it could say so.
+        return _pushed_again(study, out / study.name, dict(pipeline.options).get("push"))
+    networks = _opened(pipeline)
     part = ""
     try:
         with replaced_folder(out / study.name) as folder:
@@ -332,11 +337,21 @@ def run_study(pipeline: StudyPipeline, out: Path, study: Study) -> str:
                     with study_at_hand(study.place) as place:
                         pipeline.run(place, folder, networks)
                 except PartlyDoneError as error:
-                    part = str(error)
+                    part = str(error).replace(str(folder), str(out / study.name))
             write_thumbnail(pipeline.kind, folder)
     except Exception as error:  # whatever is wrong with one study, the others go on
         return _sentence(error, study, writing=unfinished(out / study.name))
     return part
+
+
+def _pushed_again(study: Study, folder: Path, archive: str | None) -> str:
+    """Sends what lies there to the archive if that lacks it; returns a sentence where it still does."""
+    try:
+        if archive is not None and lacks_push_alone(folder):
+            push_again(folder, archive)
+    except Exception as error:  # as `run_study`
+        return _sentence(error, study, writing=unfinished(folder))
+    return ""
 
 
 @lru_cache(maxsize=1)

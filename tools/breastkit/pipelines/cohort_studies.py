@@ -8,15 +8,19 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from breastkit.dicom import is_dicom
 from breastkit.dicomweb.folder_index import is_uid
 from breastkit.errors import BreastkitError, UsageError
 from breastkit.images import DICOM_SUFFIXES, stem
+from breastkit.lazy_imports import imported_later
 from breastkit.pipelines.exchange import study_address
+
+if TYPE_CHECKING:
+    import pandas as pd
+else:
+    pd = imported_later("pandas")
 
 # What lies at the top of a cohort's folder beside the studies.
 RESERVED = ("cohort.json", "summary.csv", "failures.csv")

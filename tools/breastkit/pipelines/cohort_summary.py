@@ -20,9 +20,9 @@ import cv2
 from breastkit.atomic import atomic_path, make_folder, write_json
 from breastkit.findings import mri_csv, ultrasound_csv
 from breastkit.images import write_png
-from breastkit.inference.results import write_table
 from breastkit.pipelines.cohort_studies import Study
 from breastkit.report.cohort import StudyEntry, write_cohort_pages
+from breastkit.tables import write_table
 
 SUMMARY, FAILURES, PAGE = "summary.csv", "failures.csv", "index.html"
 THUMBNAIL = "thumbnail.png"
@@ -201,6 +201,11 @@ def keep_failure(out: Path, study: Study, problem: str) -> None:
 def forget_study(out: Path, name: str) -> None:
     """Removes a study that failed, with what was made of its better part, so that it is run again."""
     shutil.rmtree(out / name, ignore_errors=True)
+    forget_failures(out, name)
+
+
+def forget_failures(out: Path, name: str) -> None:
+    """Removes what was kept of why a study failed."""
     for path in (out / _FAILED).glob("*.json"):
         if _name_in(path) == name:
             path.unlink()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,9 @@ from typing import Any
 from breastkit.atomic import write_json
 from breastkit.dicomweb.archive import Archive, Sent, checked_address
 from breastkit.errors import BreastkitError, PartlyDoneError, UsageError
+from breastkit.findings.run_record import RUN_RECORD, read_run_record
 from breastkit.temporary import temporary_folder
 
-RECEIPT = "dicom/receipt.json"
 _STUDIES = "/studies/"
 
 
@@ -27,11 +27,12 @@ def study_address(archive: str, uid: str) -> str:
 
 
 @contextmanager
-def study_at_hand(study: str) -> Iterator[str]:
+def study_at_hand(study: str, *, step: Callable[[str], AbstractContextManager[Any]] = nullcontext) -> Iterator[str]:
     """Yields a study as a path: that of a study of an archive leads to a copy which is gone at the end.
 
     Args:
         study: a path, or what `study_address` gives.
+        step: measures a step of the given name.
 
     Raises:
         BreastkitError: if the archive does not give it.
@@ -44,7 +45,8 @@ def study_at_hand(study: str) -> Iterator[str]:
         place = folder / uid
         place.mkdir()
         try:
-            Archive(archive).fetch_study(uid, place)
+            with step("fetch"):
+                Archive(archive).fetch_study(uid, place)
             yield str(place)
         except BreastkitError as error:
             # Where its copy lay is nothing a reader knows.
@@ -58,16 +60,20 @@ class Receipt:
     Attributes:
         archive: its address.
         objects: those that were sent, by name.
-        problem: a sentence where it has not got all of them; empty where it has.
+        folder: where the objects lie.
+        made: how many there are.
+        problem: why it has not got all of them, without a full stop; empty where it has.
     """
 
     archive: str
     objects: tuple[Sent, ...]
+    folder: Path
+    made: int
     problem: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Returns it as a record holds it."""
-        return {"archive": self.archive, "objects": [vars(one) for one in self.objects]}
+        return {"archive": self.archive, "problem": self.problem, "objects": [vars(one) for one in self.objects]}
 
     def raise_problem(self) -> None:
         """Says what the archive has not got.
@@ -75,12 +81,18 @@ class Receipt:
         Raises:
             PartlyDoneError: if there is such an object; what was made is kept all the same.
         """
+        stored = sum(not one.problem for one in self.objects)
+        if self.problem and self.made:
+            raise PartlyDoneError(
+                f"{self.problem}; {stored} of {self.made} objects are stored there, all are kept in {self.folder}, "
+                "and the same command sends them again."
+            )
         if self.problem:
-            raise PartlyDoneError(self.problem)
+            raise PartlyDoneError(f"{self.problem}; run on DICOM, and with the formats seg and sr.")
 
 
 def push_objects(out: Path, archive: str) -> Receipt:
-    """Stores the DICOM objects of a run in an archive, and keeps the receipt beside them.
+    """Stores the DICOM objects of a run in an archive.
 
     Args:
         out: what the run wrote.
@@ -90,13 +102,9 @@ def push_objects(out: Path, archive: str) -> Receipt:
         UsageError: if the address is none.
     """
     place, sent, trouble = Archive(archive), list[Sent](), ""
-    folder = (out / RECEIPT).parent
-    files = sorted(folder.glob("*.dcm"))
-    if not files:
-        nothing = (
-            f"{out} has no DICOM object to store in {place.address}; run on DICOM, and with the formats seg and sr."
-        )
-        return Receipt(place.address, (), nothing)
+    folder = out / "dicom"
+    # Images that were made of other input lie below.
+    files = sorted(folder.rglob("*.dcm"))
     for path in files:
         try:
             sent.append(place.store(path))
@@ -104,14 +112,30 @@ def push_objects(out: Path, archive: str) -> Receipt:
             # The next would fare no better, and take as long.
             trouble = str(error).rstrip(".")
             break
-    refused = [one for one in sent if one.problem]
+    refused = next((one for one in sent if one.problem), None)
     if refused and not trouble:
-        trouble = f"{place.address} did not take {refused[0].file}: {refused[0].problem}"
-    kept = f"{len(sent) - len(refused)} of {len(files)} objects are stored there, all are kept in {folder}"
-    problem = f"{trouble}; {kept}, and the same command sends them again."
-    receipt = Receipt(place.address, tuple(sent), problem if trouble else "")
-    write_json(out / RECEIPT, receipt.as_json())
-    return receipt
+        trouble = f"{place.address} did not take {refused.file}: {refused.problem}"
+    if not files:
+        trouble = f"There is no DICOM object to store in {place.address}"
+    return Receipt(place.address, tuple(sent), folder, len(files), trouble)
+
+
+def lacks_push_alone(out: Path) -> bool:
+    """Tells whether all of a run is done but that an archive has not got all of its objects."""
+    record = read_run_record(out)
+    pushed = record.get("pushed") or {}
+    return bool(pushed.get("problem")) and not record.get("problems")
+
+
+def push_again(out: Path, archive: str) -> None:
+    """Stores the objects of a run once more, and keeps in its record what became of them.
+
+    Raises:
+        PartlyDoneError: if the archive has not got all of them.
+    """
+    receipt = push_objects(out, archive)
+    write_json(out / RUN_RECORD, {**read_run_record(out), "pushed": receipt.as_json()})
+    receipt.raise_problem()
 
 
 def chosen_study(study: str | None, pull: str | None) -> str | None:

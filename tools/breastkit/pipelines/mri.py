@@ -49,7 +49,7 @@ from breastkit.pipelines import BREASTS, LESIONS
 from breastkit.pipelines.cohort import Engine, StudyPipeline, refuse_for_cohorts, refuse_options_of_cohorts, run_cohort
 from breastkit.pipelines.cohort_studies import files_below, is_dicom_or_named_so
 from breastkit.pipelines.exchange import chosen_study, push_objects, study_at_hand
-from breastkit.pipelines.mri_outlines import open_breasts, outline_breasts, outline_lesions
+from breastkit.pipelines.mri_outlines import breasts_and_probability, open_breasts, outline_lesions
 
 # What the server calls the whole chain.
 NAME = "breast_mri_lesions"
@@ -101,8 +101,9 @@ def run_mri(
         register: move the phases onto the first one after contrast: true always, false never, by default those that
             moved by more than a millimetre within the breasts.
         shading: take out the shading of the coils (N4).
-        formats: write these outputs alone, separated by commas, for example csv,nifti; all but sc (key pictures as
-            DICOM) by default. For seg, sr and sc of NIfTI, DICOM images of the outlined phase are written too.
+        formats: write these outputs alone, separated by commas, for example csv,nifti; by default all but sc (key
+            pictures as DICOM) and probabilities (how sure the networks are of every voxel, as fractional SEG). For
+            seg, sr, sc and probabilities of NIfTI, DICOM images of the outlined phase are written too.
         json: print findings.json.
         cohort: every sub-folder is a study; writes a folder for each, and summary.csv, failures.csv and index.html.
         cases: run on the studies that this table (CSV) names in its column path, or with --pull uid.
@@ -146,7 +147,7 @@ def run_mri(
     study = refuse_options_of_cohorts(study, workers=workers, shard=shard, engine=engine, address=address)
     refuse_unwritable(out)
     record = RunRecord("run mri", {**options, "boxes": boxes})
-    with study_at_hand(study) as place:
+    with study_at_hand(study, step=record.step) as place:
         with record.step("find phases"):
             found = find_phases(place, pre=pre, post=post)
             record.read(found.all, found.skipped)
@@ -154,7 +155,9 @@ def run_mri(
         _say(found.doubts)
         # Missing weights stop the run before minutes of reading.
         with record.step("open networks"):
-            networks = networks or MriNetworks.opened(segmenter=segmenter, detector=detector, detects=not boxes)
+            networks = networks or MriNetworks.opened(
+                segmenter=segmenter, detector=detector, detects=not boxes, probabilities=_keeps_probabilities(formats)
+            )
         findings = examine(
             found, networks, boxes=boxes, most=most, register=register, shading=shading, step=record.step
         )
@@ -164,7 +167,10 @@ def run_mri(
             outputs = Outputs(out, writers, make_dicom=formats is not None)
             outputs.write(findings)
             summary = outputs.finish()
-    receipt = push_objects(outputs.folder, push) if push else None
+    receipt = None
+    if push:
+        with record.step("push"):
+            receipt = push_objects(outputs.folder, push)
     pushed = receipt.as_json() if receipt else None
     record.write(outputs.folder, models=findings.models, doubts=findings.doubts, written=written, pushed=pushed)
     if receipt:
@@ -189,7 +195,8 @@ class MriStudies(StudyPipeline):
     def open(self) -> MriNetworks:
         """Opens the networks."""
         given = dict(self.options)
-        return MriNetworks.opened(segmenter=given["segmenter"], detector=given["detector"])
+        keeps = _keeps_probabilities(given["formats"])
+        return MriNetworks.opened(segmenter=given["segmenter"], detector=given["detector"], probabilities=keeps)
 
     def holds_study(self, folder: Path) -> bool:
         """Tells whether a folder holds NIfTI files, or DICOM in itself or below."""
@@ -212,20 +219,30 @@ class MriNetworks:
         breasts: as `open_breasts` gives it.
         segmenter: outlines lesions.
         detector: says where to look; None where boxes are given.
+        probabilities: whether what they say of every voxel is kept.
     """
 
     breasts: OpenedBundle
     segmenter: OpenedBundle
     detector: LesionDetector | None = None
+    probabilities: bool = False
 
     @classmethod
-    def opened(cls, *, segmenter: str | None = None, detector: str | None = None, detects: bool = True) -> MriNetworks:
+    def opened(
+        cls,
+        *,
+        segmenter: str | None = None,
+        detector: str | None = None,
+        detects: bool = True,
+        probabilities: bool = False,
+    ) -> MriNetworks:
         """Opens the bundles.
 
         Args:
             segmenter: weights; those in use by default, here and below.
             detector: weights.
             detects: whether the detector is wanted.
+            probabilities: whether what they say of every voxel is to be kept.
 
         Raises:
             BreastkitError: if weights are missing or damaged.
@@ -233,7 +250,7 @@ class MriNetworks:
         bundle = Bundle(LESIONS)
         outliner = bundle.opened(weights=segmenter)
         finder = LesionDetector(detector, bundle=bundle.used("detector")) if detects else None
-        return cls(open_breasts(), outliner, finder)
+        return cls(open_breasts(probabilities=probabilities), outliner, finder, probabilities)
 
     @property
     def models(self) -> tuple[Model, ...]:
@@ -272,7 +289,7 @@ def examine(
         phases = correct_phases(read_phases(found.all), shading=shading)
     given = read_boxes(boxes, phases.grid) if boxes else None
     with step("outline breasts"):
-        breast = outline_breasts(phases, networks.breasts)
+        breast, breast_probability = breasts_and_probability(phases, networks.breasts)
         midline = midline_mm(breast, phases.grid)
     with step("take out motion"):
         motions = motions_of(phases, breast)
@@ -286,7 +303,7 @@ def examine(
         else:
             raise ValueError("neither a detector nor candidates say where to look")
     with step("outline lesions"):
-        lesions = outline_lesions(candidates[:most], phases, networks.segmenter)
+        lesions = outline_lesions(candidates[:most], phases, networks.segmenter, probabilities=networks.probabilities)
         lesions = [replace(lesion, side=side_of(lesion.mask, phases.grid, midline)) for lesion in lesions]
     with step("outline glands"):
         glands = glands_of(phases, breast, lesions)
@@ -301,6 +318,7 @@ def examine(
         not_outlined=tuple(candidate.box for candidate in candidates[most:]),
         phases=phases,
         breast=breast,
+        breast_probability=breast_probability,
         midline=midline,
         lesions=tuple(lesions),
         motions=motions,
@@ -384,6 +402,10 @@ def measure_glands(
         side: gland_measures(mask, axial & mask, before, after, spacing=phases.spacing, shares=of_zero)
         for side, mask in breasts.items()
     }
+
+
+def _keeps_probabilities(formats: str | None) -> bool:
+    return any(writer.of_probabilities for writer in chosen_writers(MriFindings, formats))
 
 
 def _say_motion(findings: MriFindings) -> None:

@@ -28,7 +28,9 @@ from breastkit.transforms.letterbox_slices import unletterbox
 _NOTHING = 0.05
 
 
-def open_breasts(bundle: Bundle | None = None, *, weights: str | Path | None = None) -> OpenedBundle:
+def open_breasts(
+    bundle: Bundle | None = None, *, weights: str | Path | None = None, probabilities: bool = False
+) -> OpenedBundle:
     """Returns the tissue bundle as the chain uses it: it takes the header's word for what is front and what is back.
 
     The detector does so too, and the rules that find lying headers among files called 4 of 90 honest ones flipped.
@@ -36,8 +38,9 @@ def open_breasts(bundle: Bundle | None = None, *, weights: str | Path | None = N
     Args:
         bundle: which one, where it is not the default.
         weights: a weights file; those in use by default.
+        probabilities: keep them, see `outline_breasts`.
     """
-    return (bundle or Bundle(BREASTS)).opened(weights=weights, orientation="off")
+    return (bundle or Bundle(BREASTS)).opened(weights=weights, orientation="off", save_probability=probabilities)
 
 
 def outline_breasts(phases: DcePhases, bundle: OpenedBundle | None = None) -> NDArray[Any]:
@@ -47,15 +50,24 @@ def outline_breasts(phases: DcePhases, bundle: OpenedBundle | None = None) -> ND
         phases: the study.
         bundle: what `open_breasts` gives, where it is in memory already.
     """
-    bundle = bundle or open_breasts()
+    mask, _ = breasts_and_probability(phases, bundle or open_breasts())
+    return mask
+
+
+def breasts_and_probability(phases: DcePhases, bundle: OpenedBundle) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Returns what `outline_breasts` does, and the probability of every voxel where `open_breasts` was to keep it."""
     scan = MetaTensor(torch.from_numpy(phases.restore(phases.arrays[1])[None]), affine=torch.from_numpy(phases.affine))
     scan.meta["filename_or_obj"] = str(phases.paths[1])
     prepared = bundle.preprocessing({"image": scan})
     prepared["pred"] = MetaTensor(bundle.run(prepared))
-    return np.asarray(bundle.part("postprocessing")(prepared)["pred"][0]) > 0
+    finished = bundle.part("postprocessing")(prepared)
+    probability = np.asarray(finished["probability"][0]) if "probability" in finished else None
+    return np.asarray(finished["pred"][0]) > 0, probability
 
 
-def outline_lesions(candidates: Sequence[Detection], phases: DcePhases, bundle: OpenedBundle) -> list[StudyLesion]:
+def outline_lesions(
+    candidates: Sequence[Detection], phases: DcePhases, bundle: OpenedBundle, *, probabilities: bool = False
+) -> list[StudyLesion]:
     """Returns the outlines of candidates; what a better one holds no other does.
 
     The squares of all candidates go through the network together, and each is brought back onto its own slices alone.
@@ -68,6 +80,7 @@ def outline_lesions(candidates: Sequence[Detection], phases: DcePhases, bundle: 
         candidates: of a detector.
         phases: the study.
         bundle: the opened segmenter.
+        probabilities: keep what the segmenter said of every voxel that it was asked about.
     """
     loader = bundle.part("load")
     threshold, margin = float(bundle.facts["threshold"]), float(bundle.facts.get("margin", 0.5))
@@ -89,11 +102,17 @@ def outline_lesions(candidates: Sequence[Detection], phases: DcePhases, bundle: 
         found = _pieces_in(probability, _zone(candidate, phases, slices), threshold) & ~taken[slices]
         if found.any():
             taken[slices] |= found
-            mask = np.zeros(phases.grid.axial.shape, dtype=bool)
-            mask[slices] = found
-            box = VoxelBox.around(mask, phases.grid.axial).on(phases.grid)
-            lesions.append(StudyLesion(score=candidate.score, mask=phases.restore(mask), box=box))
+            box = VoxelBox.around(mask := _whole(found, slices, phases), phases.grid)
+            said = _whole(probability, slices, phases) if probabilities else None
+            lesions.append(StudyLesion(score=candidate.score, mask=mask, box=box, probability=said))
     return lesions
+
+
+def _whole(part: NDArray[Any], slices: slice, phases: DcePhases) -> NDArray[Any]:
+    """Returns what holds for some slices of the axial view on the study's own grid, zero elsewhere."""
+    whole = np.zeros(phases.grid.axial.shape, dtype=part.dtype)
+    whole[slices] = part
+    return phases.restore(whole)
 
 
 def _on_slices(

@@ -85,8 +85,9 @@ def run_ultrasound(
         calibration: what 'breastkit calibrate us' fitted to pictures of your own, with these weights.
         backend: torch, openvino or auto.
         precision: f32, bf16 or auto.
-        formats: write these outputs alone, separated by commas, for example csv,json; all but sc (key pictures as
-            DICOM) by default. For seg, sr and sc of PNG and the like, the picture itself is written as DICOM too.
+        formats: write these outputs alone, separated by commas, for example csv,json; by default all but sc (key
+            pictures as DICOM) and probabilities (how sure the network is of every pixel, as fractional SEG). For
+            seg, sr, sc and probabilities of PNG and the like, the picture itself is written as DICOM too.
         json: print findings.json.
         by: case answers once a case too, from all its views, with how much they disagree (cases.csv).
         cohort: every sub-folder is a study; writes a folder for each, and summary.csv, failures.csv and index.html.
@@ -145,7 +146,7 @@ def run_ultrasound(
     source = refuse_options_of_cohorts(source, workers=workers, shard=shard, engine=engine, address=address)
     refuse_unwritable(out)
     record = RunRecord("run us", options)
-    with study_at_hand(source) as at_hand:
+    with study_at_hand(source, step=record.step) as at_hand:
         case_of = cases_of_pictures(at_hand, cases) if by else {}
         with record.step("find pictures"):
             inputs = find_ultrasound(at_hand, outputs=_ENDS)
@@ -171,7 +172,10 @@ def run_ultrasound(
             with record.step("write"):
                 write_problems(outputs.folder, inputs, pictures)
                 summary = outputs.finish(problems)
-    receipt = push_objects(outputs.folder, push) if push else None
+    receipt = None
+    if push:
+        with record.step("push"):
+            receipt = push_objects(outputs.folder, push)
     pushed = receipt.as_json() if receipt else None
     record.write(
         outputs.folder, models=models_of(reader), doubts=doubts, written=written, problems=problems, pushed=pushed

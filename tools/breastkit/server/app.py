@@ -17,17 +17,11 @@ def _build() -> ASGIApp:
     prepare()
     from monailabel.interfaces.utils.app import app_instance
 
-    from breastkit.server.application import build_application
-    from breastkit.server.security.audit import keep_names_out_of_logs
-    from breastkit.server.security.connection_times import time_connections
-    from breastkit.server.security.trusted_proxy import believe_connections_alone
+    from breastkit.server.application import application_for_uvicorn
     from breastkit.server.services import Services
 
-    keep_names_out_of_logs()
-    time_connections()
-    believe_connections_alone()
     services: Services = app_instance().services
-    return build_application(services)
+    return application_for_uvicorn(services)
 
 
 try:

@@ -6,35 +6,36 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from breastkit.dicomweb.derived_series import WithDerivedSeries
 from breastkit.dicomweb.forwarding import forwarding
 from breastkit.dicomweb.store import store_app
 from breastkit.errors import BreastkitError
 from breastkit.server.information import information_endpoints
+from breastkit.server.labels.candidate_endpoints import candidate_endpoints
 from breastkit.server.labels.label_endpoints import label_endpoints
+from breastkit.server.labels.reading_endpoints import reading_endpoints
 from breastkit.server.labels.stored_segmentations import keep_as_label
 from breastkit.server.log_endpoints import log_endpoints
-from breastkit.server.models.batch_endpoints import batch_endpoints
 from breastkit.server.models.choosing_endpoints import choosing_endpoints
-from breastkit.server.models.inference_endpoints import inference_endpoints
 from breastkit.server.models.inference_queue import BusyError
-from breastkit.server.models.scoring_endpoints import scoring_endpoints
-from breastkit.server.models.training_endpoints import training_endpoints
+from breastkit.server.models.no_model_endpoints import no_model_endpoints
 from breastkit.server.pages.start_page import start_page_endpoint
-from breastkit.server.security.access import AccessControl, user_of
-from breastkit.server.security.audit import Audited
+from breastkit.server.security.access import AccessControl, asker_of
+from breastkit.server.security.audit import Audited, keep_names_out_of_logs
+from breastkit.server.security.connection_times import time_connections
 from breastkit.server.security.headers import AnswerHeaders
 from breastkit.server.security.login_endpoints import login_endpoints
 from breastkit.server.security.request_limits import BodyLimits, RateLimits
 from breastkit.server.security.root_path import UnderPath
 from breastkit.server.security.shown_sentences import without_folders
-from breastkit.server.security.trusted_proxy import BehindProxy
+from breastkit.server.security.trusted_proxy import BehindProxy, believe_connections_alone
 from breastkit.server.services import Services
 from breastkit.server.studies.image_endpoints import image_endpoints
 from breastkit.server.studies.remote_images import RemoteImages
@@ -44,23 +45,32 @@ from breastkit.server.viewer.ohif import viewing
 
 _ENDPOINTS = (
     information_endpoints,
-    inference_endpoints,
-    batch_endpoints,
     image_endpoints,
     label_endpoints,
+    candidate_endpoints,
+    reading_endpoints,
     choosing_endpoints,
     session_endpoints,
-    training_endpoints,
-    scoring_endpoints,
     login_endpoints,
     log_endpoints,
     start_page_endpoint,
 )
 
 
+def application_for_uvicorn(services: Services) -> ASGIApp:
+    """Returns the application, with what it asks of the process that serves it done."""
+    keep_names_out_of_logs()
+    time_connections()
+    believe_connections_alone()
+    return build_application(services)
+
+
 def build_application(services: Services) -> ASGIApp:
     """Returns the ASGI application, with who may ask what and how much of it around the endpoints."""
-    app: ASGIApp = BodyLimits(build_endpoints(services), limits=services.limits)
+    app: ASGIApp = build_endpoints(services)
+    if services.layouts is not None:
+        app = WithDerivedSeries(app, services.layouts.derived)
+    app = BodyLimits(app, limits=services.limits)
     # From the inside: nobody without the right to it has a body read, and who asks too often is not even looked up.
     app = AccessControl(
         app,
@@ -86,6 +96,8 @@ def build_endpoints(services: Services) -> FastAPI:
     server = FastAPI(title="Breast imaging annotation", docs_url=None, redoc_url=None, lifespan=lifespan)
     for endpoints in _ENDPOINTS:
         server.include_router(endpoints(services))
+    for router in _model_endpoints(services):
+        server.include_router(router)
     _add_dicomweb(server, services)
     if services.pages is not None:
         server.mount("/results", StaticFiles(directory=services.pages, html=True))
@@ -102,12 +114,30 @@ def build_endpoints(services: Services) -> FastAPI:
     return server
 
 
+def _model_endpoints(services: Services) -> list[APIRouter]:
+    """Returns the endpoints that run and train models, or those that say that this server has none."""
+    if services.training is None or services.batch is None:
+        return [no_model_endpoints()]
+    # Without models none of it is loaded.
+    from breastkit.server.models.batch_endpoints import batch_endpoints
+    from breastkit.server.models.inference_endpoints import inference_endpoints
+    from breastkit.server.models.scoring_endpoints import scoring_endpoints
+    from breastkit.server.models.training_endpoints import training_endpoints
+
+    return [
+        inference_endpoints(services),
+        batch_endpoints(services, services.batch),
+        training_endpoints(services, services.training),
+        scoring_endpoints(services),
+    ]
+
+
 def _add_dicomweb(server: FastAPI, services: Services) -> None:
     """Adds the viewer and what it reads, where the images are DICOM: our own store, or the other server's passed on."""
     store = services.store
 
     def keep(data: bytes, request: Request) -> str:
-        return keep_as_label(store, data, user_of(request))
+        return keep_as_label(store, services.readings, data, asker_of(request))
 
     if isinstance(store.images, DicomImages) and store.dicom is not None:
         server.mount("/dicom-web", store_app(store.images.index, store.dicom, after_storing=keep))

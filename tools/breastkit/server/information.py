@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 
-from breastkit.server.models.scoring import Method
-from breastkit.server.models.served_models import ServedModel
+from breastkit.server.models.scoring_methods import MEASURED
 from breastkit.server.security.request_values import TrainingOptions
 from breastkit.server.services import DESCRIPTION, NAME, VERSION, Services
 
-MEASURED = {
-    Method.DICE: "Dice of the models against the saved labels",
-    Method.UNCERTAINTY: "How unsure the models are of the images without a label",
-}
+if TYPE_CHECKING:
+    from breastkit.server.models.served_models import ServedModel
 
 
 def information_endpoints(services: Services) -> APIRouter:
@@ -38,11 +35,13 @@ def information_of(services: Services) -> dict[str, Any]:
     """Returns what there is; models only as long as their weights are there."""
     models = [model for model in _of_next_first(services) if all(path.is_file() for path in model.weights())]
     by_number = [label for model in models for label in sorted(model.labels, key=lambda one: model.labels[one])]
+    by_number += [label for model in models for label in model.told_labels]
     return {
         "name": NAME,
         "description": DESCRIPTION,
         "version": VERSION,
-        "labels": list(dict.fromkeys(by_number)),
+        # Without models, what those that are left out would draw.
+        "labels": list(dict.fromkeys(by_number or services.store.kinds)),
         "models": {model.name: _of_model(model) for model in models},
         "trainers": {name: _of_trainer(name) for name in services.trainable},
         "strategies": {name: {"description": text} for name, text in services.next_image.strategies().items()},
@@ -74,6 +73,8 @@ def _of_next_first(services: Services) -> list[ServedModel]:
 
 def _train_stats(services: Services) -> dict[str, dict[str, Any]]:
     """Returns how far every trainer is, the one that was started last first: viewers show that of the first."""
+    if services.training is None:
+        return {}
     state = services.training.state()
     names = sorted(services.trainable, key=lambda name: name != state["model"])
     # With a total time viewers show that nothing runs; without any of these they show that all is done.
@@ -88,7 +89,7 @@ def _train_stats(services: Services) -> dict[str, dict[str, Any]]:
 def _of_model(model: ServedModel) -> dict[str, Any]:
     return {
         "type": model.task,
-        "labels": model.labels,
+        "labels": model.told_labels,
         "dimension": 2 if model.flat else 3,
         "modality": model.modality,
         "description": model.description,

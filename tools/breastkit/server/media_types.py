@@ -6,6 +6,7 @@ from pathlib import Path
 
 _MEDIA_TYPES = {
     ".png": "image/png", ".gz": "application/gzip", ".dcm": "application/dicom", ".json": "application/json",
+    ".zip": "application/zip",
 }  # fmt: skip
 
 

@@ -10,15 +10,18 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from starlette.types import ASGIApp
 
 from breastkit.errors import BreastkitError
-from breastkit.inference.calibration import read_calibration
 from breastkit.logs import get_logger
 from breastkit.server.companions import Companion, mlflow_interface, ultrasound_page
+from breastkit.server.labels.consensus import Method
+from breastkit.server.labels.readings import ASSIGNED_HOURS, ReadingOptions
 from breastkit.server.monailabel_fixes import prepare
-from breastkit.server.pages.ultrasound_page import refuse_taken_port
 from breastkit.server.security.access import is_loopback
+from breastkit.server.security.free_port import refuse_taken_port
 from breastkit.server.security.root_path import check_root_path
 from breastkit.server.studies.study_images import refuse_missing_studies
 
@@ -45,9 +48,13 @@ def serve_studies(
     pages: str | None = None,
     confirm_promotions: bool = False,
     read_only: bool = False,
+    no_models: bool = False,
     mlflow: str | None = None,
     ultrasound: bool = False,
     calibration: str | None = None,
+    double: float = 0.0,
+    consensus: Literal["majority", "staple"] = "majority",
+    assigned_hours: float = ASSIGNED_HOURS,
 ) -> None:
     """Serves studies to OHIF, 3D Slicer and scripts, with the bundles behind, until Ctrl-C.
 
@@ -66,9 +73,13 @@ def serve_studies(
         pages: a folder of pages to show too, under /results/.
         confirm_promotions: an administrator has to confirm what a training has made before it is used.
         read_only: look and run models only, as where another server writes to the same labels.
+        no_models: for annotating and reviewing alone: no network is loaded, and the server is there at once.
         mlflow: SQLite file of tracked runs, such as runs/mlruns.db; MLflow's interface is started beside.
         ultrasound: start the page that reads ultrasound pictures beside, as 'breastkit page' does.
         calibration: what 'breastkit calibrate us' fitted to ultrasound pictures of your own, for the weights in use.
+        double: share of the images that two annotators read, each without seeing the other's label; needs `users`.
+        consensus: how the labels of several annotators become one.
+        assigned_hours: for which an image that was handed to an annotator is not handed to another.
 
     Raises:
         BreastkitError: if there are no studies, the port is taken, or others could reach a server without users.
@@ -77,17 +88,26 @@ def serve_studies(
         raise BreastkitError(f"{host} can be reached by others; give --users, a file from 'breastkit users set'.")
     if (user_header or trusted_proxy) and not (user_header and trusted_proxy and users):
         raise BreastkitError("--user-header needs --trusted-proxy, the proxy's address, and --users; give all three.")
+    ReadingOptions(Method(consensus), double=double, hours=assigned_hours)
+    if double and not users:
+        raise BreastkitError(
+            "--double needs --users, by whom labels are told apart; give a file from 'breastkit users set'."
+        )
     if root_path:
         check_root_path(root_path)
     refuse_taken_port(host, port)
     # Asked before MONAI Label is loaded, which takes a while.
     refuse_missing_studies(studies)
     if calibration:
+        from breastkit.inference.calibration import read_calibration
+
         read_calibration(calibration)
     conf = {"labels": labels, "models": models, "users": users, "origins": origins, "pages": pages}
     conf |= {"confirm_promotions": "yes" if confirm_promotions else None, "read_only": "yes" if read_only else None}
+    conf |= {"no_models": "yes" if no_models else None}
     conf |= {"user_header": user_header, "trusted_proxy": trusted_proxy, "root_path": root_path}
-    conf |= {"calibration": calibration}
+    conf |= {"calibration": calibration, "consensus": consensus}
+    conf |= {"double": str(double), "assigned_hours": str(assigned_hours)}
     asked = {
         "mlflow": mlflow_interface(mlflow) if mlflow else None,
         "page": ultrasound_page(calibration) if ultrasound else None,
@@ -96,15 +116,25 @@ def serve_studies(
     with ExitStack() as stack:
         beside = {name: stack.enter_context(one) for name, one in asked.items() if one is not None}
         conf |= {name: companion.address for name, companion in beside.items()}
-        _settle(studies, port, {name: value for name, value in conf.items() if value})
-        _serve(host, port, list(beside.values()))
+        given = {name: value for name, value in conf.items() if value}
+        _serve(_application(studies, port, given), host, port, list(beside.values()))
 
 
-def _serve(host: str, port: int, beside: Sequence[Companion]) -> None:
-    import uvicorn
+def _application(studies: str, port: int, conf: dict[str, str]) -> ASGIApp:
+    if "no_models" in conf:
+        from breastkit.server.application import application_for_uvicorn
+        from breastkit.server.services import open_services
 
+        return application_for_uvicorn(open_services(studies, conf))
+    _settle(studies, port, conf)
     _log.info("Loading MONAI Label and the bundles.")
     from breastkit.server.app import app
+
+    return app
+
+
+def _serve(app: ASGIApp, host: str, port: int, beside: Sequence[Companion]) -> None:
+    import uvicorn
 
     config = uvicorn.Config(app, host=host, port=port, log_level="warning", access_log=False)
     server = uvicorn.Server(config)

@@ -21,6 +21,7 @@ from breastkit.training.multitask_loss import LesionLabel, MultiTaskLoss
 from breastkit.training.one_cycle import OneCycle
 from breastkit.training.run_folder import RunFolder, case_list_hash
 from breastkit.training.shipping import ship_weights
+from breastkit.training.simulated_clicks import ClickedIteration, next_click
 from breastkit.training.threshold_search import ThresholdSearch
 from breastkit.training.training_handlers import TrainingHandlers
 from breastkit.training.weight_average import WeightAverage
@@ -34,6 +35,7 @@ __all__ = [
     "Checkpoint",
     "ClassAUC",
     "CleanUpSearch",
+    "ClickedIteration",
     "Curves",
     "DecisionSearch",
     "EarlyStopping",
@@ -61,6 +63,7 @@ __all__ = [
     "is_main",
     "keep_state",
     "load_weights",
+    "next_click",
     "read_model_json",
     "rule_over",
     "save_weights",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from breastkit.logs import get_logger
 from breastkit.metrics import dice
-from breastkit.training.curves import write_table
+from breastkit.tables import write_table
 from breastkit.training.distributed import is_main
 from breastkit.training.validation_search import ValidationSearch
 from breastkit.transforms import clean_mask

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from ignite.engine import Engine, Events
 
 from breastkit.atomic import atomic_path
 from breastkit.logs import get_logger
+from breastkit.tables import write_table
 from breastkit.training.checkpoint import keep_state
 from breastkit.training.distributed import is_main
 
@@ -61,15 +61,6 @@ class Curves:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes the figures back; epochs that a checkpoint does not know are run again."""
         self.rows = list(state["rows"])
-
-
-def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Writes rows as CSV; a row may lack columns."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def draw(path: Path, rows: list[dict[str, float]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,16 @@ PRODUCTS = (
     "opinions.npz",
 )
 logger = get_logger(__name__)
+
+
+def git_revision() -> str:
+    """Returns the commit this package's sources are at, with ``-dirty`` when they were changed since."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
 
 
 def case_list_hash(dataset_dir: str | Path, *lists: Sequence[Mapping[str, Any]]) -> str:
@@ -100,7 +111,7 @@ class RunFolder:
                     (self.path / name).unlink(missing_ok=True)
             logger.info("%s in %s.", "Starting a run" if run is None else "Going on with the run", self.path)
             started = _now() if run is None else run["started"]
-            write_json(self.path / FILE_NAME, {"state": "running", "started": started, "settings": self.settings})
+            write_json(self.path / FILE_NAME, _begun(started, self.settings))
         idist.barrier()
 
     def finish(self) -> None:
@@ -136,6 +147,10 @@ class RunFolder:
                 f"{self.path} holds an unfinished run with {differences}; continue it with that, start over with "
                 "--resume false, or give another --output_dir."
             )
+
+
+def _begun(started: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {"state": "running", "started": started, "code": git_revision(), "settings": dict(settings)}
 
 
 def _now() -> str:

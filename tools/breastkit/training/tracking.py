@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import atexit
 import csv
+import json
 import logging
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -24,31 +22,19 @@ from ignite.engine import Engine, Events
 from monai.engines import Trainer
 from monai.handlers import MLFlowHandler
 
-from breastkit.atomic import make_folder
 from breastkit.bundle import Bundle
 from breastkit.cases import CaseList, Item
-from breastkit.errors import BreastkitError
-from breastkit.training.model_record import dataset_of, judged_model, log_datasets, log_figures, made_model
-from breastkit.training.run_folder import RunFolder
+from breastkit.model_record import dataset_of, judged_model, log_datasets, log_figures, made_model
+from breastkit.model_registry import check_store
+from breastkit.training.run_folder import RunFolder, git_revision
 from breastkit.training.sample_pictures import sample_pictures
 from breastkit.weights import FILE_NAME, read_model_json
 
-_SQLITE = "sqlite:///"
 # By which a run whose process is gone is told from one that still goes on.
 _HOST, _PROCESS = "breastkit.host", "breastkit.process"
 _ASKED_TO_END = 128 + signal.SIGTERM
 # So often over a training are pictures kept of what the network answers.
 _SAMPLES = 5
-
-
-def git_revision() -> str:
-    """Returns the commit this package's sources are at, with ``-dirty`` when they were changed since."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return done.stdout.strip()
 
 
 class MlflowRun(MLFlowHandler):
@@ -106,7 +92,7 @@ class MlflowRun(MLFlowHandler):
         # MLflow's own, which declares no types.
         self._monitor: Any = None
         self.uri = os.environ.get("MLFLOW_TRACKING_URI") or tracking_uri
-        _check_store(self.uri)
+        check_store(self.uri)
         super().__init__(
             tracking_uri=tracking_uri,
             experiment_name=place.resolve().name if (place := Path(experiment_name)).is_dir() else experiment_name,
@@ -142,6 +128,8 @@ class MlflowRun(MLFlowHandler):
         run_id = self.cur_run.info.run_id
         self.client.update_run(run_id, status="RUNNING")
         tags = {"mlflow.source.git.commit": git_revision(), "breastkit.version": version("breastkit"), **self.tags}
+        # What a sweep says of its trials.
+        tags |= json.loads(os.environ.get("BREASTKIT_RUN_TAGS", "{}"))
         for name, value in {**tags, **_this_process()}.items():
             self.client.set_tag(run_id, name, value)
         log_datasets(self.client, run_id, self.datasets)
@@ -251,26 +239,6 @@ def _is_alive(described: str) -> bool:
         return str(psutil.Process(int(number)).create_time()) == began
     except (ValueError, psutil.Error):
         return False
-
-
-def _check_store(uri: str) -> None:
-    """Makes the folder of a SQLite file, and finds out quickly whether a server answers."""
-    if uri.startswith(_SQLITE):
-        make_folder(Path(uri.removeprefix(_SQLITE)).parent)
-    elif uri.startswith("http"):
-        try:
-            urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=10).close()
-        except urllib.error.HTTPError:
-            return
-        except OSError as error:
-            raise BreastkitError(
-                f"The MLflow server {uri} does not answer ({error}); start it or give another --tracking_uri."
-            ) from error
-    elif "://" not in uri or uri.startswith("file:"):
-        raise BreastkitError(
-            f"MLflow no longer keeps runs in plain folders such as {uri}; give --tracking_uri sqlite:///FILE.db or the "
-            "address of a server."
-        )
 
 
 def _column_means(path: Path) -> dict[str, float]:

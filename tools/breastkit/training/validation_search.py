@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from breastkit.atomic import atomic_path
 from breastkit.progress import track
-from breastkit.training.curves import write_table
+from breastkit.tables import write_table
 from breastkit.training.distributed import is_main
 from breastkit.weights import load_weights
 

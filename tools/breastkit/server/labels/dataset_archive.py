@@ -11,7 +11,7 @@ from breastkit.atomic import atomic_path
 from breastkit.cases import FILE_NAME
 from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
-from breastkit.server.models.label_training import group_of
+from breastkit.server.studies.study_phases import group_of
 from breastkit.server.studies.study_store import StudyStore
 
 _log = get_logger(__name__)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
+import zlib
 from pathlib import Path
 from typing import Any
 
 import nrrd
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from breastkit.atomic import atomic_path
 from breastkit.errors import BreastkitError
@@ -57,7 +57,8 @@ def write_labels(path: str | Path, labels: NDArray[Any], affine: NDArray[Any], *
         "encoding": "gzip" if compress else "raw",
     }
     with atomic_path(path) as temporary:
-        nrrd.write(str(temporary), labels, header)
+        # In the order of the file: pynrrd would bring it there itself, and nothing else runs for as long.
+        nrrd.write(str(temporary), np.asfortranarray(labels), header)
     return path
 
 
@@ -94,6 +95,32 @@ def read_labels(path: str | Path, grid: Grid, *, name: str) -> NDArray[Any]:
             )
         return labels
     return _onto(labels, affine, grid, name)
+
+
+def base_name(name: str) -> str:
+    """Returns what a label is called without its number: ``Lesion 2`` is a ``lesion``."""
+    return name.lower().rstrip(" 0123456789_")
+
+
+def labels_of(path: Path) -> NDArray[Any]:
+    """Returns a label map [column, row, slice].
+
+    Raises:
+        BreastkitError: if it is damaged.
+    """
+    if path.suffix == ".png":
+        import cv2
+
+        picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if picture is None or picture.ndim != 2:
+            raise BreastkitError(f"{path.name} is damaged; save the label again.")
+        return picture.T[:, :, None]
+    import nibabel
+
+    try:
+        return np.asarray(nibabel.Nifti1Image.from_filename(path).dataobj)
+    except (OSError, ValueError, EOFError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
+        raise BreastkitError(f"{path.name} is damaged; save the label again.") from error
 
 
 def _read(path: Path, grid: Grid) -> tuple[NDArray[Any], NDArray[Any] | None]:
@@ -203,6 +230,8 @@ def _onto(labels: NDArray[Any], affine: NDArray[Any], grid: Grid, name: str) -> 
         raise BreastkitError(f"The label lies nowhere in '{name}'; it belongs to another image.")
     if outside > _MAY_BE_LOST:
         raise BreastkitError(f"The label reaches out of '{name}' with {100 * outside:.2g} %; draw it on this image.")
+    from scipy import ndimage
+
     moved: NDArray[Any] = ndimage.affine_transform(
         labels, np.round(to_label[:3, :3], 9), to_label[:3, 3], grid.shape, order=0, mode="grid-constant"
     )

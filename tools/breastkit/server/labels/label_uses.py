@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,6 @@ from breastkit.dce.phases import DEFAULT_CHANNELS, read_phases
 from breastkit.dce.voxel_box import VoxelBox
 from breastkit.detection.boxes import compared
 from breastkit.dicom import Series
-from breastkit.errors import BreastkitError
 from breastkit.images import read_gray, read_mask, read_volume, write_nifti, write_png
 from breastkit.inference.mri_detection import LesionDetector
 from breastkit.inference.ultrasound import NORMAL, LesionClassifier, Segmenter
@@ -31,6 +29,7 @@ from breastkit.logs import get_logger
 from breastkit.metrics.classification import auc
 from breastkit.metrics.froc import sensitivity_at
 from breastkit.metrics.segmentation import dice
+from breastkit.server.labels.label_files import base_name, labels_of
 from breastkit.server.labels.label_phantoms import (
     breast_phantoms,
     head_phantoms,
@@ -280,10 +279,9 @@ class PictureClasses(PictureMasks):
         return list(facts["classes"])
 
 
-class StudyBoxes(LabelUse):
-    """Lesions outlined in a phase of a dynamic study, as slices with boxes, for the detector."""
+class StudyLesions(LabelUse):
+    """Lesions outlined in a phase of a dynamic study, as slices with masks and boxes."""
 
-    measure = "sensitivity at one false candidate a study"
     unit = "validation studies"
     needs = (
         "lesions outlined in at least two studies of different patients, each with its phase before contrast and the "
@@ -334,6 +332,24 @@ class StudyBoxes(LabelUse):
             "scans": self._scans,
         }
 
+    def phantoms(self, folder: Path) -> list[Item]:
+        """Returns studies with a lesion."""
+        return study_phantoms(folder)
+
+    def count(self, cases: CaseList) -> int:
+        """Returns how many studies the validation slices come from."""
+        return len({item["case"] for item in cases.validation})
+
+    def _slice_size(self) -> int:
+        facts = read_model_json(self.bundle.shipped_weights)
+        return int(facts.get("slice_size", facts["image_size"]))
+
+
+class StudyBoxes(StudyLesions):
+    """Boxes of the lesions, for the detector."""
+
+    measure = "sensitivity at one false candidate a study"
+
     def answers(self, weights: Path, cases: CaseList) -> list[Answer]:
         """Returns what is found in the validation studies."""
         detector = LesionDetector(weights, bundle=self.bundle)
@@ -351,23 +367,9 @@ class StudyBoxes(LabelUse):
         """Returns the share of lesions found at one false candidate a study."""
         return sensitivity_at([answer.value for answer in answers], _FALSE_A_STUDY)
 
-    def phantoms(self, folder: Path) -> list[Item]:
-        """Returns studies with a lesion."""
-        return study_phantoms(folder)
 
-    def count(self, cases: CaseList) -> int:
-        """Returns how many studies the validation slices come from."""
-        return len({item["case"] for item in cases.validation})
-
-    def _slice_size(self) -> int:
-        facts = read_model_json(self.bundle.shipped_weights)
-        return int(facts.get("slice_size", facts["image_size"]))
-
-
-class StudyRegions(StudyBoxes):
-    """Lesions outlined in a phase of a dynamic study, for the segmenter of regions."""
-
-    measure = "Dice"
+class StudyRegions(StudyLesions):
+    """Outlines of the lesions, for the segmenter of regions."""
 
     def answers(self, weights: Path, cases: CaseList) -> list[Answer]:
         """Returns the Dice of the validation studies, with the boxes of the true lesions."""
@@ -380,10 +382,6 @@ class StudyRegions(StudyBoxes):
             value = dice(finished["pred"][0].cpu().numpy() > 0, truth)
             reached.append(Answer(cases.facts["scans"][study["case"]]["patient"], value, not truth.any()))
         return reached
-
-    def figure(self, answers: Sequence[Answer]) -> float:
-        """Returns the mean Dice."""
-        return LabelUse.figure(self, answers)
 
 
 _USES: dict[tuple[Role, Reads], type[LabelUse]] = {
@@ -408,32 +406,6 @@ def numbers_called(saved: SavedLabel, names: frozenset[str]) -> list[int]:
 def outlined_in(saved: SavedLabel, labels: NDArray[Any]) -> NDArray[Any]:
     """Returns what of a picture's label map outlines something: all but what is called normal."""
     return (labels > 0) & ~np.isin(labels, numbers_called(saved, frozenset((NORMAL,))))
-
-
-def base_name(name: str) -> str:
-    """Returns what a label is called without its number: ``Lesion 2`` is a ``lesion``."""
-    return name.lower().rstrip(" 0123456789_")
-
-
-def labels_of(path: Path) -> NDArray[Any]:
-    """Returns a label map [column, row, slice].
-
-    Raises:
-        BreastkitError: if it is damaged.
-    """
-    if path.suffix == ".png":
-        import cv2
-
-        picture = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        if picture is None or picture.ndim != 2:
-            raise BreastkitError(f"{path.name} is damaged; save the label again.")
-        return picture.T[:, :, None]
-    import nibabel
-
-    try:
-        return np.asarray(nibabel.Nifti1Image.from_filename(path).dataobj)
-    except (OSError, ValueError, EOFError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
-        raise BreastkitError(f"{path.name} is damaged; save the label again.") from error
 
 
 def write_mask(item: Item, folder: Path) -> Path:

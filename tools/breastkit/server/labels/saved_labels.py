@@ -1,5 +1,8 @@
 """Labels as annotators saved them: every version kept, the latest current, nothing ever half there.
 
+What a reader has drawn is kept under a tag of their own, ``reader:anna``; ``final`` is what counts of all of it, as
+`breastkit.server.labels.readings` makes it.
+
 A version is two files, the label map and a JSON that says what it is. The JSON is written last: a version without it is
 not there, so that a server killed at any moment leaves the versions before. A label that is deleted keeps its versions
 beside a tombstone, until it is restored or saved anew.
@@ -15,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +34,12 @@ ORIGINAL = "original"
 # Tags beside these two, in a folder of their own: nothing that a client thinks of may be called as what lies here.
 _FURTHER = "tags"
 TAG_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}"
+_OF_READER, _READERS = "reader:", "readers"
+# As `breastkit.server.security.users` has the names of users.
+READER_PATTERN = rf"{_OF_READER}[A-Za-z0-9._-]{{1,64}}"
 _TOMBSTONE = "deleted"
-CLASSES = ("normal", "benign", "malignant")
+NORMAL = "normal"
+CLASSES = (NORMAL, "benign", "malignant")
 # Seconds; what is younger another server may be writing.
 _LEFTOVER_AFTER = 600.0
 _VERSION, _NUMBER = re.compile(r"([0-9]{6})\.json"), re.compile(r"[0-9]{6}(?=\.json)")
@@ -46,7 +53,7 @@ class SavedLabel:
 
     Attributes:
         image: identifier of the image.
-        tag: ``final`` from annotators, which trains models, ``original`` from models, or any other.
+        tag: ``final``, which trains models, ``reader:NAME`` of one annotator, ``original`` from models, or any other.
         version: from 1.
         path: of the label map.
         info: names of the labels, class of the image, who saved it and when.
@@ -73,8 +80,13 @@ class SavedLabels:
         self._saving = threading.Lock()
 
     def tags(self) -> list[str]:
-        """Returns the tags: the two that mean something, and those that clients thought of."""
-        return [FINAL, ORIGINAL, *sorted(place.name for place in (self.folder / _FURTHER).glob("*/"))]
+        """Returns the tags: the two that mean something, those of readers, and those that clients thought of."""
+        further = sorted(place.name for place in (self.folder / _FURTHER).glob("*/"))
+        return [FINAL, ORIGINAL, *map(reader_tag, self.readers()), *further]
+
+    def readers(self) -> list[str]:
+        """Returns the names of those who have saved labels of their own."""
+        return sorted(unquote(place.name) for place in (self.folder / _READERS).glob("*/"))
 
     def save(
         self,
@@ -88,6 +100,7 @@ class SavedLabels:
         user: str = "",
         flat: bool = False,
         made_by: Mapping[str, str] | None = None,
+        facts: Mapping[str, Any] | None = None,
     ) -> SavedLabel:
         """Saves a label as a new version and returns it.
 
@@ -101,6 +114,7 @@ class SavedLabels:
             user: who.
             flat: as PNG, for one picture.
             made_by: the model and the hash of its weights, where one made it.
+            facts: what else is to be kept with it: of a reader's label its round, of a consensus what it is of.
 
         Raises:
             BreastkitError: if the tag or the class is unknown, or the folder cannot be written.
@@ -123,6 +137,7 @@ class SavedLabels:
             }
             if made_by:
                 info["made_by"] = dict(made_by)
+            info |= facts or {}
             write_json(folder / f"{version:06d}.json", info)
         return SavedLabel(image, tag, version, path, info)
 
@@ -192,8 +207,12 @@ class SavedLabels:
 
     def labelled(self, tag: str = FINAL) -> list[str]:
         """Returns the images that have a label."""
+        return [saved.image for saved in self.all_current(tag)]
+
+    def all_current(self, tag: str = FINAL) -> list[SavedLabel]:
+        """Returns the latest version of every label that is not deleted."""
         found = (self._current_in(folder, tag) for folder in sorted(self._place_of(tag).glob("*")))
-        return [saved.image for saved in found if saved is not None]
+        return [saved for saved in found if saved is not None]
 
     def _current_in(self, folder: Path, tag: str) -> SavedLabel | None:
         saved = self._latest(folder, tag)
@@ -215,6 +234,8 @@ class SavedLabels:
         return SavedLabel(info["image"], tag, version, label, info)
 
     def _place_of(self, tag: str) -> Path:
+        if re.fullmatch(READER_PATTERN, tag):
+            return self.folder / _READERS / folder_name(tag.removeprefix(_OF_READER))
         if not re.fullmatch(TAG_PATTERN, tag):
             raise BreastkitError(
                 f"'{tag[:40]}' is no tag of a label; use letters, digits, _ and -, at most 32, as {FINAL}."
@@ -222,12 +243,27 @@ class SavedLabels:
         return self.folder / tag if tag in (FINAL, ORIGINAL) else self.folder / _FURTHER / tag
 
     def _folder(self, image: str, tag: str) -> Path:
-        # Nothing in a quoted name can leave the folder; a name of points alone could.
-        name = quote(image, safe=" ()").replace(".", "%2E")
-        if len(name) > _LONGEST_NAME:
-            # Six characters for every letter that is not English. No quoted name has % before anything but a number.
-            name = f"{name[:_SHORTENED_TO]}%~{hashlib.sha256(image.encode()).hexdigest()[:32]}"
-        return self._place_of(tag) / name
+        return self._place_of(tag) / folder_name(image)
+
+
+def reader_tag(reader: str) -> str:
+    """Returns the tag under which a reader's own labels are kept."""
+    return f"{_OF_READER}{reader}"
+
+
+def reader_of(tag: str) -> str | None:
+    """Returns whose labels a tag keeps, None if it is no reader's."""
+    return tag.removeprefix(_OF_READER) if tag.startswith(_OF_READER) else None
+
+
+def folder_name(name: str) -> str:
+    """Returns the name of an image, or a reader, as that of a folder: nothing in it can leave where it lies."""
+    # A name of points alone could.
+    quoted = quote(name, safe=" ()").replace(".", "%2E")
+    if len(quoted) > _LONGEST_NAME:
+        # Six characters for every letter that is not English. No quoted name has % before anything but a number.
+        quoted = f"{quoted[:_SHORTENED_TO]}%~{hashlib.sha256(name.encode()).hexdigest()[:32]}"
+    return quoted
 
 
 def check_class(of_class: str | None) -> str | None:

@@ -6,21 +6,21 @@ from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request
 
-from breastkit.server.models.batch_inference import Images
+from breastkit.server.models.batch_inference import BatchInference, Images
 from breastkit.server.models.model_list import why_not_served
 from breastkit.server.security.access import user_of
 from breastkit.server.security.request_values import BatchOptions, JsonBody, ModelName, checked_params, options_of
 from breastkit.server.services import Services
 
 
-def batch_endpoints(services: Services) -> APIRouter:
+def batch_endpoints(services: Services, batch: BatchInference) -> APIRouter:
     """Returns the endpoints that run a model over many images.
 
     Args:
         services: with the models and the store.
+        batch: runs them.
     """
     router = APIRouter(prefix="/batch/infer")
-    batch = services.batch
 
     @router.get("")
     def state(check_if_running: bool = False) -> dict[str, Any]:

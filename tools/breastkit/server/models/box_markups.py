@@ -43,13 +43,14 @@ def placed(box: VoxelBox) -> PlacedBox:
     return PlacedBox(_rounded(_LPS @ box.centre_mm), _rounded(box.size_mm), axes)
 
 
-def box_answer(lesions: Sequence[Detection], *, label: str, number: int) -> dict[str, Any]:
+def box_answer(lesions: Sequence[Detection], *, label: str, number: int, sides: Sequence[str] = ()) -> dict[str, Any]:
     """Returns boxes as MONAI's detection models answer with them: center and size in LPS millimetres, label and score.
 
     Args:
         lesions: the highest score first.
         label: what they show.
         number: of that label.
+        sides: of the patient, one a lesion, empty where it is not plain; none where nobody looked.
     """
     places = [placed(lesion.box) for lesion in lesions]
     return {
@@ -60,6 +61,7 @@ def box_answer(lesions: Sequence[Detection], *, label: str, number: int) -> dict
             {"name": f"{label} {n}", "score": lesion.score, **lesion.box.bounds}
             for n, lesion in enumerate(lesions, start=1)
         ],
+        "sides": list(sides),
     }
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from breastkit.active_learning import Choice, Pool, choose
-from breastkit.server.models.scored_images import ScoredImages, pool_of
 from breastkit.server.studies.study_store import StudyStore
+
+if TYPE_CHECKING:
+    from breastkit.server.models.scored_images import ScoredImages
 
 # The default first; these need to know what a model makes of each image.
 _OF_SCORES = {
@@ -39,7 +42,14 @@ class NextImage:
         offered = {**(_OF_SCORES if self.scores else {}), **_OF_NOTHING}
         return {how.value: description for how, description in offered.items()}
 
-    def choose(self, how: Choice, *, seed: int | None = None, but: Collection[str] = ()) -> str | None:
+    def choose(
+        self,
+        how: Choice,
+        *,
+        seed: int | None = None,
+        among: Sequence[str] | None = None,
+        but: Collection[str] = (),
+    ) -> str | None:
         """Returns the identifier of an image, None if all have labels.
 
         By a strategy of scores pictures come before volumes, of which another model knows other things, and images that
@@ -48,9 +58,10 @@ class NextImage:
         Args:
             how: the strategy.
             seed: with which ``random`` gives the same image again.
+            among: images to choose one of, in the order of the list; by default those without a label.
             but: images that are not chosen.
         """
-        waiting = [image for image in self.store.unlabelled() if image not in but]
+        waiting = [image for image in (self.store.unlabelled() if among is None else among) if image not in but]
         if not waiting:
             return None
         if how in _OF_NOTHING:
@@ -60,6 +71,8 @@ class NextImage:
         return self._by_scores(how, waiting)
 
     def _by_scores(self, how: Choice, waiting: Sequence[str]) -> str:
+        from breastkit.server.models.scored_images import pool_of
+
         for scores in self.scores:
             if scores.waiting():
                 scores.score_in_background()

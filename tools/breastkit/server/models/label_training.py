@@ -15,7 +15,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -28,9 +27,10 @@ from breastkit.bundle import Bundle
 from breastkit.cases import CaseList, read_cases, write_cases
 from breastkit.errors import BreastkitError, sentence_of
 from breastkit.logs import get_logger, log_to_stderr
-from breastkit.promotion import promote, version_of_training
+from breastkit.promotion import AUTOMATIC, promote, version_of_training
 from breastkit.records import read_record, write_record
-from breastkit.server.labels.label_uses import LabelUse, base_name, use_of
+from breastkit.server.labels.label_files import base_name
+from breastkit.server.labels.label_uses import LabelUse, use_of
 from breastkit.server.models.promotion_rules import (
     LEAST_CASES,
     Comparison,
@@ -41,8 +41,7 @@ from breastkit.server.models.promotion_rules import (
 from breastkit.server.models.served_models import ServedModel
 from breastkit.server.security.request_values import TrainingOptions
 from breastkit.server.security.shown_sentences import without_folders
-from breastkit.server.studies.study_images import Form, StudyImage
-from breastkit.server.studies.study_phases import phases_beside
+from breastkit.server.studies.study_phases import group_of
 from breastkit.server.studies.study_store import StudyStore
 from breastkit.weights import read_model_json
 
@@ -127,14 +126,6 @@ def _checked_split(split: Any) -> dict[str, str]:
     if set(split.values()) not in ({"training"}, {"validation"}, {"training", "validation"}):
         raise ValueError("a group is in no list")
     return dict(split)
-
-
-def group_of(image: StudyImage) -> str:
-    """Returns what stays on one side of the split: the patient, the study of a numbered phase, or the image."""
-    if image.form is Form.VOLUME:
-        with suppress(BreastkitError):
-            return phases_beside(image).name
-    return str(image.info.get("PatientID") or image.id)
 
 
 def model_of_labels(store: StudyStore, models: Mapping[str, ServedModel]) -> str:
@@ -251,7 +242,7 @@ def train_candidate(
     if needs_confirmation or found.candidate < use.useful_from:
         write_json(folder / _WAITING, {"version": version, "figures": {**figures, "training": training}, "told": told})
         return f"Waits for an administrator's confirmation: {told}."
-    number = promote(bundle, folder / "run", figures={**figures, "training": training})
+    number = promote(bundle, folder / "run", figures={**figures, "training": training}, instead_of=version)
     return f"Promoted as version {number}: {told}."
 
 
@@ -348,7 +339,8 @@ class LabelTraining:
             raise BreastkitError(f"What the training of {bundle.name} has to say is damaged; train again.")
         if held["version"] != bundle.version_in_use:
             raise BreastkitError(f"Other weights of {bundle.name} are in use since it was trained; train again.")
-        number = promote(bundle, job / "run", figures={**held["figures"], "confirmed_by": user})
+        figures = {**held["figures"], "confirmed_by": user}
+        number = promote(bundle, job / "run", figures=figures, by=user or AUTOMATIC, instead_of=held["version"])
         says = f"Promoted as version {number}: {held['told']}."
         write_json(job / _RESULT, {"status": "DONE", "says": says})
         for path in waiting:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from breastkit.bundle import Bundle, Reads, Role, find_bundles
 from breastkit.errors import BreastkitError
+from breastkit.inference.prompted import promptable
 from breastkit.logs import get_logger
 from breastkit.pipelines import BREASTS, LESIONS
+from breastkit.server.models.prompted_lesions import PromptedLesions
+from breastkit.server.models.prompted_models import PromptedSegmentation
+from breastkit.server.models.scribble_cut import ScribbleCut
 from breastkit.server.models.served_lesions import LesionChain, LesionDetection, RegionSegmentation
 from breastkit.server.models.served_models import SegmentationModel, ServedModel, UltrasoundDiagnosis, name_of
+from breastkit.weights import read_model_json
 
 _log = get_logger(__name__)
+# Whose labels may be drawn by a cut between scribbles.
+_SCRIBBLED = ((Role.SEGMENTATION, Reads.PICTURE), (Role.REGION_SEGMENTATION, Reads.STUDY))
 _OF_ARCHITECTURE = {Role.SEGMENTATION: SegmentationModel, Role.REGION_SEGMENTATION: RegionSegmentation}
 
 
@@ -32,6 +40,7 @@ def find_models(
             found += _models_of(bundle, calibration)
         except (BreastkitError, KeyError) as error:
             _log.warning("%s is not served: %s", bundle.name, error)
+    found += [ScribbleCut(bundle) for bundle in _with_lesions(there.values())]
     if {model.bundle.name for model in found} >= {BREASTS, LESIONS}:
         found.append(LesionChain(there[LESIONS], there[BREASTS]))
     able = [model for model in found if all(path.is_file() for path in model.weights())]
@@ -66,7 +75,26 @@ def _models_of(bundle: Bundle, calibration: str | Path | None) -> list[ServedMod
         case Role.DETECTION:
             return [LesionDetection(bundle)]
         case role:
-            return [_OF_ARCHITECTURE[role](bundle, one) for one in (None, *bundle.further_weights)]
+            followed = [PromptedLesions(bundle)] if role is Role.REGION_SEGMENTATION else []
+            return [*(_of_architecture(bundle, one) for one in (None, *bundle.further_weights)), *followed]
+
+
+def _with_lesions(bundles: Iterable[Bundle]) -> list[Bundle]:
+    """Returns the bundles that outline lesions, which may be scribbled over."""
+    return [
+        bundle
+        for bundle in bundles
+        if bundle.purpose.organ == "breast"
+        and (bundle.purpose.role, bundle.purpose.reads) in _SCRIBBLED
+        and bundle.shipped_weights.is_file()
+    ]
+
+
+def _of_architecture(bundle: Bundle, architecture: str | None) -> ServedModel:
+    if architecture is not None and promptable(read_model_json(bundle.further_weights[architecture])):
+        return PromptedSegmentation(bundle, architecture)
+    model: ServedModel = _OF_ARCHITECTURE[bundle.purpose.role](bundle, architecture)
+    return model
 
 
 def _place_in_list(model: ServedModel) -> tuple[bool, bool, str]:

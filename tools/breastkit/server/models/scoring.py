@@ -8,7 +8,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +23,7 @@ from breastkit.server.labels.label_uses import outlined_in
 from breastkit.server.labels.saved_labels import SavedLabel
 from breastkit.server.models.inference_queue import BusyError
 from breastkit.server.models.scored_images import ScoredImages
+from breastkit.server.models.scoring_methods import Method
 from breastkit.server.security.shown_sentences import without_folders
 from breastkit.server.studies.study_images import StudyImage
 from breastkit.server.studies.study_store import StudyStore
@@ -32,13 +32,6 @@ _log = get_logger(__name__)
 Result = TypeVar("Result")
 # Seconds until it is tried again where too many inferences wait.
 _PATIENCE = 2.0
-
-
-class Method(StrEnum):
-    """What is measured."""
-
-    DICE = "dice"
-    UNCERTAINTY = "uncertainty"
 
 
 class _StoppedError(Exception):

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, HTTPException
 
-from breastkit.server.models.scoring import Method
+from breastkit.server.models.scoring_methods import Method
 from breastkit.server.security.request_values import JsonBody, checked_params
 from breastkit.server.services import Services
 

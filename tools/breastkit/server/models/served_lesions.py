@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from breastkit.bundle import Bundle
 from breastkit.dce.correction import motions_of, without_motion
 from breastkit.dce.phases import DcePhases, read_phases
 from breastkit.dce.series import StudyPhases
+from breastkit.dce.sides import midline_mm, side_of
 from breastkit.detection.boxes_file import Detection
+from breastkit.findings.study_findings import StudyFindings
 from breastkit.inference.mri_detection import LesionDetector
 from breastkit.opened_bundle import OpenedBundle
-from breastkit.pipelines.mri import NAME
+from breastkit.pipelines.mri import NAME, MriNetworks, examine
 from breastkit.pipelines.mri_outlines import open_breasts, outline_breasts, outline_lesions
 from breastkit.server.models.box_markups import box_answer
 from breastkit.server.models.served_models import FileOf, Prediction, ServedModel, name_of
@@ -51,9 +54,11 @@ class StudyModel(ServedModel):
     def find(self, phases: DcePhases) -> Prediction:
         """Returns what the networks find in a study."""
 
-    def boxed(self, lesions: list[Detection], phases: DcePhases, labels: NDArray[Any] | None) -> Prediction:
-        """Returns lesions as boxes, and their label map where there is one."""
-        answer = box_answer(lesions, label=next(iter(self.labels)), number=self.number)
+    def boxed(
+        self, lesions: list[Detection], phases: DcePhases, labels: NDArray[Any] | None, *, sides: Sequence[str] = ()
+    ) -> Prediction:
+        """Returns lesions as boxes, and their label map and sides where these are known."""
+        answer = box_answer(lesions, label=next(iter(self.labels)), number=self.number, sides=sides)
         return Prediction(labels, phases.affine, answer, tuple(lesions))
 
 
@@ -89,11 +94,18 @@ class LesionChain(StudyModel):
         phases = without_motion(phases, motions_of(phases, breast))
         lesions = outline_lesions(detector(phases, most=_MOST, breast=breast), phases, segmenter)
         labels = np.zeros(phases.shape, np.uint8)
-        found = []
+        midline, found, sides = midline_mm(breast, phases.grid), [], []
         for lesion in lesions:
             labels[lesion.mask] = self.number
             found.append(Detection(lesion.score, lesion.box))
-        return self.boxed(found, phases, labels)
+            sides.append(side_of(lesion.mask, phases.grid, midline) or "")
+        return self.boxed(found, phases, labels, sides=sides)
+
+    def findings(self, image: StudyImage, phases_of: PhasesOf = phases_beside) -> Iterator[StudyFindings]:
+        """Yields what `breastkit run mri` finds in the study."""
+        self.refuse_other_form(image)
+        segmenter, detector, breasts = self.opened()
+        yield examine(phases_of(image), MriNetworks(breasts, segmenter, detector), most=_MOST)
 
 
 class LesionDetection(StudyModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,14 @@ from breastkit.bundle import Answers, Bundle, Reads
 from breastkit.detection.boxes_file import Detection
 from breastkit.dicom.segment_kinds import SegmentCodes
 from breastkit.errors import BreastkitError, sentence_of
+from breastkit.findings.study_findings import StudyFindings
 from breastkit.images import read_header
 from breastkit.inference.calibration import read_calibration
 from breastkit.inference.ultrasound import NORMAL, UltrasoundReader, weights_that_say_normal
+from breastkit.inference.ultrasound_inputs import find_ultrasound, read_ultrasound
 from breastkit.opened_bundle import OpenedBundle
+from breastkit.pipelines.ultrasound import examine
+from breastkit.server.labels.label_kinds import kinds_of
 from breastkit.server.security.decompressed_sizes import refuse_large_volume
 from breastkit.server.studies.study_images import Frames, StudyImage, frames_of, is_small
 from breastkit.server.studies.study_phases import PhasesOf, phases_beside
@@ -27,8 +31,6 @@ from breastkit.weights import read_model_json
 
 FileOf = Callable[[StudyImage], Path]
 _TASKS = {Answers.MASK: "segmentation", Answers.BOXES: "detection", Answers.CLASS: "classification"}
-# Of labels whose bundle gives them none.
-_RED = (214, 39, 40)
 
 
 @dataclass(frozen=True)
@@ -74,11 +76,12 @@ class ServedModel(ABC):
     @property
     def kinds(self) -> dict[str, SegmentCodes]:
         """What the labels show, by name, of those that are coded."""
-        return {
-            name: SegmentCodes.of(name, one.category, one.type, one.region, one.colour or _RED)
-            for name, one in self.bundle.purpose.labels.items()
-            if one.category and one.type
-        }
+        return kinds_of(self.bundle)
+
+    @property
+    def told_labels(self) -> dict[str, int]:
+        """The labels as clients are told of them, by name."""
+        return self.labels
 
     @property
     def colours(self) -> dict[str, list[int]]:
@@ -122,6 +125,18 @@ class ServedModel(ABC):
         Raises:
             BreastkitError: if the image is not of a kind it reads.
         """
+
+    def findings(self, image: StudyImage, phases_of: PhasesOf = phases_beside) -> Iterator[StudyFindings]:
+        """Yields what `breastkit run` finds in an image, of models that are its pipelines.
+
+        Args:
+            image: see `predict`.
+            phases_of: see `predict`.
+
+        Raises:
+            BreastkitError: if it is no such model, or the image is not of a kind it reads.
+        """
+        raise BreastkitError(f"{self.name} outlines and reports nothing; ask a model that measures what it finds.")
 
     def suits(self, image: StudyImage) -> bool:
         """Returns whether an image is of the form and modality it was made for."""
@@ -174,11 +189,12 @@ class SegmentationModel(ServedModel):
         if self.flat:
             frames = frames_of(image)
             # One by one: a clip's frames may be large.
-            return self._label_map([self._masks([gray[window]])[0] for gray, window in frames], frames), image.affine
+            masks = [self._masks([gray[window]])[0] for gray, window in frames]
+            return label_map(masks, frames, self._number), image.affine
         path = file_of(image)
         refuse_large_volume(path)
         (mask,) = self._masks([str(path)])
-        return mask * self._number, np.asarray(read_header(path).affine, dtype=np.float64)
+        return mask * np.uint8(self._number), np.asarray(read_header(path).affine, dtype=np.float64)
 
     def takes_together(self, image: StudyImage) -> bool:
         """Returns whether `predict_together` takes an image.
@@ -196,7 +212,7 @@ class SegmentationModel(ServedModel):
         """
         frames = [frames_of(image) for image in images]
         masks = iter(self._masks([gray[window] for own in frames for gray, window in own]))
-        maps = [self._label_map([next(masks) for _ in own], own) for own in frames]
+        maps = [label_map([next(masks) for _ in own], own, self._number) for own in frames]
         return [Prediction(labels, image.affine, {}) for labels, image in zip(maps, images, strict=True)]
 
     def probability(self, gray: NDArray[Any]) -> NDArray[Any]:
@@ -206,15 +222,8 @@ class SegmentationModel(ServedModel):
         return probability
 
     @property
-    def _number(self) -> np.uint8:
-        return np.uint8(next(iter(self.labels.values())))
-
-    def _label_map(self, masks: Sequence[NDArray[Any]], frames: Frames) -> NDArray[Any]:
-        """Returns the label map of a picture or clip, of the masks of what its frames show of tissue."""
-        labels = np.zeros((*frames[0][0].shape, len(frames)), np.uint8)
-        for number, (mask, (_, window)) in enumerate(zip(masks, frames, strict=True)):
-            labels[(*window, number)] = mask * self._number
-        return labels.swapaxes(0, 1)
+    def _number(self) -> int:
+        return next(iter(self.labels.values()))
 
     def _masks(self, sources: Sequence[Any]) -> list[NDArray[Any]]:
         return [(one["pred"][0].cpu().numpy() > 0).astype(np.uint8) for one in self._finished(sources)]
@@ -284,7 +293,37 @@ class UltrasoundDiagnosis(ServedModel):
         }
         return Prediction(np.stack(masks, axis=-1), image.affine, says)
 
+    def findings(self, image: StudyImage, phases_of: PhasesOf = phases_beside) -> Iterator[StudyFindings]:
+        """Yields what `breastkit run us` finds in the picture, or in every frame of the clip."""
+        self.refuse_other_form(image)
+        # Refuses what is too large or no picture.
+        frames_of(image)
+        reader: UltrasoundReader = self.opened()
+        for item in (item for path in image.files for item in find_ultrasound(path).items):
+            yield examine(
+                read_ultrasound(item),
+                reader,
+                name=item["name"],
+                file=item["file"],
+                source=Path(item["image"]),
+                frame=item.get("frame"),
+            )
+
 
 def name_of(bundle: Bundle, architecture: str | None) -> str:
     """Returns what the model of a bundle is called that has an architecture, the default one without."""
     return bundle.name if architecture is None else f"{bundle.name}_{architecture}"
+
+
+def label_map(masks: Sequence[NDArray[Any]], frames: Frames, number: int) -> NDArray[np.uint8]:
+    """Returns the label map of a picture or clip, of the masks of what its frames show of tissue.
+
+    Args:
+        masks: one of each frame.
+        frames: the pictures, and where they show tissue.
+        number: of the label.
+    """
+    labels = np.zeros((*frames[0][0].shape, len(frames)), np.uint8)
+    for position, (mask, (_, window)) in enumerate(zip(masks, frames, strict=True)):
+        labels[(*window, position)] = mask * np.uint8(number)
+    return labels.swapaxes(0, 1)

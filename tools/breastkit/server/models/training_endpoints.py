@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request
 
-from breastkit.server.models.label_training import model_of_labels
+from breastkit.server.models.label_training import LabelTraining, model_of_labels
 from breastkit.server.models.served_models import ServedModel
 from breastkit.server.security.access import role_of, user_of
 from breastkit.server.security.request_values import (
@@ -19,11 +19,12 @@ from breastkit.server.security.request_values import (
 from breastkit.server.services import Services
 
 
-def training_endpoints(services: Services) -> APIRouter:
+def training_endpoints(services: Services, training: LabelTraining) -> APIRouter:
     """Returns the endpoints that train on saved labels.
 
     Args:
         services: with the models that labels train.
+        training: trains them.
     """
     router = APIRouter(prefix="/train")
 
@@ -36,15 +37,15 @@ def training_endpoints(services: Services) -> APIRouter:
         bundle = trainer_of(model).bundle
         # Viewers send the options of each trainer under its name.
         own = given[model] if isinstance(given.get(model), dict) else given
-        state = services.training.start(bundle, options_of(training_options_for(role_of(request)), own))
-        return services.training.wait() if run_sync else state
+        state = training.start(bundle, options_of(training_options_for(role_of(request)), own))
+        return training.wait() if run_sync else state
 
     @router.get("/", response_model=None)
     def state(all: bool = False, check_if_running: bool = False) -> dict[str, Any] | list[dict[str, Any]]:
         """Tells what the latest training does, or all of them; empty before there was any."""
         if all:
-            return services.training.states()
-        told = services.training.state()
+            return training.states()
+        told = training.state()
         if check_if_running and told["status"] != "RUNNING":
             # The client takes every answer for yes.
             raise HTTPException(404, "No training is running.")
@@ -67,11 +68,11 @@ def training_endpoints(services: Services) -> APIRouter:
     @router.post("/{model}/confirmation")
     def confirm(request: Request, model: ModelName) -> dict[str, Any]:
         """Has weights used that wait for an administrator."""
-        return services.training.confirm(trainer_of(model).bundle, user=user_of(request))
+        return training.confirm(trainer_of(model).bundle, user=user_of(request))
 
     @router.delete("/")
     def stop() -> dict[str, Any]:
         """Stops a running training."""
-        return services.training.stop()
+        return training.stop()
 
     return router

@@ -13,16 +13,17 @@ from breastkit.records import set_aside_in
 from breastkit.report.page import render
 from breastkit.server.information import information_of
 from breastkit.server.labels.saved_labels import CLASSES
-from breastkit.server.models.scoring import Method
-from breastkit.server.security.access import root_of, user_of
+from breastkit.server.models.scoring_methods import Method
+from breastkit.server.pages.readings_shown import name_of_image, readings_shown
+from breastkit.server.security.access import asker_of, root_of, user_of
 from breastkit.server.services import Services
-from breastkit.server.studies.study_images import StudyImage
+from breastkit.server.studies.study_images import Form, StudyImage
 from breastkit.server.studies.study_store import StudyStore
 from breastkit.server.viewer.ohif import NO_VIEWER, has_viewer
 
 _SHOWN = 200
 # The folders that hold records, in the one of labels.
-_RECORDS = (".", "final/*", "original/*", "tags/*/*", ".training/*", ".cache")
+_RECORDS = (".", "final/*", "original/*", "readers/*/*", "tags/*/*", "reviews/*", ".training/*", ".cache")
 
 
 def start_page_endpoint(services: Services) -> APIRouter:
@@ -38,18 +39,19 @@ def start_page_endpoint(services: Services) -> APIRouter:
     def page(request: Request) -> str:
         """Shows what is there."""
         labelled, viewer = set(store.labelled()), services.holds_dicom and has_viewer()
-        images = list(store.images.all().values())
+        images = sorted(store.images.all().values(), key=_place)
         shown = [
             {
-                "name": _name(image),
-                "kind": str(image.info.get("Modality") or image.form.value),
+                "name": name_of_image(image),
+                "kind": _kind(image),
                 "id": image.id,
                 "study": image.info.get("StudyInstanceUID") if viewer else None,
-                "labelled": image.id in labelled,
+                "label": _label(store, image) if image.id in labelled else "none",
             }
             for image in images[:_SHOWN]
         ]
-        training, told = services.training.state(), information_of(services)
+        training = services.training.state() if services.training is not None else {"model": ""}
+        told = information_of(services)
         return render(
             "annotation.html",
             root=root_of(request.scope),
@@ -58,6 +60,7 @@ def start_page_endpoint(services: Services) -> APIRouter:
             no_viewer=NO_VIEWER if services.holds_dicom and not viewer else "",
             pages=services.pages is not None,
             user=user_of(request),
+            work=readings_shown(services, asker_of(request), viewer=viewer),
             beside={name: services.companions.get(name, "") for name in ("page", "mlflow")},
             total=len(images),
             completed=len(labelled),
@@ -107,6 +110,24 @@ def _told_of_labels(
     return found
 
 
-def _name(image: StudyImage) -> str:
-    parts = [str(image.info.get(key) or "") for key in ("PatientID", "SeriesDescription")]
-    return " ".join(part for part in parts if part) or image.id
+def _place(image: StudyImage) -> tuple[str, ...]:
+    """Returns what images are sorted by: those of a patient stand together, those of a study in their order."""
+    return (*(str(image.info.get(key) or "") for key in ("PatientID", "StudyDate", "SeriesDescription")), image.id)
+
+
+def _kind(image: StudyImage) -> str:
+    """Returns what an image is; of ultrasound a still and a clip are told apart where the headers are known."""
+    kind, frames = str(image.info.get("Modality") or image.form.value), image.info.get("NumberOfFrames")
+    if image.form is not Form.FRAMES or frames is None:
+        return kind
+    return f"{kind}, clip of {frames} frames" if frames > 1 else f"{kind}, still"
+
+
+def _label(store: StudyStore, image: StudyImage) -> str:
+    """Returns what is saved of an image, and by whom."""
+    saved = store.labels.current(image.id)
+    if saved is None:
+        return "segmentation in the archive"
+    by = f" by {saved.info['user']}" if saved.info["user"] else ""
+    of_class = f", {saved.info['class']}" if saved.info["class"] else ""
+    return f"version {saved.version}{by}{of_class}, {str(saved.info['saved'])[:10]}"

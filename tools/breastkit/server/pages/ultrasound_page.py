@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import signal
-import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +41,7 @@ from breastkit.pipelines.ultrasound import examine
 from breastkit.report.document import render_html
 from breastkit.report.page import RESEARCH_USE, picture, render
 from breastkit.server.security.access import AccessControl, is_loopback
+from breastkit.server.security.free_port import refuse_taken_port
 from breastkit.server.security.headers import GRADIO, AnswerHeaders
 from breastkit.temporary import remove_abandoned_folders, temporary_folder
 from breastkit.weights import read_model_json
@@ -204,25 +204,6 @@ def private_uploads() -> Iterator[Path]:
                 del os.environ["GRADIO_TEMP_DIR"]
             else:
                 os.environ["GRADIO_TEMP_DIR"] = before
-
-
-def refuse_taken_port(host: str, port: int) -> None:
-    """Makes sure that a port is free, before networks are loaded for a page nobody could open.
-
-    Raises:
-        BreastkitError: if it is taken, or the address is not this machine's.
-    """
-    with socket.socket() as probe:
-        # As servers do: a port that was closed a moment ago is free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except socket.gaierror as error:
-            raise BreastkitError(f"{host} is no address of this machine; choose another with --host.") from error
-        except (OSError, OverflowError) as error:
-            raise BreastkitError(
-                f"Port {port} of {host} is in use or not allowed; stop what uses it or choose another with --port."
-            ) from error
 
 
 def start_page(page: Any, *, host: str, port: int) -> None:

@@ -133,6 +133,11 @@ def user_of(request: Request) -> str:
     return str(request.scope.get(USER, ""))
 
 
+def asker_of(request: Request) -> User:
+    """Returns who asks, with the role; nameless where nobody logs in."""
+    return User(user_of(request), role_of(request))
+
+
 def role_of(request: Request) -> Role:
     """Returns the role of who asks; where nobody logs in, this machine may do everything."""
     return Role(request.scope.get(ROLE, Role.VIEWER))
@@ -147,8 +152,27 @@ def refuse_to_write(request: Request) -> None:
     if request.scope.get(ONLY_READS, True):
         raise HTTPException(403, _ANOTHER_WRITES)
     rule = RULES.find(request.method, path_of(request.scope))
-    if rule is not None and rule.writes_from is not None and role_of(request) < rule.writes_from:
-        raise HTTPException(403, _needs(rule.writes_from))
+    if rule is not None and rule.writes_from is not None:
+        refuse_below(request, rule.writes_from)
+
+
+def may_keep(request: Request) -> bool:
+    """Tells whether what a request makes beside its answer is kept, as its rule has it."""
+    try:
+        refuse_to_write(request)
+    except HTTPException:
+        return False
+    return True
+
+
+def refuse_below(request: Request, role: Role) -> None:
+    """Refuses what a parameter asks for and only a role from this one on may.
+
+    Raises:
+        HTTPException: 403, if the role is too low.
+    """
+    if role_of(request) < role:
+        raise HTTPException(403, _needs(role))
 
 
 def token_of(headers: Mapping[str, str]) -> str | None:

@@ -145,8 +145,7 @@ class BodyLimits:
 
     def _seconds_for(self, scope: Scope) -> float:
         """Returns how long a request may take to arrive: of who has not logged in, a form is there in a moment."""
-        rule = RULES.find(scope["method"], path_of(scope))
-        is_open = rule is not None and rule.role is None
+        is_open = RULES.role_for(scope["method"], path_of(scope)) is None
         return self.limits.seconds_to_log_in if is_open else self.limits.seconds_to_send
 
     @asynccontextmanager

@@ -11,7 +11,8 @@ from fastapi import Path as InPath
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from breastkit.errors import BreastkitError
-from breastkit.server.labels.saved_labels import ORIGINAL, TAG_PATTERN
+from breastkit.server.labels.reviews import Decision
+from breastkit.server.labels.saved_labels import ORIGINAL, READER_PATTERN, TAG_PATTERN
 from breastkit.server.security.download_links import without_link
 from breastkit.server.security.users import Role
 
@@ -23,7 +24,8 @@ ModelName = Annotated[str, InPath(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 StrategyName = Annotated[str, InPath(pattern=r"^[a-z_]{1,32}$")]
 # With what makes a link of it left aside.
 ImageId = Annotated[str, BeforeValidator(without_link), Query(max_length=256, pattern=r"^[^/\\\x00-\x1f]*$")]
-Tag = Annotated[str, Query(pattern=rf"^({TAG_PATTERN})?$")]
+Tag = Annotated[str, Query(pattern=rf"^({TAG_PATTERN}|{READER_PATTERN})?$")]
+ReaderName = Annotated[str, Query(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 Version = Annotated[int | None, Query(ge=1, le=999_999)]
 LabelExtension = Annotated[Literal[".nrrd", ".nii.gz"] | None, Query()]
 Params = Annotated[str, Form()]
@@ -60,6 +62,17 @@ class ChoosingOptions(BaseModel):
 
     client_id: str | None = None
     seed: int | None = Field(default=None, ge=0, le=2**31 - 1)
+    review: bool = False
+
+
+class ReviewOptions(BaseModel):
+    """What is read of the parameters of a reviewer's decision."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    review: Literal[Decision.APPROVE, Decision.SEND_BACK, Decision.CHOOSE]
+    reader: str = Field(default="", pattern=r"^[A-Za-z0-9._,-]{0,1000}$")
+    remark: str = Field(default="", max_length=2000)
 
 
 class TrainingOptions(BaseModel):
@@ -146,11 +159,11 @@ def _refuse_expressions(value: Any, depth: int) -> None:
         _refuse_expressions(item, depth + 1)
 
 
-def received(file: UploadFile, folder: Path) -> Path:
+def received(file: UploadFile, folder: Path, stem: str = "sent") -> Path:
     """Writes an upload into a folder under a name of ours; of the client's only the suffix is used."""
     name = str(file.filename or "").lower()
     suffix = next((end for end in (".nii.gz", ".nii", ".nrrd", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
                    if name.endswith(end)), ".unknown")  # fmt: skip
-    path = folder / f"sent{suffix}"
+    path = folder / f"{stem}{suffix}"
     path.write_bytes(file.file.read())
     return path

@@ -33,7 +33,8 @@ class Role(IntEnum):
 
     VIEWER = 1
     ANNOTATOR = 2
-    ADMIN = 3
+    REVIEWER = 3
+    ADMIN = 4
 
     @classmethod
     def of(cls, name: str) -> Role:
@@ -151,7 +152,7 @@ def set_user(path: str, name: str, *, role: str = "annotator", password: str | N
     Args:
         path: the file of users; made when missing.
         name: of the user.
-        role: viewer, annotator or admin.
+        role: viewer, annotator, reviewer or admin.
         password: at least eight characters; better not on the command line, where others may see it.
 
     Returns:

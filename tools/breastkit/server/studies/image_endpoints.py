@@ -16,6 +16,7 @@ from breastkit.server.media_types import media_type_of
 from breastkit.server.security.request_values import ImageId, Params, Upload, read_params, received
 from breastkit.server.services import Services
 from breastkit.server.studies.study_images import add_image, shown_name
+from breastkit.server.studies.study_layout import StudyLayout
 from breastkit.temporary import temporary_folder
 
 
@@ -51,6 +52,11 @@ def image_endpoints(services: Services) -> APIRouter:
     def image_info(image: ImageId) -> dict[str, Any]:
         """Tells of an image."""
         return dict(store.image(image).info)
+
+    @router.get("/layout")
+    def layout(study: ImageId) -> dict[str, Any]:
+        """Tells which series of a study are its phases, and which is their subtraction, made here."""
+        return (services.layouts.of(study) if services.layouts else StudyLayout()).told()
 
     @router.put("/")
     @router.put("/image")

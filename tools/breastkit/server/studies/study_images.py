@@ -90,6 +90,19 @@ class Grid:
     affine: NDArray[Any]
 
 
+def grid_of_file(path: Path) -> Grid:
+    """Returns where the voxels of a volume or a picture lie.
+
+    Raises:
+        BreastkitError: if it cannot be read.
+    """
+    header = read_header(path)
+    if header.affine is None:
+        return Grid((header.shape[1], header.shape[0], 1), PICTURE_AFFINE)
+    columns, rows, slices = (int(size) for size in (*header.shape, 1, 1)[:3])
+    return Grid((columns, rows, slices), np.asarray(header.affine, dtype=np.float64))
+
+
 class StudyImages(ABC):
     """The images of one place.
 
@@ -150,11 +163,7 @@ class StudyImages(ABC):
         Raises:
             BreastkitError: if it cannot be read.
         """
-        header = read_header(self.file_of(image))
-        if header.affine is None:
-            return Grid((header.shape[1], header.shape[0], 1), PICTURE_AFFINE)
-        columns, rows, slices = (int(size) for size in (*header.shape, 1, 1)[:3])
-        return Grid((columns, rows, slices), np.asarray(header.affine, dtype=np.float64))
+        return grid_of_file(self.file_of(image))
 
 
 class FileImages(StudyImages):
@@ -267,7 +276,7 @@ def _series_referred_to(instance: Instance) -> set[str]:
 def _series_image(instances: list[Instance]) -> StudyImage:
     first = min(instances, key=lambda one: str(one.path))
     modality = _text(first, "Modality")
-    info = {
+    info: dict[str, Any] = {
         "Modality": modality,
         "StudyInstanceUID": first.study,
         "SeriesInstanceUID": first.series,
@@ -276,6 +285,8 @@ def _series_image(instances: list[Instance]) -> StudyImage:
         "SeriesDescription": _text(first, "SeriesDescription"),
     }
     form = Form.FRAMES if modality == "US" else Form.SERIES
+    if form is Form.FRAMES:
+        info["NumberOfFrames"] = sum(max(1, _number(_text(one, "NumberOfFrames"))) for one in instances)
     # As viewers order them; where a header does not tell, by name.
     ordered = sorted(instances, key=lambda one: (_number(_text(one, "InstanceNumber")), str(one.path)))
     return StudyImage(first.series, form, tuple(one.path for one in ordered), info)

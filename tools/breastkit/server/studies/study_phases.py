@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from breastkit.dce.series import StudyPhases, phases_among
@@ -34,20 +35,7 @@ def phases_in_store(images: StudyImages, image: StudyImage) -> StudyPhases:
     """
     if image.form is not Form.SERIES:
         return phases_beside(image)
-    study = image.info.get("StudyInstanceUID")
-    of_study = [
-        one for one in images.all().values() if one.form is Form.SERIES and one.info.get("StudyInstanceUID") == study
-    ]
-    files = [path for one in of_study if one.info.get("Modality") == "MR" for path in images.get(one.id).files]
-    try:
-        found = phases_among(sort_files(files), Path("The study"))
-    except BreastkitError as error:
-        # Its remedies are options of commands, and it names files of the server.
-        _log.warning("%s: %s", image.id, error)
-        raise BreastkitError(
-            f"The study of series '{image.id}' shows no phase before contrast and one after it; models of lesions need "
-            "both as series of one study, so store them together."
-        ) from error
+    found = phases_of_study(images, str(image.info.get("StudyInstanceUID")))
     series = [phase for phase in found.all if isinstance(phase, Series)]
     if image.id not in {phase.uid for phase in series}:
         named = ", ".join(f"'{phase.description or phase.number}'" for phase in series[:2])
@@ -55,6 +43,31 @@ def phases_in_store(images: StudyImages, image: StudyImage) -> StudyPhases:
             f"Series '{image.id}' is no dynamic phase of its study; choose one that is, for example {named}."
         )
     return found
+
+
+def phases_of_study(images: StudyImages, study: str) -> StudyPhases:
+    """Returns the phases of a study of DICOM series.
+
+    Args:
+        images: the store's.
+        study: its StudyInstanceUID.
+
+    Raises:
+        BreastkitError: if the phase before contrast or one after it is not there.
+    """
+    of_study = [
+        one for one in images.all().values() if one.form is Form.SERIES and one.info.get("StudyInstanceUID") == study
+    ]
+    files = [path for one in of_study if one.info.get("Modality") == "MR" for path in images.get(one.id).files]
+    try:
+        return phases_among(sort_files(files), Path("The study"))
+    except BreastkitError as error:
+        # Its remedies are options of commands, and it names files of the server.
+        _log.warning("%s: %s", study, error)
+        raise BreastkitError(
+            f"The study '{study}' shows no phase before contrast and one after it; models of lesions need both as "
+            "series of one study, so store them together."
+        ) from error
 
 
 def phases_beside(image: StudyImage) -> StudyPhases:
@@ -77,3 +90,11 @@ def phases_beside(image: StudyImage) -> StudyPhases:
         )
     first, *others = (beside[number] for number in sorted(beside))
     return StudyPhases(match["study"], first, tuple(others))
+
+
+def group_of(image: StudyImage) -> str:
+    """Returns what stays on one side of the split: the patient, the study of a numbered phase, or the image."""
+    if image.form is Form.VOLUME:
+        with suppress(BreastkitError):
+            return phases_beside(image).name
+    return str(image.info.get("PatientID") or image.id)

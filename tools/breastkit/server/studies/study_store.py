@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,16 @@ from breastkit.dicomweb.folder_index import FolderIndex
 from breastkit.dicomweb.stored_folder import StoredFolder
 from breastkit.errors import BreastkitError
 from breastkit.logs import get_logger
-from breastkit.server.labels.label_files import read_labels
-from breastkit.server.labels.saved_labels import CLASSES, FINAL, SavedLabel, SavedLabels, check_class
+from breastkit.server.labels.label_files import labels_of, read_labels
+from breastkit.server.labels.saved_labels import (
+    CLASSES,
+    FINAL,
+    NORMAL,
+    SavedLabel,
+    SavedLabels,
+    check_class,
+    reader_of,
+)
 from breastkit.server.studies.remote_images import RemoteImages
 from breastkit.server.studies.study_images import (
     DicomImages,
@@ -26,6 +36,7 @@ from breastkit.server.studies.study_images import (
     Form,
     StudyImage,
     StudyImages,
+    grid_of_file,
     refuse_missing_studies,
     series_of,
 )
@@ -34,6 +45,29 @@ from breastkit.temporary import temporary_folder
 _log = get_logger(__name__)
 LABELS_FOLDER = "labels"
 NAME, DESCRIPTION = "breastkit", "Images and labels"
+# Versions of labels are series of their own, numbered from here: beyond what scanners count to.
+_FIRST_SERIES = 900
+# "lesion 2" is a lesion.
+_FURTHER = re.compile(r" [0-9]+$")
+
+
+@dataclass(frozen=True)
+class SegmentationHeader:
+    """What a DICOM segmentation of a label says beside its masks.
+
+    Attributes:
+        number: SeriesNumber.
+        description: SeriesDescription.
+        content: ContentDescription.
+        creator: who saved it.
+        algorithms: what made a segment, by its name; those of which nothing is said were drawn by hand.
+    """
+
+    number: int = _FIRST_SERIES
+    description: str = "Segmentation"
+    content: str = ""
+    creator: str = ""
+    algorithms: Mapping[str, Algorithm] = field(default_factory=dict)
 
 
 class StudyStore:
@@ -67,7 +101,14 @@ class StudyStore:
         return self.images.get(image_id)
 
     def save(
-        self, image_id: str, sent: Path, *, tag: str = FINAL, params: Mapping[str, Any] | None = None, user: str = ""
+        self,
+        image_id: str,
+        sent: Path,
+        *,
+        tag: str = FINAL,
+        params: Mapping[str, Any] | None = None,
+        user: str = "",
+        facts: Mapping[str, Any] | None = None,
     ) -> SavedLabel:
         """Saves what an annotator sent: on the image's grid, and as a segmentation where the images are DICOM.
 
@@ -77,6 +118,7 @@ class StudyStore:
             tag: which kind of label.
             params: names of the labels and the class, as viewers send them.
             user: who.
+            facts: what else is to be kept with it.
 
         Raises:
             BreastkitError: if it is refused; the sentence says why.
@@ -85,12 +127,19 @@ class StudyStore:
         grid = self.images.grid_of(image)
         labels = read_labels(sent, grid, name=image_id)
         names, of_class = names_and_class(params or {}, labels)
-        if tag == FINAL and not labels.any() and (params or {}).get("nothing") is not True:
+        drawn_by_hand = tag == FINAL or reader_of(tag) is not None
+        is_meant = of_class == NORMAL or (params or {}).get("nothing") is True
+        if drawn_by_hand and not labels.any() and not is_meant:
             raise BreastkitError(
-                f"The label of '{image_id}' is empty and not saved; where there is nothing to outline, say so with "
-                '"nothing": true among the parameters.'
+                f"The label of '{image_id}' is empty and not saved; where there is nothing to outline, say so with the "
+                f'class {NORMAL}, a segment of this name, or "nothing": true among the parameters.'
             )
-        segmentation = self._as_segmentation(image, labels, grid.affine, names, user) if tag == FINAL else None
+        segmentation = None
+        if tag == FINAL:
+            before = self.labels.versions(image_id)
+            version = 1 + (before[-1].version if before else 0)
+            told = header_of(image, version, of_class, user=user, algorithms=algorithms_of(params or {}))
+            segmentation = self._as_segmentation(image, labels, grid.affine, names, told)
         saved = self.labels.save(
             image_id,
             labels,
@@ -100,10 +149,23 @@ class StudyStore:
             of_class=of_class,
             user=user,
             flat=image.form is Form.PICTURE,
+            facts=facts,
         )
         if segmentation is not None:
             self._store_segmentation(segmentation)
         return saved
+
+    def store_as_segmentation(self, saved: SavedLabel) -> None:
+        """Stores a label as a segmentation of its image, where the images are DICOM; the log says if that fails."""
+        try:
+            image = self.image(saved.image)
+            affine = self.images.grid_of(image).affine
+            told = header_of(image, saved.version, saved.info["class"], user=str(saved.info["user"]))
+            data = self._as_segmentation(image, labels_of(saved.path), affine, saved.info["labels"], told)
+            if data is not None:
+                self._store_segmentation(data)
+        except BreastkitError as error:
+            _log.warning("The label of %s is saved; its segmentation is not: %s", saved.image, error)
 
     def write_segmentation(
         self,
@@ -113,8 +175,7 @@ class StudyStore:
         affine: NDArray[Any],
         names: Mapping[str, int],
         *,
-        algorithm: Algorithm | None = None,
-        user: str = "",
+        told: SegmentationHeader,
     ) -> Path:
         """Writes a label map as a DICOM segmentation of its image.
 
@@ -134,9 +195,19 @@ class StudyStore:
             if image.form is Form.FRAMES:
                 mask = mask.transpose(2, 1, 0)
                 mask = mask if len(mask) > 1 else mask[0]
-            segments.append(Segment(self.kinds.get(name, "breast_lesion"), mask, algorithm, label=name))
+            kind = self.kinds.get(name) or self.kinds.get(_FURTHER.sub("", name), "breast_lesion")
+            segments.append(Segment(kind, mask, told.algorithms.get(name), label=name))
         volume = affine if image.form is Form.SERIES else None
-        return write_segmentation(path, segments, source, affine=volume, creator=user[:64])
+        return write_segmentation(
+            path,
+            segments,
+            source,
+            affine=volume,
+            series_number=told.number,
+            description=told.description,
+            content=told.content,
+            creator=told.creator[:64],
+        )
 
     def file_of(self, image_id: str) -> Path:
         """Returns an image as one file, made of its series where it is DICOM.
@@ -181,13 +252,24 @@ class StudyStore:
         self.image(image_id)
         return self.labels.versions(image_id, tag) if self.labels.current(image_id, tag) is not None else []
 
-    def describe(self, image_id: str, tag: str, params: Mapping[str, Any], *, user: str = "") -> SavedLabel:
+    def describe(
+        self,
+        image_id: str,
+        tag: str,
+        params: Mapping[str, Any],
+        *,
+        user: str = "",
+        facts: Mapping[str, Any] | None = None,
+    ) -> SavedLabel:
         """Says something else of an image's label: its class, or the names of its labels, as they are sent with one.
+
+        A reader who has none yet takes over what counts.
 
         Raises:
             BreastkitError: if there is no such label, or it cannot be said of it.
         """
-        saved = self.label(image_id, tag)
+        own = self.labels.current(image_id, tag) is not None or reader_of(tag) is None
+        saved = self.label(image_id, tag if own else FINAL)
         if not {"class", "labels", "label_info", "label_names"} & set(params):
             raise BreastkitError("Of a label 'class' and 'labels' (numbers by name) can be changed; send one of these.")
         given = {"label_names": params.get("labels") or saved.info["labels"], **params}
@@ -195,7 +277,15 @@ class StudyStore:
         names, of_class = names_and_class(given, numbers)
         # What was said of it stays, unless something else is said, be it by a name.
         of_class = params["class"] if "class" in params else of_class or saved.info["class"]
-        return self.labels.describe(image_id, tag, {"class": check_class(of_class), "labels": names}, user=user)
+        of_class = check_class(of_class)
+        if own:
+            changes = {"class": of_class, "labels": names, **(facts or {})}
+            return self.labels.describe(image_id, tag, changes, user=user)
+        labels, grid = labels_of(saved.path), grid_of_file(saved.path)
+        flat = saved.path.suffix == ".png"
+        return self.labels.save(
+            image_id, labels, grid, tag=tag, names=names, of_class=of_class, user=user, flat=flat, facts=facts
+        )
 
     def status(self) -> dict[str, Any]:
         """Returns how many images there are and how many of them have labels."""
@@ -214,14 +304,18 @@ class StudyStore:
         return {"name": NAME, "description": DESCRIPTION, "objects": objects}
 
     def _as_segmentation(
-        self, image: StudyImage, labels: NDArray[Any], affine: NDArray[Any], names: Mapping[str, int], user: str
+        self,
+        image: StudyImage,
+        labels: NDArray[Any],
+        affine: NDArray[Any],
+        names: Mapping[str, int],
+        told: SegmentationHeader,
     ) -> bytes | None:
         """Returns the segmentation to store beside the label, None where the images are no DICOM."""
         if image.form is Form.SERIES or (image.form is Form.FRAMES and len(image.files) == 1):
             with temporary_folder("label") as folder:
-                return self.write_segmentation(
-                    folder / "label.dcm", image, labels, affine, names, user=user
-                ).read_bytes()
+                path = folder / "label.dcm"
+                return self.write_segmentation(path, image, labels, affine, names, told=told).read_bytes()
         return None
 
     def _store_segmentation(self, data: bytes) -> None:
@@ -253,7 +347,8 @@ def names_and_class(params: Mapping[str, Any], labels: NDArray[Any]) -> tuple[di
     """Returns numbers by label's name, and the class, from what viewers send with a label.
 
     3D Slicer sends ``label_info``, a list of names and numbers; a class is said outright, or by the name of a segment
-    in which something is drawn.
+    in which something is drawn. Where nothing is drawn at all, a segment called normal says that this is meant: no
+    model of the server has such a label, so that somebody made it.
     """
     names: dict[str, int] = {}
     given = params.get("label_info") or params.get("label_names") or []
@@ -273,10 +368,43 @@ def names_and_class(params: Mapping[str, Any], labels: NDArray[Any]) -> tuple[di
     if of_class is None:
         # Only what is drawn: 3D Slicer sends an empty segment for every label that the server names.
         drawn = {name.lower() for name, number in names.items() if number in present}
+        drawn |= {name.lower() for name in names} & {NORMAL} if not present else set()
         of_class = next((name for name in reversed(CLASSES) if name in drawn), None)
     elif not isinstance(of_class, str):
         raise BreastkitError(f"The class of an image is one of {', '.join(CLASSES)}; send one of these.")
     return names or {"lesion": 1}, of_class
+
+
+def header_of(
+    image: StudyImage,
+    version: int,
+    of_class: str | None,
+    *,
+    user: str = "",
+    algorithms: Mapping[str, Algorithm] | None = None,
+) -> SegmentationHeader:
+    """Returns what the segmentation of a version of an image's label says."""
+    return SegmentationHeader(
+        number=_FIRST_SERIES + version,
+        description=f"Label of {image.info.get('SeriesDescription') or image.modality}",
+        content=f"Class: {of_class}" if of_class else "",
+        creator=user,
+        algorithms=algorithms or {},
+    )
+
+
+def algorithms_of(params: Mapping[str, Any]) -> dict[str, Algorithm]:
+    """Returns what made the segments of a label, by their names, as our viewer sends it among `label_info`.
+
+    A model by its name and whether what it drew was corrected; of other viewers nothing is known.
+    """
+    given = params.get("label_info")
+    found = {}
+    for item in given if isinstance(given, list) else []:
+        if isinstance(item, Mapping) and isinstance(item.get("name"), str) and isinstance(item.get("model"), str):
+            version = str(item.get("weights") or "unknown")[:64]
+            found[item["name"][:64]] = Algorithm(item["model"][:64], version, bool(item.get("corrected", True)))
+    return found
 
 
 def open_store(studies: str, *, labels: str | Path | None = None, kinds: Mapping[str, Any] | None = None) -> StudyStore:

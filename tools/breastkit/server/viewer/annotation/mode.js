@@ -1,8 +1,13 @@
-// The mode "Breast annotation": OHIF's own mode for segmentations, with our panel first.
+// The mode "Breast annotation": OHIF's own mode for segmentations, with our panel first and our layouts.
+import { load, PROTOCOLS } from './layouts.js';
+
 const ID = 'breastkit-annotation';
 const MODALITIES = ['MR', 'US', 'CT'];
 const PANEL = 'breastkit.panelModule.annotation';
 const LABEL_TOOLS = '@ohif/extension-cornerstone.panelModule.panelSegmentationWithToolsLabelMap';
+
+// Before anything of a study is asked for, as what the server makes of it is among its series then.
+const init = ({ studyInstanceUIDs }) => Promise.all(studyInstanceUIDs.map(load));
 
 export default {
   id: ID,
@@ -22,8 +27,8 @@ export default {
       // That of the mode for segmentations turns to its own panel as soon as there is a segmentation.
       onModeEnter: basic.onModeEnter,
       modeModalities: MODALITIES,
-      hangingProtocol: 'default',
-      routes: [{ ...route, path: 'annotate', layoutInstance: { ...layoutInstance, props } }],
+      hangingProtocol: PROTOCOLS,
+      routes: [{ ...route, path: 'annotate', layoutInstance: { ...layoutInstance, props }, init }],
     };
   },
 };

@@ -16,7 +16,7 @@ export class ModelsSection {
     this.question = element('div', { className: 'breastkit-question', hidden: true });
     this.place = element('section', { 'aria-label': 'Models' }, element('h2', {}, 'Models'),
       this.model.row, this.about, element('div', { className: 'breastkit-buttons' }, this.runButton), this.question,
-      this.status.place, this.candidates.place);
+      this.status.place, this.candidates.place, this.candidates.trust);
   }
 
   async render() {
@@ -40,10 +40,11 @@ export class ModelsSection {
     }
     this.isBusy = true;
     this.render();
+    this.candidates.clear();
     await this.status.during(`${model.name} is running, or waits for its turn …`, async () => {
       const { says, mask } = await server.run(model.name, label.series);
       if (says.box) {
-        this.candidates.show(says);
+        await this.candidates.show(label, model.name, says);
       }
       return mask ? this._draw(label, model, await readNrrd(mask)) : this._list(model, says);
     });
@@ -72,7 +73,7 @@ export class ModelsSection {
     }
     this._show(label, drawn);
     const named = label.segments().filter(one => drawn.has(one.number));
-    const parts = named.map(({ name, number }) => `${name} (${drawn.get(number)} voxels)`);
+    const parts = named.map(({ name, number }) => `${name} (${label.amount(drawn.get(number))})`);
     return `${model.name} drew ${parts.join(' and ')}; not saved yet.`;
   }
 

@@ -1,6 +1,6 @@
 // Outline: choose a segment, draw, and save the label.
 import { button, choice, element, offer, Status } from './elements.js';
-import { writeNrrd } from './nrrd.js';
+import { readNrrd, writeNrrd } from './nrrd.js';
 import * as server from './server.js';
 
 const TOOLS = { Brush: 'CircularBrush', Eraser: 'CircularEraser' };
@@ -20,25 +20,73 @@ export class OutlineSection {
     this.history = [button('Undo', () => viewer.run('undo')), button('Redo', () => viewer.run('redo'))];
     this.submitButton = button('Submit label', () => this.submit());
     this.emptyButton = button(NOTHING, () => this.submit({ nothing: true }));
+    this.compared = choice('Compare', version => this.compare(Number(version)));
+    this.draft = element('div', { className: 'breastkit-question', hidden: true });
     offer(this.ofClass.select, [['', 'not said'], ...CLASSES.map(one => [one, one])]);
     const buttons = (...all) => element('div', { className: 'breastkit-buttons' }, ...all);
     this.place = element('section', { 'aria-label': 'Outline' }, element('h2', {}, 'Outline'), this.series,
+      this.draft,
       this.segment.row, buttons(...Object.values(this.tools)),
       element('label', { className: 'breastkit-row' }, element('span', {}, 'Size'), this.size),
-      buttons(...this.history), this.ofClass.row, buttons(this.submitButton, this.emptyButton), this.status.place);
+      buttons(...this.history), this.ofClass.row, buttons(this.submitButton, this.emptyButton), this.compared.row,
+      this.status.place);
   }
 
   render() {
     const { displaySet } = this.viewer.labels.active();
     const label = this.viewer.labels.shown;
     this.series.textContent = label ? this._told(label) : this._whyNot(displaySet);
+    this._offerDraft(label);
     const segments = label?.segments() || [];
     const chosen = segments.find(one => one.isChosen);
     offer(this.segment.select, segments.map(one => [one.number, one.name]), chosen?.number);
+    const versions = (label?.versions || []).map(one => [one, `with version ${one}`]);
+    offer(this.compared.select, [['', 'with no version'], ...versions]);
+    this.compared.row.hidden = !versions.length;
     this.ofClass.select.value = label?.ofClass || '';
     [this.submitButton, this.emptyButton, ...Object.values(this.tools)].forEach(one => {
       one.disabled = !label || this.isSaving;
     });
+  }
+
+  // Strokes that were not saved when the page went away: nobody but the reader knows whether they are wanted.
+  _offerDraft(label) {
+    const draft = label?.draftFound;
+    this.draft.hidden = !draft;
+    if (!draft || this.offered === draft) {
+      return;
+    }
+    this.offered = draft;
+    const settle = isTaken => () => this.viewer.labels.settleDraft(label, isTaken);
+    const later = draft.version === label.version ? '' : ' A version was saved since.';
+    this.draft.replaceChildren(
+      element('p', {}, `Strokes of ${new Date(draft.kept).toLocaleString()} were not saved.${later}`),
+      element('div', { className: 'breastkit-buttons' }, button('Take them', settle(true)),
+        button('Drop them', settle(false))));
+  }
+
+  // Overlays what is drawn with a saved version of it.
+  async compare(version) {
+    const label = this.viewer.labels.shown;
+    if (!label || !version) {
+      label?.stopComparing();
+      return;
+    }
+    await this.status.during('Comparing …', async () => {
+      const volume = await readNrrd(await server.labelOf(label.series, version));
+      const differing = await label.compare(this.viewer.labels.active().viewportId, volume, version);
+      const [there, here, other] = differing.map(voxels => label.amount(voxels));
+      return differing.some(Boolean)
+        ? `Red is in version ${version} alone (${there}), green is drawn here alone (${here}), yellow is of another ` +
+          `segment here (${other}).`
+        : `What is drawn is what version ${version} has.`;
+    });
+  }
+
+  // Makes brush and eraser larger or smaller.
+  grow(factor) {
+    this.size.value = Math.min(99, Math.max(1, Math.round(Number(this.size.value) * factor + Math.sign(factor - 1))));
+    this._resize();
   }
 
   // Chooses a tool, or lays it aside.
@@ -73,15 +121,20 @@ export class OutlineSection {
 
   async _save(label, counts, nothing) {
     const drawn = label.segments().filter(one => counts.has(one.number));
+    const { models } = await this.viewer.labels.information();
+    const madeBy = (number, model = label.drawnBy.get(number)) =>
+      (model ? { model, weights: models[model]?.version, corrected: label.isCorrected(number) } : {});
     const params = {
-      label_info: drawn.map(({ name, number }) => ({ name, idx: number, model: label.drawnBy.get(number) })),
+      label_info: drawn.map(({ name, number }) => ({ name, idx: number, ...madeBy(number) })),
       ...(label.ofClass ? { class: label.ofClass } : {}),
       ...(nothing ? { nothing } : {}),
     };
     const state = label.state();
     const { version } = await server.saveLabel(label.series, params, await writeNrrd(label.volume()));
     label.saved(version, state);
-    const parts = drawn.map(({ name, number }) => `${name} ${counts.get(number).voxels} voxels`);
+    label.draftFound = undefined;
+    await this.viewer.labels.keepDrafts();
+    const parts = drawn.map(({ name, number }) => `${name} ${label.amount(counts.get(number).voxels)}`);
     return `Saved as version ${version} of ${this._named(label)}: ${parts.join(', ') || 'nothing there'}.`;
   }
 
@@ -91,7 +144,8 @@ export class OutlineSection {
   }
 
   _told(label) {
-    const state = label.isChanged ? 'changes are not saved' : label.version ? `version ${label.version} is saved` : 'no label yet';
+    const unsaved = `changes are not saved${this.viewer.labels.isKept(label) ? ', but kept in this browser' : ''}`;
+    const state = label.isChanged ? unsaved : label.version ? `version ${label.version} is saved` : 'no label yet';
     return `${this._named(label)}: ${state}.`;
   }
 

@@ -17,8 +17,8 @@ export const slicesOf = (cornerstone, labelmap) =>
     return { columns, rows, plane: hasPlace ? plane : undefined, voxels: image.voxelManager.getScalarData() };
   });
 
-// Millimetres, to the patient's left, back and head.
-const placeOf = slices => {
+// Where slices lie: millimetres, to the patient's left, back and head.
+export const placeOf = slices => {
   const { plane } = slices[0];
   if (!plane) {
     return { origin: [0, 0, 0], directions: [[1, 0, 0], [0, 1, 0], [0, 0, 1]] };
@@ -32,6 +32,20 @@ const placeOf = slices => {
     origin: Array.from(first),
     directions: [scaled(x, plane.columnPixelSpacing), scaled(y, plane.rowPixelSpacing), step],
   };
+};
+
+// The voxel [column, row, slice] of a place on an image of a series, as the server counts it: slices that have a place in
+// the patient along their normal, others in the order they are shown.
+export const voxelOf = (cornerstone, imageIds, imageId, world) => {
+  const [column, row] = cornerstone.utilities.worldToImageCoords(imageId, world).map(Math.round);
+  const { modality } = cornerstone.metaData.get('generalSeriesModule', imageId) || {};
+  const plane = one => cornerstone.metaData.get('imagePlaneModule', one) || {};
+  const { imagePositionPatient: here, rowCosines: x, columnCosines: y } = plane(imageId);
+  if (modality === 'US' || !here || !x) {
+    return [column, row, imageIds.indexOf(imageId)];
+  }
+  const along = one => dot(plane(one).imagePositionPatient, cross(x, y));
+  return [column, row, imageIds.filter(one => along(one) < along(imageId)).length];
 };
 
 // All that is drawn as one array, with its place.
@@ -70,4 +84,18 @@ export const countsOf = slices => {
     });
   });
   return found;
+};
+
+// Tells for each pixel of a slice whether it lies in a box: center in millimetres, size along the axes of the image.
+export const insideBox = (slices, { center, size }) => {
+  const { directions } = placeOf(slices);
+  const axes = directions.map(one => scaled(one, 1 / Math.hypot(...one)));
+  const steps = directions.map(one => Math.hypot(...one));
+  return slices.map(({ plane, columns }) => {
+    const corner = axes.map(axis => dot(minus(plane.imagePositionPatient, center), axis));
+    const isIn = (place, axis) => Math.abs(place) <= size[axis] / 2 + steps[axis] / 2;
+    const isHere = isIn(corner[2], 2);
+    return at => isHere && isIn(corner[0] + (at % columns) * steps[0], 0)
+      && isIn(corner[1] + Math.floor(at / columns) * steps[1], 1);
+  });
 };

@@ -14,10 +14,53 @@ export class Viewer {
     return this.commands.run(command, options);
   }
 
+  // The hanging protocol that is shown.
+  get protocol() {
+    return this.services.hangingProtocolService.getState().protocolId;
+  }
+
+  // The study that is shown, and its series of ultrasound.
+  get shownStudy() {
+    const shown = this.services.displaySetService.getActiveDisplaySets();
+    const ultrasound = shown.filter(one => one.Modality === 'US').map(one => one.SeriesInstanceUID);
+    return { study: shown[0]?.StudyInstanceUID, ultrasound: [...new Set(ultrasound)] };
+  }
+
+  get isOneUp() {
+    return this.services.viewportGridService.getState().viewports.size === 1;
+  }
+
   // The viewport that is used.
   get viewport() {
     const { viewportGridService, cornerstoneViewportService } = this.services;
     return cornerstoneViewportService.getCornerstoneViewport(viewportGridService.getActiveViewportId());
+  }
+
+  // Shows a series of MR in one window, that of its middle: those in the headers jump from slice to slice.
+  keepWindow(viewportId, { displaySetInstanceUID, imageIds, Modality }) {
+    this.windows ??= new Map();
+    const shown = this.services.cornerstoneViewportService.getCornerstoneViewport(viewportId);
+    if (Modality !== 'MR' || !shown?.setProperties || this.windows.get(viewportId) === displaySetInstanceUID) {
+      return;
+    }
+    const middle = imageIds[Math.floor(imageIds.length / 2)];
+    const { windowCenter, windowWidth } = this.cornerstone.metaData.get('voiLutModule', middle) || {};
+    const [center, width] = [windowCenter, windowWidth].map(one => Number(Array.isArray(one) ? one[0] : one));
+    if (Number.isFinite(center) && width > 0) {
+      shown.setProperties({ voiRange: { lower: center - width / 2, upper: center + width / 2 } });
+      shown.render();
+      this.windows.set(viewportId, displaySetInstanceUID);
+    }
+  }
+
+  // Makes tools that mark places ready in the viewport that is used: `name` is ours, `of` the one they are like.
+  offerTools(all) {
+    const { viewportGridService, cornerstoneViewportService } = this.services;
+    const viewportId = viewportGridService.getActiveViewportId();
+    const { id } = cornerstoneViewportService.getRenderingEngine();
+    const group = this.tools.ToolGroupManager.getToolGroupForViewport(viewportId, id);
+    all.filter(({ name }) => !group.hasTool(name)).forEach(({ name, of }) =>
+      group.addToolInstance(name, of, { getTextLines: () => [] }));
   }
 
   // Turns to a slice of the series, by its place in the order of the display set.

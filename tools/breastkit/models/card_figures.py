@@ -60,12 +60,14 @@ class Figure:
         end: where it ends.
         text: how it is written.
         source: a path, sources put together, or a reason.
+        stated: where it stands in the comment, in prose.
     """
 
     start: int
     end: int
     text: str
     source: str
+    stated: tuple[int, int] | None = None
 
 
 def measured(folder: Path) -> Read:
@@ -110,7 +112,9 @@ def figures(text: str) -> list[Figure]:
         lines = [line.strip() for line in comment["lines"].splitlines()]
         of_table = lines[0].startswith("|")
         found += list(
-            _of_table(text, comment.end(), end, lines) if of_table else _of_prose(text, comment.end(), end, lines)
+            _of_table(text, comment.end(), end, lines)
+            if of_table
+            else _of_prose(text, comment.end(), end, lines, comment.start("lines"))
         )
     return found
 
@@ -162,6 +166,47 @@ def values(source: str, read: Read) -> list[float]:
     return row
 
 
+def rewritten(text: str, read: Read) -> str:
+    """Returns a text whose figures are what their sources say, as many digits as they have.
+
+    Raises:
+        ValueError: if a comment names what does not stand below it, or a source cannot be read.
+    """
+    spans: list[tuple[int, int, str]] = []
+    for figure in figures(text):
+        if figure.source.startswith("("):
+            continue
+        try:
+            row = values(figure.source, read)
+        except (KeyError, IndexError, ValueError, TypeError) as error:
+            raise ValueError(f"{figure.source} of {figure.text.strip()!r} cannot be read ({error!r})") from error
+        written = _written(figure.text, row, figure.source)
+        spans.append((figure.start, figure.end, written))
+        if figure.stated:
+            spans.append((*figure.stated, _written(text[slice(*figure.stated)], row, figure.source)))
+    for start, end, written in sorted(spans, reverse=True):
+        text = text[:start] + written + text[end:]
+    return text
+
+
+def _written(text: str, row: list[float], source: str) -> str:
+    """Returns a figure with other numbers in it, written as they were."""
+    scale, given = 100 if "%" in text else 1, iter(row)
+
+    def number(found: re.Match[str]) -> str:
+        value = next(given, None)
+        if value is None:
+            raise ValueError(f"{source} has no number for {found[0]} of {text.strip()!r}")
+        digits = len(found[0].partition(".")[2])
+        if abs(float(found[0].replace(",", "")) - scale * value) <= 0.5 * 10**-digits + scale * _ROUNDED:
+            return found[0]
+        sign, comma = "+" if found[0].startswith("+") else "", "," if "," in found[0] else ""
+        return f"{scale * value:{sign}{comma}.{digits}f}"
+
+    changed = NUMBER.sub(number, text.replace("−", "-"))
+    return changed.replace("-", "−") if "−" in text else changed
+
+
 def numbers_of(text: str) -> list[str]:
     """Returns the numbers of a text as they are written."""
     return NUMBER.findall(text.replace("−", "-"))
@@ -190,8 +235,9 @@ def _problem(figure: Figure, text: str, read: Read) -> str:
     return ""
 
 
-def _of_prose(text: str, start: int, end: int, lines: list[str]) -> Iterator[Figure]:
+def _of_prose(text: str, start: int, end: int, lines: list[str], comment: int) -> Iterator[Figure]:
     for line in lines:
+        comment = text.index(line, comment)
         written, arrow, source = line.partition(" ← ")
         if not arrow:
             raise ValueError(f"{line!r} names no source")
@@ -200,8 +246,8 @@ def _of_prose(text: str, start: int, end: int, lines: list[str]) -> Iterator[Fig
         found = re.compile(rf"(?<![\w.]){words}(?![\w]|\.\d)").search(text, start, end)
         if not found:
             raise ValueError(f"{written!r} does not stand below its comment, or not in this order")
-        yield Figure(found.start(), found.end(), found[0], source.strip())
-        start = found.end()
+        yield Figure(found.start(), found.end(), found[0], source.strip(), (comment, comment + len(written)))
+        start, comment = found.end(), comment + len(line)
 
 
 def _of_table(text: str, start: int, end: int, lines: list[str]) -> Iterator[Figure]:

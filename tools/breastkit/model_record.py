@@ -69,7 +69,7 @@ def made_model(client: MlflowClient, run_id: str, weights: str | Path, bundle: B
     """Logs the weights that a run has made as its model, and returns that."""
     from mlflow.entities import LoggedModelOutput
 
-    model = _logged(client, run_id, weights, bundle, source=run_id)
+    model = logged_model(client, _experiment_of(client, run_id), weights, bundle, source=run_id)
     client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
     return model
 
@@ -78,7 +78,7 @@ def judged_model(client: MlflowClient, run_id: str, weights: str | Path, bundle:
     """Returns the model of the weights that a run judges; one is logged where they came from elsewhere."""
     from mlflow.entities import LoggedModelInput
 
-    model = _logged(client, run_id, weights, bundle, source=None)
+    model = logged_model(client, _experiment_of(client, run_id), weights, bundle)
     client.log_inputs(run_id, models=[LoggedModelInput(model.model_id)])
     return model
 
@@ -98,13 +98,21 @@ def log_figures(
         )
 
 
-def _logged(
-    client: MlflowClient, run_id: str, weights: str | Path, bundle: Bundle, *, source: str | None
+def logged_model(
+    client: MlflowClient, experiment: str, weights: str | Path, bundle: Bundle, *, source: str | None = None
 ) -> LoggedModel:
+    """Returns the model of weights in an experiment, which is logged where there is none yet.
+
+    Args:
+        client: of the store.
+        experiment: its id.
+        weights: the weights, or the folder they are in.
+        bundle: whose weights they are.
+        source: the id of the run that made them, where one did.
+    """
     from mlflow.models import Model
 
     facts = read_model_json(weights)
-    experiment = client.get_run(run_id).info.experiment_id
     known = client.search_logged_models([experiment], f"tags.sha256 = '{facts['sha256']}'", max_results=1)
     if known:
         return known[0]
@@ -125,6 +133,10 @@ def _logged(
         description.save(str(Path(temporary) / "MLmodel"))
         client.log_model_artifacts(model.model_id, temporary)
     return client.finalize_logged_model(model.model_id, "READY")
+
+
+def _experiment_of(client: MlflowClient, run_id: str) -> str:
+    return str(client.get_run(run_id).info.experiment_id)
 
 
 def signature_of(bundle: Bundle) -> ModelSignature:
