@@ -27,11 +27,11 @@ def test_gland_is_what_little_differs_from_the_fat_bright_or_dark(fat, signal):
     assert dice(found, gland) > 0.9 and not (found & ~breast).any()
 
 
-def test_of_a_phantom_most_glands_are_found():
-    phantom = make_mri_phantom(9001, 1, shape=(192, 192, 12), phases=2, lesions=0)
+def test_most_glands_of_a_phantom_that_has_plenty_are_found():
+    phantom = make_mri_phantom(9001, 7, shape=(192, 192, 12), phases=2, lesions=0)
     grid = Grid.of(phantom.breast.shape, phantom.affine)
     scan, breast, glands = (grid.turn(one) for one in (phantom.phases[0], phantom.breast, phantom.fibroglandular))
-    assert dice(outline_glands(scan.astype(np.float32), breast, grid.axial.spacing), glands) > 0.5
+    assert dice(outline_glands(scan.astype(np.float32), breast, grid.axial.spacing), glands) > 0.7
 
 
 @pytest.mark.parametrize("value", [0, 100])

@@ -180,7 +180,7 @@ def _value(one: Measurement) -> str:
     if not isinstance(one.value, int | float):
         return str(one.value)
     if one.name in _SHARES:
-        return percent(one.value) if one.value >= 0 else f"−{percent(-one.value)}"
+        return _signed(one.value)
     if one.unit == "mm3":
         return f"{one.value / 1000:.2f} ml ({number(one.value)} mm³)"
     if one.unit == "mm":
@@ -197,7 +197,7 @@ def _glands(findings: MriFindings) -> list[Block]:
             f"{number(measured.fgt_ml)} ml",
             _NONE if measured.share is None else percent(measured.share),
             measured.density() or _NONE,
-            *(_NONE if value is None else percent(value) for value in (measured.bpe_mean, measured.bpe_quartile)),
+            *(_NONE if value is None else _signed(value) for value in (measured.bpe_mean, measured.bpe_quartile)),
         ]
         for side, measured in findings.tissue.items()
     ]
@@ -209,6 +209,10 @@ def _glands(findings: MriFindings) -> list[Block]:
         "little of it."
     )
     return [Table(columns, rows, texts=1), Text(note, soft=True)]
+
+
+def _signed(share: float) -> str:
+    return percent(share) if share >= 0 else f"−{percent(-share)}"
 
 
 def _projections(shown: MriPictures, findings: MriFindings) -> list[Block]:
