@@ -13,6 +13,7 @@ from tests.server.served_app import served
 from breastkit.dicom.write_us import write_us_dicom
 from breastkit.images import write_png
 from breastkit.phantoms.us.pictures import make_us_phantom
+from breastkit.server.labels.candidate_verdicts import FOLDER, CandidateVerdicts
 from breastkit.server.security.request_values import TrainingOptions
 from breastkit.server.security.rules import RULES
 from breastkit.server.security.users import Role, Users, set_user
@@ -40,14 +41,16 @@ class Place:
         return next(iter(self.services.store.images.all()))
 
     def kept(self):
-        """Returns what lasts: the files, what is lent, what runs, what was measured, whose the images are."""
+        """Returns what lasts: the files, what is lent, what runs, what was measured, whose the images are,
+        and what was said of candidates."""
         folder = self.services.store.folder
         files = {path for path in folder.rglob("*") if ".audit" not in path.parts and ".cache" not in path.parts}
         measured = folder / ".cache" / "measured.json"
         when = measured.stat().st_mtime_ns if measured.is_file() else 0
         whose = {image: self.services.readings.assignments.of(image) for image in self.services.store.images.all()}
         whose = {image: given for image, given in whose.items() if given}
-        return files, set(self.services.sessions._sessions), self.services.training.state()["status"], when, whose
+        said = CandidateVerdicts(folder / FOLDER).counts()
+        return files, set(self.services.sessions._sessions), self.services.training.state()["status"], when, whose, said
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +174,10 @@ EFFECTS = {
     ("PUT", "/datastore/label/info"): lambda p, r: (
         f"/datastore/label/info?label={p.image()}",
         {"data": {"info": '{"class": "benign"}'}},
+    ),
+    ("PUT", "/datastore/candidates"): lambda p, r: (
+        f"/datastore/candidates?image={p.image()}",
+        {"json": {"model": f"of_{r}", "center": (1, 2, 0), "size": (3, 3, 1), "score": 0.5, "verdict": "keep"}},
     ),
     ("DELETE", "/datastore/label"): lambda p, r: (f"/datastore/label?id={labelled(p)}&tag=tried", {}),
     ("POST", "/datastore/label/restoration"): lambda p, r: (
