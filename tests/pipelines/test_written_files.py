@@ -20,7 +20,7 @@ from breastkit.images import write_nifti, write_png
 from breastkit.inference.axial_view import AxialView
 from breastkit.inference.picture_quality import REMARKS
 from breastkit.pictures import LESION, PREDICTION, grid, overlay
-from breastkit.pipelines.mri import run_mri
+from breastkit.pipelines.mri import NO_BREAST, NO_SIDES, run_mri
 from breastkit.pipelines.ultrasound import run_ultrasound
 
 LESION_COLUMNS = (
@@ -91,7 +91,7 @@ def test_facts_of_an_mri_study(mri):
     out, phases = mri
     breast, _ = volumes(out)
     found, record = (json.loads((out / f"{name}.json").read_text()) for name in ("findings", "run"))
-    doubts = doubts_about(phases, breast > 0) + ([] if breast.any() else ["No breast was outlined; check the study."])
+    doubts = [*doubts_about(phases, breast > 0), NO_SIDES if breast.any() else NO_BREAST]
     assert (found["study"]["doubts"], record["doubts"]) == (doubts, doubts)
     assert found["study"]["phases"] == [str(path) for path in phases.paths]
     volumes_ml = [each["volume_ml"] for each in found["study"]["breasts"]]

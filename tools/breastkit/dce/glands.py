@@ -8,7 +8,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import skimage
 from numpy.typing import NDArray
 from scipy.stats import skew
 
@@ -18,8 +17,10 @@ from breastkit.transforms.breast_view import BreastView
 _SKIN_MM = 3.0
 # Noise is averaged over so many pixels.
 _SMOOTH = 0.7
-# Every so many pixels say where the threshold lies.
-_EVERY = 5
+# So many pixels at most say where the threshold lies.
+_PIXELS = 20000
+# Where the curves of fat and gland are looked for first, as shares of all pixels.
+_FIRST = (0.3, 0.97)
 # Smallest share of the breast that is fibroglandular for each category of density.
 DENSITY: Mapping[str, float] = {"a": 0.0, "b": 0.08, "c": 0.2, "d": 0.45}
 
@@ -27,8 +28,9 @@ DENSITY: Mapping[str, float] = {"a": 0.0, "b": 0.08, "c": 0.2, "d": 0.45}
 def outline_glands(scan: NDArray[Any], breast: NDArray[Any], spacing: Sequence[float]) -> NDArray[np.bool_]:
     """Returns the fibroglandular tissue within the breasts.
 
-    What differs from the breast around it by more than Otsu's threshold is taken for gland. Fat fills most of a breast,
-    so that the tail of the distribution is gland: the bright one where fat is suppressed, else the dark one.
+    How much pixels differ from the breast around them is taken for a mixture of two normal distributions. Fat fills
+    most of a breast, so that gland is the one on the side of the tail: the bright one where fat is suppressed, else the
+    dark one.
 
     Args:
         scan: [slice, row, column], before contrast.
@@ -43,14 +45,26 @@ def outline_glands(scan: NDArray[Any], breast: NDArray[Any], spacing: Sequence[f
     inside = np.stack([_below_the_skin(one, view.pixel_mm) for one in view.masks(breast)])
     for picture in pictures:
         cv2.GaussianBlur(picture, (0, 0), _SMOOTH, dst=picture)
-    values = pictures[inside][::_EVERY]
+    values = pictures[inside]
+    values = values[:: max(1, values.size // _PIXELS)]
     if values.size == 0 or np.ptp(values) <= 0:
         return result
     sign = 1.0 if skew(values) >= 0 else -1.0
-    threshold = skimage.filters.threshold_otsu(sign * values)
-    over = np.where(inside, sign * pictures - np.float32(threshold), np.float32(-1))
+    over = np.where(inside, sign * pictures - np.float32(_threshold(sign * values)), np.float32(-1))
     result[view.window] = (view.restored(over) > 0) & (breast[view.window] > 0)
     return result
+
+
+def _threshold(values: NDArray[np.float32]) -> float:
+    """Returns from where on the higher of two normal distributions is the likelier one; infinite where it never is."""
+    from sklearn.mixture import GaussianMixture
+
+    first = np.quantile(values, _FIRST)[:, None]
+    mixture = GaussianMixture(2, means_init=first, random_state=0).fit(values[:, None])
+    fat, gland = np.argsort(mixture.means_[:, 0])
+    steps = np.linspace(mixture.means_[fat, 0], values.max(), 1000)
+    likelier = mixture.predict(steps[:, None]) == gland
+    return float(steps[np.argmax(likelier)]) if likelier.any() else np.inf
 
 
 def _below_the_skin(mask: NDArray[Any], pixel_mm: float) -> NDArray[np.bool_]:

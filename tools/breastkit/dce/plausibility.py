@@ -27,6 +27,9 @@ _OFFSET, _BELOW_ZERO = 0.2, 0.02
 # Breasts hang into air: no side of what is scanned is darker than so much of the front.
 _DARKER = 0.8
 _EVERY = 4
+# A breast that ends within what was scanned has less at these edges than so great a share of its largest section: in
+# front there is air, and up and down it grows thin.
+_CUT = {"in front": (1, 0, 0.02), "below": (0, 0, 0.6), "above": (0, -1, 0.6)}
 
 
 def doubts_about(phases: DcePhases, breast: NDArray[np.bool_]) -> list[str]:
@@ -42,6 +45,7 @@ def doubts_about(phases: DcePhases, breast: NDArray[np.bool_]) -> list[str]:
         _of_slices(phases),
         _of_contrast(phases, breast),
         _of_volume(phases, breast),
+        _of_edges(phases, breast),
     )
     return [doubt for check in checks for doubt in check]
 
@@ -124,3 +128,11 @@ def _of_volume(phases: DcePhases, breast: NDArray[np.bool_]) -> Iterator[str]:
             f"Breasts of {millilitres:.0f} ml together are not those of a patient; does the header tell position, "
             "orientation and voxel size right?"
         )
+
+
+def _of_edges(phases: DcePhases, breast: NDArray[np.bool_]) -> Iterator[str]:
+    inside = phases.axial(breast)
+    for where, (axis, edge, share) in _CUT.items():
+        sections = np.count_nonzero(inside, axis=tuple(other for other in range(3) if other != axis))
+        if sections[edge] > share * max(1, int(sections.max())):
+            yield f"The breasts are cut {where} by the edge of what was scanned; volumes and shares are of the rest."

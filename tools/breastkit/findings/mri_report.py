@@ -205,8 +205,8 @@ def _glands(findings: MriFindings) -> list[Block]:
         "Enhancement of the glands without lesions, in the first phase after contrast, as a share of their mean signal "
         "before it. Density a to d begins where fibroglandular tissue fills "
         f"{', '.join(percent(least) for least in DENSITY.values())} of the breast; these shares are a convention of "
-        "this software, not a reader's category. The outline of the glands is rough, and finds too much where there is "
-        "little of it."
+        "this software, not a reader's category. A rule outlines the glands, roughly: how far it is right stands in "
+        "the model card of the tissue bundle."
     )
     return [Table(columns, rows, texts=1), Text(note, soft=True)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from breastkit.dicom.derived_objects import Side
@@ -37,7 +38,7 @@ class StudyTable(Writer[MriFindings]):
 def _row(findings: MriFindings) -> dict[str, Any]:
     moved = [motion.mean_mm for motion in findings.motions if motion is not None]
     most = max(moved, default=None)
-    before, after = (str(source) for source in findings.sources[:2])
+    before, after = (source.name if isinstance(source, Path) else source.description for source in findings.sources[:2])
     row: dict[str, Any] = {
         "study": findings.name,
         "lesions": len(findings.lesions),

@@ -54,6 +54,8 @@ from breastkit.pipelines.mri_outlines import breasts_and_probability, open_breas
 # What the server calls the whole chain.
 NAME = "breast_mri_lesions"
 NO_BREAST = "No breast was outlined; check the study."
+NO_SIDES = "Which breast is which is not plain: one was scanned or outlined, or they run into one another."
+DULL_GLANDS = "What was outlined as fibroglandular tissue does not enhance; its volume, share and density are doubtful."
 
 
 def run_mri(
@@ -83,10 +85,11 @@ def run_mri(
     """Outlines breasts, glands and lesions in one dynamic breast MRI study and measures them.
 
     Writes breast.nii.gz, sides.nii.gz (1 the patient's right breast, 2 the left one), fgt.nii.gz (fibroglandular
-    tissue), lesions.nii.gz (0 background, 1 the lesion with the highest score, 2 the next and so on), lesions.csv,
-    study.csv (one row: volumes, density, enhancement of the glands, motion), overlay.png, report.html and report.pdf,
-    findings.json (all of it for programs) and run.json, which says what was read, left aside and done. Of a DICOM study
-    also dicom/segmentation.dcm (SEG), dicom/report.dcm (SR) and dicom/report_pdf.dcm (encapsulated PDF).
+    tissue, outlined by a rough rule), lesions.nii.gz (0 background, 1 the lesion with the highest score, 2 the next and
+    so on), lesions.csv, study.csv (one row: volumes, density, enhancement of the glands, motion), overlay.png,
+    report.html and report.pdf, findings.json (all of it for programs) and run.json, which says what was read, left
+    aside and done. Of a DICOM study also dicom/segmentation.dcm (SEG), dicom/report.dcm (SR) and dicom/report_pdf.dcm
+    (encapsulated PDF).
 
     Args:
         study: folder of one study: DICOM series, or NIfTI phases x_0000.nii.gz, x_0001.nii.gz and so on. With --pull
@@ -325,9 +328,18 @@ def examine(
         left_mm=left_mm,
         glands=glands,
         tissue=tissue,
-        doubts=(*found.doubts, *doubts_about(phases, breast), *([] if breast.any() else [NO_BREAST])),
+        doubts=(*found.doubts, *doubts_about(phases, breast), *_doubts_of_parts(breast, midline, tissue)),
         models=networks.models,
     )
+
+
+def _doubts_of_parts(
+    breast: NDArray[Any], midline: float | None, tissue: Mapping[Side | None, GlandMeasures]
+) -> list[str]:
+    if not breast.any():
+        return [NO_BREAST]
+    dull = any(one.bpe_mean is not None and one.bpe_mean <= 0 for one in tissue.values())
+    return [*([NO_SIDES] if midline is None else []), *([DULL_GLANDS] if dull else [])]
 
 
 def glands_of(phases: DcePhases, breast: NDArray[Any], lesions: Sequence[StudyLesion]) -> NDArray[np.bool_]:
