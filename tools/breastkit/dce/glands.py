@@ -8,8 +8,8 @@ from typing import Any
 
 import cv2
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import skew
 
 from breastkit.transforms.breast_view import BreastView
 
@@ -49,7 +49,7 @@ def outline_glands(scan: NDArray[Any], breast: NDArray[Any], spacing: Sequence[f
     values = values[:: max(1, values.size // _PIXELS)]
     if values.size == 0 or np.ptp(values) <= 0:
         return result
-    sign = 1.0 if skew(values) >= 0 else -1.0
+    sign = 1.0 if scipy.stats.skew(values) >= 0 else -1.0
     over = np.where(inside, sign * pictures - np.float32(_threshold(sign * values)), np.float32(-1))
     result[view.window] = (view.restored(over) > 0) & (breast[view.window] > 0)
     return result
