@@ -30,7 +30,7 @@ LAYERS = [
     {"dicomweb"},
     {"transforms", "networks", "metrics"},
     {"bundle", "opened_bundle"},
-    {"model_record", "model_registry", "promotion"},
+    {"model_record", "model_registry", "promotion", "saved_view"},
     {"phantoms"},
     {"dce"},
     {"training"},

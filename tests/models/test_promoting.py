@@ -16,7 +16,7 @@ from breastkit.cli import main
 from breastkit.errors import BreastkitError
 from breastkit.model_registry import CANDIDATE, CHAMPION, ModelRegistry
 from breastkit.models.listing import list_models, show_model, verify_models
-from breastkit.models.promoting import promote_version
+from breastkit.models.promoting import judge, promote_version
 from breastkit.models.registering import register_run
 from breastkit.promotion import promote, promotion_of, rollback
 from breastkit.weights import load_weights, read_model_json, save_weights
@@ -180,6 +180,15 @@ def test_of_two_who_promote_at_once_the_slower_is_told(place, registry):
     assert bundle.version_in_use == 1
 
 
+def test_evaluations_of_other_cases_decide_nothing(tmp_path):
+    for name, cases in (("current", "ab"), ("candidate", "ac")):
+        folder = tmp_path / name / "evaluation"
+        folder.mkdir(parents=True)
+        (folder / "metrics.csv").write_text("case,dice\n" + "".join(f"{case},0.5\n" for case in cases))
+    with pytest.raises(BreastkitError, match="were evaluated on other cases; evaluate both on one list"):
+        judge(Bundle(NAME), tmp_path / "current", tmp_path / "candidate")
+
+
 def test_two_processes_that_promote_get_numbers_of_their_own(place, tmp_path):
     words = (
         "import sys; from breastkit.bundle import Bundle; from breastkit.promotion import promote; "
@@ -216,7 +225,9 @@ def test_runs_without_weights_are_one_sentence(place, registry, tmp_path, monkey
         register_run(str(tmp_path / "begun"), bundle=NAME)
     assert not Bundle(NAME).promoted.is_dir() or not list(Bundle(NAME).promoted.glob("[0-9]*"))
     damaged = tmp_path / "damaged.db"
-    damaged.write_bytes(b"nonsense" * 1000)
+    half = Path(registry.uri.removeprefix("sqlite:///")).read_bytes()[:300_000]
     monkeypatch.setenv("BREASTKIT_REGISTRY", f"sqlite:///{damaged}")
-    with pytest.raises(BreastkitError, match=r"damaged.db is damaged .*restore it from a backup"):
-        list_models()
+    for content in (b"nonsense" * 1000, half):
+        damaged.write_bytes(content)
+        with pytest.raises(BreastkitError, match=r"damaged.db is damaged .*restore it from a backup"):
+            list_models()

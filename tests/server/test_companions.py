@@ -12,6 +12,7 @@ import pytest
 from tests.apps.server_process import free_port
 
 from breastkit.errors import BreastkitError
+from breastkit.saved_view import save_view, saved_views
 from breastkit.server.companions import Companion, mlflow_interface
 
 
@@ -34,6 +35,8 @@ def test_mlflow_shows_the_runs_and_leaves_nothing_running(tmp_path):
     client = mlflow.MlflowClient(f"sqlite:///{store}")
     experiment = client.create_experiment("phantoms", artifact_location=str(tmp_path / "artifacts"))
     client.set_terminated(client.create_run(experiment, run_name="first").info.run_id)
+    client.create_experiment("never judged", artifact_location=str(tmp_path / "artifacts"))
+    save_view(client, experiment, ["iou", "dice"])
     with mlflow_interface(store) as interface:
         interface.wait()
         with urllib.request.urlopen(interface.address, timeout=60) as page:
@@ -41,12 +44,17 @@ def test_mlflow_shows_the_runs_and_leaves_nothing_running(tmp_path):
         told = f"{interface.address}api/2.0/mlflow/experiments/get-by-name?experiment_name=phantoms"
         with urllib.request.urlopen(told, timeout=60) as answer:
             assert "phantoms" in answer.read().decode()
+        ((name, view),) = saved_views(interface.address)
+        assert name == "phantoms"
+        assert view.startswith(f"{interface.address}#/experiments/{experiment}/runs?viewStateShareKey=")
         group = interface._process.pid
         assert alive(group)
     end = time.monotonic() + 60
     while alive(group) and time.monotonic() < end:
         time.sleep(0.2)
     assert not alive(group)
+    # Then there is nothing to lead to, and the start page says no more.
+    assert saved_views(interface.address) == []
 
 
 # The annotation server's own way to serve, with a companion, around an application that starts at once.

@@ -169,6 +169,16 @@ def test_evaluation_is_a_run_of_its_own(tracked, data, store):
     )
     (trained,) = runs_named(store, "whole")[1]
     assert [model.source_run_id for model in best] == [trained.info.run_id]
+    # As is MLflow's own page, by a view that is saved with the experiment.
+    (view,) = [
+        json.loads(value)
+        for name, value in client.get_experiment(found.info.experiment_id).tags.items()
+        if name.startswith("mlflow.sharedViewState.")
+    ]
+    shown = json.loads(view["state"])
+    assert shown["groupBy"]["groupByKeys"][0]["mode"] == "dataset"
+    assert (shown["orderByKey"], shown["orderByAsc"]) == ("metrics.`dice`", False)
+    assert len(client.search_runs([found.info.experiment_id], shown["searchFilter"])) == 1
     inputs = client.get_run(found.info.run_id).inputs.model_inputs
     assert [model.model_id for model in inputs] == [best[0].model_id]
 

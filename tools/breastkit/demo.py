@@ -108,7 +108,7 @@ def check_pages(folder: str | Path) -> None:
                 raise BreastkitError(f"The annotation server did not start: {last}")
             for page in _PAGES:
                 _open_page(f"http://127.0.0.1:{port}{page}")
-            beside = _BESIDE.findall(_open_page(f"http://127.0.0.1:{port}/"))
+            beside = set(_BESIDE.findall(_open_page(f"http://127.0.0.1:{port}/")))
             if len(beside) != len({"mlflow", "ultrasound"} & set(options)):
                 raise BreastkitError(f"The start page of {folder} does not lead to all pages beside it.")
             for address in beside:

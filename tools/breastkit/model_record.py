@@ -58,11 +58,16 @@ def dataset_of(cases: CaseList, split: str, items: Sequence[Item]) -> Dataset:
 def log_datasets(client: MlflowClient, run_id: str, datasets: Mapping[str, Dataset]) -> None:
     """Tells a run which data sets it uses, by what for."""
     from mlflow.entities import DatasetInput, InputTag
+    from mlflow.exceptions import MlflowException
 
     inputs = [
         DatasetInput(dataset, [InputTag("mlflow.data.context", context)]) for context, dataset in datasets.items()
     ]
-    client.log_inputs(run_id, inputs)
+    try:
+        client.log_inputs(run_id, inputs)
+    except MlflowException:
+        # Of two runs that start at once, the one that comes second to enter a data set finds it when it asks again.
+        client.log_inputs(run_id, inputs)
 
 
 def made_model(client: MlflowClient, run_id: str, weights: str | Path, bundle: Bundle) -> LoggedModel:

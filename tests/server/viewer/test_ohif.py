@@ -1,6 +1,8 @@
 """The viewer as the server gives it to a browser, the start page, and DICOMweb of another server."""
 
 import re
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,6 +33,16 @@ def server(studies, tmp_path_factory):
     (folder / "pages" / "index.html").write_text("<h1>results</h1>")
     with served(studies, conf={"labels": str(folder / "labels")}, pages=folder / "pages") as (address, _):
         yield address
+
+
+@pytest.mark.parametrize(
+    "module", sorted((Path(ohif.__file__).parent / "annotation").glob("*.js")), ids=lambda path: path.stem
+)
+def test_no_class_of_the_extension_has_two_members_of_one_name(module):
+    # The later one would take the place of the earlier without a word: JavaScript allows it.
+    for part in re.split(r"(?m)^(?:export )?class ", module.read_text())[1:]:
+        members = Counter(re.findall(r"(?m)^  (?:async )?((?:[gs]et )?\w+)\(.*\{$", part))
+        assert [name for name, count in members.items() if count > 1] == []
 
 
 @needs_viewer

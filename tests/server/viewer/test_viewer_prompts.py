@@ -39,10 +39,6 @@ def follow(page, click):
     return outlined(page)
 
 
-@pytest.mark.xfail(
-    reason="Side by side with the keys and drafts that came at the same time, Undo of clicks does not answer.",
-    strict=False,
-)
 def test_clicks_a_removing_click_undo_a_box_and_the_saved_label(page, server, tmp_path):
     assert page.section("Point").get_by_label("Model", exact=True).input_value() == MODEL
     first = follow(page, next_click(np.zeros_like(MASK), MASK))

@@ -20,6 +20,7 @@ REMARKS = {
     "too_small": "It has few pixels: the networks have learnt from larger pictures.",
     "too_dark": "It is darker than nearly all pictures the networks have learnt from.",
     "several_panels": "It seems to show several pictures side by side: cut them apart.",
+    "screen": "It shows a scanner's screen: only the part of it that shows tissue was read.",
     "overlays": "Bright marks, text or callipers cover much of it.",
     "lesion_cut": "The outline reaches the border: part of the lesion may be outside the picture.",
 }
@@ -41,6 +42,7 @@ def remarks_on(picture: UltrasoundPicture) -> tuple[str, ...]:
         "too_small": min(gray.shape) < _LEAST_SIDE,
         "too_dark": float(gray.mean()) < _DARK_MEAN,
         "several_panels": _has_gap(gray),
+        "screen": picture.is_screen,
         "overlays": _marked(gray) > _MARKED,
     }
     return tuple(code for code, there in found.items() if there)

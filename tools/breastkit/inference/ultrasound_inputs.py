@@ -15,6 +15,7 @@ from breastkit.dicom import count_us_frames, is_dicom, read_us_colour_share, rea
 from breastkit.errors import BreastkitError
 from breastkit.images import DICOM_SUFFIXES, PICTURE_SUFFIXES, read_colour_share, read_gray
 from breastkit.inference.inputs import Inputs, find_inputs
+from breastkit.inference.tissue_window import EVERYTHING, tissue_window
 
 # Less between the darkest and the brightest pixel is nothing to look at.
 _CONTRAST = 8
@@ -26,13 +27,15 @@ class UltrasoundPicture:
 
     Attributes:
         gray: the whole picture, 8-bit gray.
-        window: rows and columns that show tissue; a DICOM image may say so, otherwise it is all of it.
+        window: rows and columns that show tissue: as a DICOM image says, otherwise what a screen frames, or all.
         colour: share of its pixels that are not gray.
+        is_screen: whether the window was found in a picture of a scanner's screen.
     """
 
     gray: NDArray[Any]
     window: tuple[slice, slice]
     colour: float = 0.0
+    is_screen: bool = False
 
     @property
     def tissue(self) -> NDArray[Any]:
@@ -97,10 +100,12 @@ def read_ultrasound(item: Mapping[str, Any]) -> UltrasoundPicture:
     """
     path, frame = Path(item["image"]), item.get("frame", 0)
     if _is_dicom(path):
-        colour = read_us_colour_share(path, frame)
-        picture = UltrasoundPicture(read_us_frame(path, frame), us_tissue_window(path), colour)
+        gray, window, colour = read_us_frame(path, frame), us_tissue_window(path), read_us_colour_share(path, frame)
     else:
-        picture = UltrasoundPicture(read_gray(path), (slice(None), slice(None)), read_colour_share(path))
+        gray, window, colour = read_gray(path), EVERYTHING, read_colour_share(path)
+    found = tissue_window(gray) if window == EVERYTHING else EVERYTHING
+    is_screen = found != EVERYTHING
+    picture = UltrasoundPicture(gray, found if is_screen else window, colour, is_screen)
     if int(picture.tissue.max()) - int(picture.tissue.min()) < _CONTRAST:
         raise BreastkitError(f"{path} is of one gray value throughout, so nothing can be said of it; export it again.")
     return picture

@@ -50,7 +50,8 @@ class Companion:
             [sys.executable, "-m", self.module, *(word.format(port=port) for word in self.words)],
             stdout=self._said,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
+            # MLflow's queue for judging language models is eight processes that nobody asks for here.
+            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             # Ctrl-C reaches the annotation server alone, which stops this one.
             start_new_session=True,
             preexec_fn=_ends_with_parent if sys.platform == "linux" else None,

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,15 @@ import psutil
 from ignite.engine import Engine, Events
 from monai.engines import Trainer
 from monai.handlers import MLFlowHandler
+from monai.utils import flatten_dict
 
 from breastkit.bundle import Bundle
 from breastkit.cases import CaseList, Item
+from breastkit.logs import get_logger
 from breastkit.model_record import dataset_of, judged_model, log_datasets, log_figures, made_model
 from breastkit.model_registry import check_store
+from breastkit.saved_view import save_view
+from breastkit.training.outbox import Outbox
 from breastkit.training.run_folder import RunFolder, git_revision
 from breastkit.training.sample_pictures import sample_pictures
 from breastkit.weights import FILE_NAME, read_model_json
@@ -35,6 +40,7 @@ _HOST, _PROCESS = "breastkit.host", "breastkit.process"
 _ASKED_TO_END = 128 + signal.SIGTERM
 # So often over a training are pictures kept of what the network answers.
 _SAMPLES = 5
+_log = get_logger(__name__)
 
 
 class MlflowRun(MLFlowHandler):
@@ -44,6 +50,8 @@ class MlflowRun(MLFlowHandler):
     is finished, after the threshold search; else when the engine is. Whatever breaks it off marks it as FAILED, being
     asked to end as KILLED. A process that was killed outright can say nothing any more: the next run of the experiment
     on the same machine says it in its place. Under ``mlflow run`` it logs into the run MLflow has opened.
+
+    A server that is away while the run goes on gets what it missed when it is back.
 
     What a training made becomes a model of its own, which evaluations add their figures to; see `model_record`.
 
@@ -93,6 +101,9 @@ class MlflowRun(MLFlowHandler):
         self._monitor: Any = None
         self.uri = os.environ.get("MLFLOW_TRACKING_URI") or tracking_uri
         check_store(self.uri)
+        # MLflow would hold the training up for minutes where a server is away; the outbox waits for it beside.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        self.outbox = Outbox(self.uri)
         super().__init__(
             tracking_uri=tracking_uri,
             experiment_name=place.resolve().name if (place := Path(experiment_name)).is_dir() else experiment_name,
@@ -158,7 +169,8 @@ class MlflowRun(MLFlowHandler):
             return
         run_id = self.cur_run.info.run_id
         for path in sorted({path for pattern in self.patterns for path in self.folder.glob(pattern)}):
-            self.client.log_artifact(run_id, str(path))
+            self.outbox.say(partial(self.client.log_artifact, run_id, str(path)))
+        self.outbox.deliver()
         self._log_model(run_id)
         self._end("FINISHED")
 
@@ -175,6 +187,8 @@ class MlflowRun(MLFlowHandler):
         else:
             model = judged_model(self.client, run_id, self.weights, self.bundle)
             figures = _column_means(Path(self.summary)) if self.summary else {}
+            if figures:
+                save_view(self.client, self.cur_run.info.experiment_id, list(figures))
         log_figures(self.client, run_id, figures, model, list(self.datasets.values())[-1])
 
     def _log_samples(self, evaluator: Engine, trainer: Engine) -> None:
@@ -184,7 +198,8 @@ class MlflowRun(MLFlowHandler):
             output: Any = evaluator.state.output
             picture = sample_pictures(output)
             if picture is not None:
-                self.client.log_image(self.cur_run.info.run_id, picture, f"samples/epoch_{epoch:04d}.png")
+                place = f"samples/epoch_{epoch:04d}.png"
+                self.outbox.say(partial(self.client.log_image, self.cur_run.info.run_id, picture, place))
 
     def _asked_to_end(self, *_signal: Any) -> None:
         self._end("KILLED")
@@ -196,10 +211,20 @@ class MlflowRun(MLFlowHandler):
         if self._monitor is not None:
             self._monitor.finish()
             self._monitor = None
-        if self.cur_run is not None:
+        atexit.unregister(self._end)
+        if self.cur_run is not None and self.outbox.answers():
             self.run_finish_status = status
             self.close()
-        atexit.unregister(self._end)
+        elif self.cur_run is not None:
+            _log.warning("The run stays RUNNING in MLflow until the next one of its experiment ends it.")
+            self.cur_run = None
+
+    def _log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        entries = [Metric(name, value, now, step or 0) for name, value in flatten_dict(metrics).items()]
+        self.outbox.say(partial(self.client.log_batch, self.cur_run.info.run_id, metrics=entries))
 
     def _log_params(self, params: dict[str, Any]) -> None:
         # A parameter cannot be logged twice with other values, and a run started over may keep its name.

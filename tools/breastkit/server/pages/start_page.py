@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse
 
 from breastkit.records import set_aside_in
 from breastkit.report.page import render
+from breastkit.saved_view import saved_views
 from breastkit.server.information import information_of
 from breastkit.server.labels.saved_labels import CLASSES
 from breastkit.server.models.scoring_methods import Method
@@ -62,6 +63,7 @@ def start_page_endpoint(services: Services) -> APIRouter:
             user=user_of(request),
             work=readings_shown(services, asker_of(request), viewer=viewer),
             beside={name: services.companions.get(name, "") for name in ("page", "mlflow")},
+            tracked=saved_views(mlflow) if (mlflow := services.companions.get("mlflow")) else [],
             total=len(images),
             completed=len(labelled),
             models=list(told["models"].items()),

@@ -253,7 +253,7 @@ export class Label {
   }
 
   // Draws a draft in place of what is there, as one step that can be undone.
-  restore({ volume, names, ofClass }) {
+  restoreDraft({ volume, names, ofClass }) {
     const slices = this.slices();
     const parts = partsOf(volume, slices);
     const targets = new Map(Object.entries(names).map(([name, number]) => [number, this.segmentFor(name)]));

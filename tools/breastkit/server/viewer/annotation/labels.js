@@ -111,7 +111,7 @@ export class Labels {
     const { draftFound } = label;
     label.draftFound = undefined;
     if (isTaken) {
-      label.restore(draftFound);
+      label.restoreDraft(draftFound);
     } else {
       await drafts.forget(await this.user, label.series).catch(() => {});
     }

@@ -1,0 +1,2 @@
+-- Who may use the server; the runs are in a database beside.
+CREATE DATABASE users;
