@@ -1,10 +1,15 @@
 import csv
+import json
+from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 from tests.bundles.contract import BundleContract
 from tests.bundles.tiny import tiny_tissue
+
+from breastkit.cases import write_cases
+from breastkit.training import read_model_json
 
 
 class TestBreastMriTissueSegmentation(BundleContract):
@@ -24,6 +29,18 @@ class TestBreastMriTissueSegmentation(BundleContract):
             assert mask.shape == (24, 20, 8)
             assert set(np.unique(mask.get_fdata())) <= {0.0, 1.0}
             assert (out / f"case_{number}_candidate.nii.gz").is_file()
+
+    def test_a_network_of_glands_is_trained_by_an_overlay(self, tmp_path):
+        """`glands.json` laid over `train.json`, on scans with outlined glands; the tiny breasts stand for these."""
+        cases = tiny_tissue(tmp_path / "data", cases=4)
+        for _, item in cases.items():
+            item["glands"] = item["label"]
+        lists = {name: getattr(cases, name) for name in ("training", "validation", "test")}
+        write_cases(tmp_path / "data", lists, facts={"name": "tiny"})
+        overlay = json.loads(Path(self.config("glands")).read_text())
+        options = {"architecture": "gland", "image_size": 32}
+        out = self.train(tmp_path / "data", tmp_path / "run", epochs=1, extra=overlay, **options)
+        assert read_model_json(out)["architecture"] == "gland"
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from breastkit.cases import read_cases
-from breastkit.datasets.tissue import check_tissue, patient_id, prepare_tissue
+from breastkit.datasets.tissue import check_tissue, gland_items, patient_id, prepare_tissue
 from breastkit.datasets.tissue_case import true_affine
 from breastkit.errors import BreastkitError
 from breastkit.images import read_volume, write_nifti
@@ -178,15 +178,26 @@ def test_flips_planted_in_training_masks_are_undone(root, prepared, tmp_path):
         mask = read_volume(path, mask=True)
         codes = nibabel.aff2axcodes(mask.affine)
         flip = next(n for n, code in enumerate(codes) if code in axis)
-        write_nifti(path, np.flip(mask.array, flip), mask.affine)
+        for each in (path, root / "train" / "glands" / path.name):
+            write_nifti(each, np.flip(read_volume(each, mask=True).array, flip), mask.affine)
     prepare_tissue(root, tmp_path / "out", workers=1)
-    for number in (1, 2):
-        name = f"train/masks/case_00{number}.nii.gz"
+    for name in (f"train/{kind}/case_00{number}.nii.gz" for number in (1, 2) for kind in ("masks", "glands")):
         np.testing.assert_array_equal(
             read_volume(tmp_path / "out" / name, mask=True).array, read_volume(prepared / name, mask=True).array
         )
     table = pd.read_csv(tmp_path / "out" / "orientation.csv").set_index("patient_id")
     assert (table.mask_upside_down[1], table.mask_mirrored[2]) == (True, True)
+
+
+def test_glands_go_along_and_are_what_a_gland_network_learns(prepared):
+    cases = read_cases(prepared)
+    for item in gland_items(cases.training):
+        assert item["label"] == item["glands"] and "/masks/" in item["breast"]
+        glands, breast = (read_volume(item[key], mask=True) for key in ("label", "breast"))
+        np.testing.assert_array_equal(glands.affine, breast.affine)
+        assert glands.array.any() and not (glands.array & ~breast.array.astype(bool)).any()
+    with pytest.raises(BreastkitError, match="outlined in none of the scans"):
+        gland_items([{"image": "x", "label": "y"}])
 
 
 def four_dimensions(path):

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import distance_transform_edt
 
-from breastkit.dce.features import around_breasts, kinetic_features, place_features, shape_features
+from breastkit.dce.features import air_around, kinetic_features, place_features, shape_features
+from breastkit.dce.landmarks import ChestWall
 
 
 def ball(radius, size=41, spacing=(1.0, 1.0, 1.0)):
@@ -34,7 +35,7 @@ def test_a_single_voxel_has_features():
     assert features["longest_diameter_mm"] == pytest.approx(np.sqrt(6))
 
 
-def test_distances_to_skin_and_chest_wall():
+def test_distances_to_skin_chest_wall_and_nipple():
     """Along the rows: air up to 10, breast from there to 29, chest from 30, with a lung in it."""
     scan = np.full((20, 50, 20), 100.0)
     scan[:, :10] = scan[:, 36:44] = 0
@@ -43,9 +44,17 @@ def test_distances_to_skin_and_chest_wall():
     lesion[8:12, 25:28, 8:12] = True
     # Skin that the mask leaves out is no chest wall.
     breast[:, 10] = False
-    features = place_features(lesion, around_breasts(breast, scan), spacing=(1, 2.0, 1))
-    assert features == {"distance_to_skin_mm": 32.0, "distance_to_chest_wall_mm": 6.0}
-    nowhere = place_features(lesion, around_breasts(np.zeros_like(breast), scan), spacing=(1, 2, 1))
+    wall = ChestWall.behind(breast, (1, 2.0, 1))
+    nipple = np.array([9.0, 20.0, 9.0])
+    features = place_features(lesion, air_around(breast, scan), wall, nipple, spacing=(1, 2.0, 1))
+    assert features == {
+        "distance_to_skin_mm": 32.0,
+        # From the middle of the last voxel of the lesion to the edge of the last one of the breast.
+        "distance_to_chest_wall_mm": pytest.approx(5.0, abs=0.05),
+        "distance_to_nipple_mm": pytest.approx(30.0),
+    }
+    none = np.zeros_like(breast)
+    nowhere = place_features(lesion, air_around(none, scan), ChestWall.behind(none, (1, 2, 1)), spacing=(1, 2, 1))
     assert nowhere == dict.fromkeys(features)
 
 
@@ -55,18 +64,13 @@ def test_between_the_breasts_is_air_and_the_chest_behind_it_is_not():
     breast[:, 5:20, 5:25] = breast[:, 5:20, 35:55] = True
     scan[:, :5] = scan[:, :18, 25:35] = 0
     scan[:, 24:] = 0
-    # A speck nearer than the wall is none.
-    scan[:, 20:22, 5:25] = 0
-    scan[3, 20, 7:9] = 100
-    air, wall = around_breasts(breast, scan)
+    air = air_around(breast, scan)
     assert air[:, :5].all() and air[:, 5:18, 25:35].all()
     assert not air[:, 20:].any()
-    assert wall[:, 22:24, 5:25].all() and not wall[:, :, 25:35].any()
-    assert wall[:, 22:24, 35:55].all() and not wall[3, 20:22, 5:25].any()
 
 
-def test_distances_are_those_of_the_whole_study():
-    """However far away skin and chest wall lie: the box that is looked at grows until it holds the nearest voxel."""
+def test_the_distance_to_skin_is_that_of_the_whole_study():
+    """However far away it lies: the box that is looked at grows until it holds the nearest voxel."""
     random = np.random.default_rng(0)
     shape, spacing = (60, 50, 30), (1.5, 2.0, 4.0)
     places = set()
@@ -74,13 +78,12 @@ def test_distances_are_those_of_the_whole_study():
         lesion = np.zeros(shape, dtype=bool)
         start = random.integers((5, 5, 5), (50, 40, 22))
         lesion[tuple(slice(first, first + 4) for first in start)] = True
-        around = random.random(shape) < share, random.random(shape) < share / 3
-        found = place_features(lesion, around, spacing=spacing)
-        for name, place in zip(found, around, strict=True):
-            there = place & ~lesion
-            far = distance_transform_edt(~there, sampling=spacing)[lesion].min() if there.any() else None
-            assert found[name] == (None if far is None else pytest.approx(far))
-            places.add("none" if far is None else "far" if far > 16 else "near")
+        air = random.random(shape) < share
+        found = place_features(lesion, air, None, spacing=spacing)["distance_to_skin_mm"]
+        there = air & ~lesion
+        far = distance_transform_edt(~there, sampling=spacing)[lesion].min() if there.any() else None
+        assert found == (None if far is None else pytest.approx(far))
+        places.add("none" if far is None else "far" if far > 16 else "near")
     assert places == {"none", "far", "near"}
 
 

@@ -52,6 +52,14 @@ def test_an_honest_study_has_none(case):
     assert doubts_about(study, phantom.breast > 0) == []
 
 
+@pytest.mark.parametrize("quarters", [1, 3])
+def test_a_patient_turned_by_90_degrees(honest, quarters):
+    study, breast = honest
+    turned = replace(study, arrays=[np.rot90(array, quarters, axes=(1, 2)) for array in study.arrays])
+    lying = study.grid.restore(np.rot90(study.axial(breast), quarters, axes=(1, 2)))
+    assert "turned by 90 degrees" in " ".join(doubts_about(turned, lying))
+
+
 @pytest.mark.parametrize(
     ("order", "words"),
     [
@@ -90,6 +98,19 @@ def test_breasts_of_no_patient(honest):
     assert few.any()
     assert "ml together are not those of a patient" in " ".join(doubts_about(study, few))
     assert not [doubt for doubt in doubts_about(study, np.zeros_like(breast)) if " ml " in doubt]
+
+
+@pytest.mark.parametrize(("axis", "edge", "where"), [(1, 0, "in front"), (0, 0, "below"), (0, -1, "above")])
+def test_breasts_cut_by_the_edge_of_what_was_scanned(honest, axis, edge, where):
+    study, breast = honest
+    inside = study.axial(breast)
+    sections = np.count_nonzero(inside, axis=tuple(other for other in range(3) if other != axis))
+    largest = int(sections.argmax())
+    gone = slice(0, largest) if edge == 0 else slice(largest + 1, None)
+    arrays = [np.delete(array, gone, axis=axis) for array in study.arrays]
+    left = np.delete(inside, gone, axis=axis)
+    grid = Grid(left.shape, study.grid.axial.affine)
+    assert f"The breasts are cut {where} by" in " ".join(doubts_about(DcePhases(arrays, grid, study.paths), left))
 
 
 def test_slices_that_show_nothing_or_are_missing(honest):

@@ -13,6 +13,7 @@ from tests.dicom.scans import AXIAL, OBLIQUE, SAGITTAL, affine_of, an_l, edit_al
 from tests.findings.made_up import mri_findings, picture_findings
 
 from breastkit.dce import DcePhases, Grid, VoxelBox
+from breastkit.dce.glands import GlandMeasures
 from breastkit.dicom import list_series, read_series, why_no_ultrasound
 from breastkit.dicom.derived_objects import Side
 from breastkit.dicom.read_seg import read_segmentation
@@ -124,6 +125,26 @@ def test_the_report_tells_measures_of_each_lesion_with_its_segment(tmp_path):
     volumes = [group.get_measurements()[0].value for group in (left, right)]
     assert sum(volumes) == pytest.approx(9 * 7 * 5 * voxel_ml, rel=1e-5)
     assert [item.CodeValue for item in report.ContentSequence[-2].ConceptNameCodeSequence] == ["111028"]
+
+
+def test_glands_of_each_breast_are_a_segment_with_its_measures(tmp_path):
+    plain = mri_of(tmp_path / "study")
+    glands = plain.breast & ~plain.lesions[0].mask
+    glands[..., ::2] = False
+    tissue = {side: GlandMeasures(10.0, 2.5, 0.2, 0.3) for side in Side}
+    folder = written(replace(plain, glands=glands, tissue=tissue), tmp_path / "out")
+    *_, left, right = read_segmentation(folder / "segmentation.dcm", plain.sources[0])
+    np.testing.assert_array_equal(left.mask | right.mask, glands)
+    assert (left.label, right.label) == ("Left fibroglandular tissue", "Right fibroglandular tissue")
+    *_, segment = pydicom.dcmread(folder / "segmentation.dcm").SegmentSequence
+    (algorithm,) = segment.SegmentationAlgorithmIdentificationSequence
+    assert (segment.SegmentAlgorithmType, algorithm.AlgorithmName) == ("AUTOMATIC", "breastkit glands threshold")
+    *_, group = highdicom.sr.srread(folder / "report.dcm").content.get_volumetric_roi_measurement_groups()
+    assert group.tracking_identifier == "Right fibroglandular tissue"
+    measured = {one.name.value: (one.value, one.unit.value) for one in group.get_measurements()}
+    assert measured == {
+        "118565006": (2.5, "ml"), "fgt_percent": (25, "%"), "bpe_mean": (0.2, "1"), "bpe_quartile": (0.3, "1")
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("form", FORMS)

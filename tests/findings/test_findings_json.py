@@ -7,6 +7,8 @@ import jsonschema
 import pytest
 from tests.findings.made_up import CLASSIFIERS, LIMITS, mri_findings, picture_findings
 
+from breastkit.dce.glands import GlandMeasures
+from breastkit.dicom.derived_objects import Side
 from breastkit.findings.findings_json import SCHEMA, FindingsFile
 from breastkit.findings.writers import Outputs
 
@@ -33,7 +35,7 @@ def test_a_study_with_its_lesions(tmp_path):
     )
     study = found["study"]
     assert (study["name"], study["phases"], study["doubts"]) == ("study", ["pre", "post"], ["It is made up."])
-    assert study["breasts"] == [{"side": None, "volume_ml": 3.6}]
+    assert study["breasts"] == [{"side": None, "volume_ml": 3.6, "glands": None}]
     first, second = study["lesions"]
     assert (first["number"], second["score"], first["side"]) == (1, 0.6654, None)
     assert first["box"] == {"col_min": 2, "col_max": 5, "row_min": 3, "row_max": 7, "slice_min": 1, "slice_max": 2}
@@ -48,8 +50,13 @@ def test_a_study_with_its_lesions(tmp_path):
 def test_sides_are_told_where_they_are_plain(tmp_path):
     findings = mri_findings(lesions=0)
     # The grid's slices run from right to left, 3 mm each from 30.
-    study = told(tmp_path, replace(findings, midline=30 - 3 * 2.5))["study"]
-    assert study["breasts"] == [{"side": "left", "volume_ml": 2.4}, {"side": "right", "volume_ml": 1.2}]
+    measured = GlandMeasures(2.4, 0.6, 0.2, 0.3)
+    study = told(tmp_path, replace(findings, midline=30 - 3 * 2.5, tissue={Side.LEFT: measured}))["study"]
+    assert [(one["side"], one["volume_ml"]) for one in study["breasts"]] == [("left", 2.4), ("right", 1.2)]
+    assert study["breasts"][0]["glands"] == {
+        "breast_ml": 2.4, "fgt_ml": 0.6, "fgt_percent": 25.0, "density": "c", "bpe_mean": 0.2, "bpe_quartile": 0.3
+    }  # fmt: skip
+    assert study["breasts"][1]["glands"] is None
     assert study["lesions"] == []
 
 

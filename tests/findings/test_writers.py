@@ -14,7 +14,7 @@ from breastkit.findings.writers import Outputs, chosen_writers, writers_of
 
 def test_each_command_offers_its_own():
     of_mri, of_us = writers_of(MriFindings), writers_of(PictureFindings)
-    assert set(of_mri) - set(of_us) == {"nifti"}
+    assert set(of_mri) - set(of_us) == {"nifti", "study"}
     assert not set(of_us) - set(of_mri)
     shared = {name for name, writer in of_mri.items() if of_us.get(name) is writer}
     assert shared >= {"html", "json", "pdf"}
@@ -46,7 +46,7 @@ def test_only_what_was_asked_for_is_written(tmp_path):
     outputs.write(mri_findings(lesions=0))
     assert outputs.finish() == tmp_path / "two"
     written = sorted(path.name for path in (tmp_path / "two").iterdir())
-    assert written == ["breast.nii.gz", "findings.json", "lesions.nii.gz"]
+    assert written == ["breast.nii.gz", "findings.json", "lesions.nii.gz", "sides.nii.gz"]
     outputs = Outputs(tmp_path / "all", chosen_writers(MriFindings))
     outputs.write(mri_findings(lesions=0))
     assert outputs.finish() == tmp_path / "all" / "report.html"

@@ -12,19 +12,20 @@ from tests.bundles.tiny import AFFINE, tiny_study
 from tests.inference.ultrasound_weights import classifier_weights, segmenter_weights
 from tests.pipelines.test_mri import box_of
 
-from breastkit.dce.features import around_breasts, kinetic_features, place_features, shape_features
+from breastkit.dce.features import air_around, kinetic_features, place_features, shape_features
+from breastkit.dce.landmarks import ChestWall
 from breastkit.dce.phases import read_phases
 from breastkit.dce.plausibility import doubts_about
 from breastkit.images import write_nifti, write_png
 from breastkit.inference.axial_view import AxialView
 from breastkit.inference.picture_quality import REMARKS
 from breastkit.pictures import LESION, PREDICTION, grid, overlay
-from breastkit.pipelines.mri import run_mri
+from breastkit.pipelines.mri import NO_BREAST, NO_SIDES, run_mri
 from breastkit.pipelines.ultrasound import run_ultrasound
 
 LESION_COLUMNS = (
-    "lesion,score,row_min,row_max,col_min,col_max,slice_min,slice_max,volume_mm3,longest_diameter_mm,sphericity,"
-    "distance_to_skin_mm,distance_to_chest_wall_mm,enhancement,wash_in,wash_out,signal_enhancement_ratio,kinetic_class,"
+    "lesion,score,laterality,quadrant,clock,row_min,row_max,col_min,col_max,slice_min,slice_max,volume_mm3,"
+    "longest_diameter_mm,sphericity,distance_to_skin_mm,distance_to_chest_wall_mm,distance_to_nipple_mm,enhancement,wash_in,wash_out,signal_enhancement_ratio,kinetic_class,"
     "motion_mm"
 )
 
@@ -55,10 +56,10 @@ def png_of(array, folder):
 def test_files_of_an_mri_study(mri):
     out, _ = mri
     assert sorted(path.name for path in out.iterdir()) == [
-        "breast.nii.gz", "findings.json", "lesions.csv", "lesions.nii.gz", "overlay.png", "report.html", "report.pdf",
-        "run.json",
+        "breast.nii.gz", "fgt.nii.gz", "findings.json", "lesions.csv", "lesions.nii.gz", "overlay.png", "report.html",
+        "report.pdf", "run.json", "sides.nii.gz", "study.csv",
     ]  # fmt: skip
-    for name in ("breast", "lesions"):
+    for name in ("breast", "sides", "fgt", "lesions"):
         image = nibabel.load(out / f"{name}.nii.gz")
         assert (image.get_data_dtype(), image.header.get_xyzt_units()) == (np.uint8, ("mm", "sec"))
         np.testing.assert_array_equal(image.affine, AFFINE)
@@ -71,11 +72,14 @@ def test_table_of_lesions(mri):
     breast, lesions = volumes(out)
     mask = phases.axial(lesions == 1)
     measured = shape_features(mask, spacing=phases.spacing)
-    around = around_breasts(phases.axial(breast), phases.arrays[0])
-    measured |= place_features(mask, around, spacing=phases.spacing)
+    air = air_around(phases.axial(breast), phases.arrays[0])
+    wall = ChestWall.behind(phases.axial(breast), phases.spacing)
+    measured |= place_features(mask, air, wall, spacing=phases.spacing)
     measured |= kinetic_features(mask, phases.arrays) | {"motion_mm": 0.0}
     box = box_of(lesions == 1)
-    row = {"lesion": 1, "score": 0.7124, **{f"{a}_{e}": box[f"{a}_{e}"] for a in ("row", "col", "slice")
+    # What was outlined is no pair of breasts, so that nothing has a side.
+    nowhere = dict.fromkeys(("laterality", "quadrant", "clock"))
+    row = {"lesion": 1, "score": 0.7124, **nowhere, **{f"{a}_{e}": box[f"{a}_{e}"] for a in ("row", "col", "slice")
                                             for e in ("min", "max")}}  # fmt: skip
     row |= {name: round(value, 3) if isinstance(value, float) else value for name, value in measured.items()}
     expected = pd.DataFrame([row]).to_csv(index=False)
@@ -87,7 +91,7 @@ def test_facts_of_an_mri_study(mri):
     out, phases = mri
     breast, _ = volumes(out)
     found, record = (json.loads((out / f"{name}.json").read_text()) for name in ("findings", "run"))
-    doubts = doubts_about(phases, breast > 0) + ([] if breast.any() else ["No breast was outlined; check the study."])
+    doubts = [*doubts_about(phases, breast > 0), NO_SIDES if breast.any() else NO_BREAST]
     assert (found["study"]["doubts"], record["doubts"]) == (doubts, doubts)
     assert found["study"]["phases"] == [str(path) for path in phases.paths]
     volumes_ml = [each["volume_ml"] for each in found["study"]["breasts"]]
@@ -99,7 +103,7 @@ def test_facts_of_an_mri_study(mri):
     steps = [step["name"] for step in record["steps"]]
     assert steps == [
         "find phases", "open networks", "read phases", "outline breasts", "take out motion", "detect lesions",
-        "outline lesions", "measure lesions", "write",
+        "outline lesions", "outline glands", "measure", "write",
     ]  # fmt: skip
 
 

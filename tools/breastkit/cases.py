@@ -24,7 +24,7 @@ from breastkit.images import Header, read_header, same_grid
 FILE_NAME = "dataset.json"
 LISTS = ("training", "validation", "test")
 # Keys of an item whose values are files; a list of files is one image of several channels or phases.
-PATH_KEYS = ("image", "label", "predicted_mask")
+PATH_KEYS = ("image", "label", "predicted_mask", "glands")
 
 Item = dict[str, Any]
 

@@ -28,6 +28,8 @@ from breastkit.seeding import generator
 # Part of every cache key: raise it when a transform of ours computes something else under the same options.
 _FORMAT = 2
 _KEYS = ("image", "label")
+# What the slices of a volume may follow from.
+_SOURCES = (*_KEYS, "breast")
 # Seconds after which a file of the cache that is still half-written was left by a killed run; none takes a minute.
 _WRITTEN_WITHIN = 3600
 
@@ -182,7 +184,7 @@ def _compact(volumes: Mapping[str, Any], item: Mapping[str, Any]) -> dict[str, N
 
 def _cache_key(item: Mapping[str, Any], transform: Callable[..., Any]) -> str:
     digest = hashlib.blake2b(json.dumps([_FORMAT, _describe(transform)], sort_keys=True).encode(), digest_size=16)
-    for key in _KEYS:
+    for key in _SOURCES:
         place = Path(item[key]) if key in item else None
         for path in _files(place):
             digest.update(path.stat().st_size.to_bytes(8, "little"))

@@ -3,7 +3,8 @@
 Two layouts are known, both with ``.nii`` or ``.nii.gz`` files: ``train/scans``, ``train/masks``, ``inference/scans``
 and ``clinical.csv``, or ``train_data/scans``, ``train_data/GT``, ``inference_data`` and
 ``Clinical_and_Other_Features.xlsx``. Masks of the inference scans (``inference/masks``, ``inference_data/GT``), where
-there are any, make those the test list.
+there are any, make those the test list. Masks of fibroglandular tissue (``train/glands``, ``inference/glands``), named
+as the scans are, go along where there are any.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,8 @@ class _Layout:
     inference_scans: str
     inference_masks: str
     clinical: str
+    train_glands: str = "train/glands"
+    inference_glands: str = "inference/glands"
 
 
 _LAYOUTS = (
@@ -207,7 +210,27 @@ def find_tissue(root: str | Path) -> TissueSet:
     train, inference = (folders[layout.train_scans], folders[layout.inference_scans])
     scans = _paired("train", train, folders[layout.train_masks], problems)
     scans += _paired("inference", inference, root / layout.inference_masks, problems)
+    glands = {part: _by_name(root / folder, problems) for part, folder in _gland_folders(layout).items()}
+    scans = [replace(scan, glands=glands[scan.part].get(scan.name)) for scan in scans]
     return TissueSet(root, scans, clinical, problems)
+
+
+def _gland_folders(layout: _Layout) -> dict[str, str]:
+    return {"train": layout.train_glands, "inference": layout.inference_glands}
+
+
+def gland_items(items: Sequence[Item]) -> list[Item]:
+    """Returns items to learn glands from: they are the ``label``, and the breasts they are looked for in ``breast``.
+
+    Raises:
+        BreastkitError: if glands are outlined in none of them.
+    """
+    found = [{**item, "breast": item["label"], "label": item["glands"]} for item in items if "glands" in item]
+    if not found:
+        raise BreastkitError(
+            "Fibroglandular tissue is outlined in none of the scans; add masks in train/glands and prepare them again."
+        )
+    return found
 
 
 def _what_is_wrong(part: str, folder: Path) -> str | None:
@@ -275,8 +298,9 @@ def _header(scan: Scan) -> Header | str:
     try:
         header = read_header(scan.path)
         check_affine(header.affine, scan.path)
-        if scan.mask is not None:
-            read_header(scan.mask)
+        for mask in (scan.mask, scan.glands):
+            if mask is not None:
+                read_header(mask)
     except BreastkitError as error:
         return str(error)
     return header

@@ -30,6 +30,7 @@ class Scan:
         patient: whose it is.
         path: the file.
         mask: its mask, if there is one.
+        glands: the mask of its fibroglandular tissue, if there is one.
     """
 
     part: str
@@ -37,6 +38,7 @@ class Scan:
     patient: str
     path: Path
     mask: Path | None = None
+    glands: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Recipe:
 
     def fingerprint(self, scan: Scan) -> dict[str, Any]:
         """Returns what a prepared case depends on; when it changes the case is prepared again."""
-        files = [path for path in (scan.path, scan.mask) if path is not None]
+        files = [path for path in (scan.path, scan.mask, scan.glands) if path is not None]
         stats = [path.stat() for path in files]
         return {
             "format": _FORMAT,
@@ -73,6 +75,7 @@ class PreparedCase:
         part, name, patient: see `Scan`.
         image: the prepared scan.
         label: the prepared mask on the same grid.
+        glands: the prepared mask of fibroglandular tissue.
         shape: columns, rows, slices.
         orientation: the decision about the scan.
         alignment: the decision about a training mask.
@@ -84,6 +87,7 @@ class PreparedCase:
     patient: str
     image: str = ""
     label: str | None = None
+    glands: str | None = None
     shape: tuple[int, int, int] = (0, 0, 0)
     orientation: dict[str, Any] = field(default_factory=dict)
     alignment: dict[str, Any] | None = None
@@ -92,7 +96,8 @@ class PreparedCase:
     def item(self, clinical: Mapping[str, str] | None) -> Item:
         """Returns the case list's item."""
         item: Item = {"image": self.image, "case": self.patient, "shape": list(self.shape)}
-        optional = {"label": self.label, "alignment": self.alignment, "clinical": dict(clinical) if clinical else None}
+        optional: dict[str, Any] = {"label": self.label, "glands": self.glands, "alignment": self.alignment}
+        optional["clinical"] = dict(clinical) if clinical else None
         item |= {key: value for key, value in optional.items() if value is not None}
         return item | {"orientation": self.orientation}
 
@@ -112,7 +117,7 @@ def prepare_case(scan: Scan, *, recipe: Recipe) -> PreparedCase:
             write_json(record_path, {"fingerprint": fingerprint, "case": asdict(case)})
     except BreastkitError as error:
         return PreparedCase(scan.part, scan.name, scan.patient, problem=str(error))
-    files = {key: str(recipe.out / getattr(case, key)) for key in ("image", "label") if getattr(case, key)}
+    files = {key: str(recipe.out / getattr(case, key)) for key in ("image", "label", "glands") if getattr(case, key)}
     return PreparedCase(**{**asdict(case), **files})
 
 
@@ -122,7 +127,7 @@ def _recorded(path: Path, fingerprint: Mapping[str, Any]) -> PreparedCase | None
     record = json.loads(path.read_text(encoding="utf-8"))
     case = PreparedCase(**{**record["case"], "shape": tuple(record["case"]["shape"])})
     out = path.parents[2]
-    there = all((out / file).is_file() for file in (case.image, case.label) if file)
+    there = all((out / file).is_file() for file in (case.image, case.label, case.glands) if file)
     return case if record["fingerprint"] == fingerprint and there else None
 
 
@@ -132,8 +137,9 @@ def _prepared(scan: Scan, recipe: Recipe) -> PreparedCase:
     from breastkit.datasets.tissue_pictures import alignment_picture, orientation_picture
     from breastkit.transforms import AlignMaskd, LoadVolumed, OrientBreastd
 
-    keys = ("image", "label") if scan.mask else ("image",)
-    loaded = LoadVolumed(keys)({"image": scan.path, "label": scan.mask})
+    masks: dict[str, Any] = {key: path for key, path in (("label", scan.mask), ("glands", scan.glands)) if path}
+    keys = ("image", *masks)
+    loaded = LoadVolumed(keys, mask_keys=tuple(masks))({key: masks.get(key, scan.path) for key in keys})
     if scan.mask and not loaded["label"].any():
         raise BreastkitError(f"{scan.mask} is empty, nothing is marked in it; draw the breast or remove the scan.")
     affine = true_affine(loaded["image"].affine.numpy(), loaded["image"].shape[1:])
@@ -147,16 +153,16 @@ def _prepared(scan: Scan, recipe: Recipe) -> PreparedCase:
 
     files = {"image": f"{scan.part}/scans/{scan.name}.nii.gz"}
     alignment = None
-    if scan.mask:
-        raw = oriented["label"].as_tensor()[0].numpy()
-        mask = raw
-        if scan.part == "train":
-            aligned = AlignMaskd()(oriented)["label"]
-            mask, alignment = aligned.as_tensor()[0].numpy(), aligned.meta["alignment_decision"]
-            picture = alignment_picture(scan_array, raw, alignment)
-            write_png(recipe.out / "pictures" / f"{scan.part}_{scan.name}_alignment.png", picture)
-        files["label"] = f"{scan.part}/masks/{scan.name}.nii.gz"
-        write_nifti(recipe.out / files["label"], mask > 0.5, affine)
+    aligned = oriented
+    if scan.mask and scan.part == "train":
+        # Glands were drawn with the breasts, and lie as these do.
+        aligned = AlignMaskd(follow_keys=[key for key in masks if key != "label"])(oriented)
+        alignment = aligned["label"].meta["alignment_decision"]
+        picture = alignment_picture(scan_array, oriented["label"].as_tensor()[0].numpy(), alignment)
+        write_png(recipe.out / "pictures" / f"{scan.part}_{scan.name}_alignment.png", picture)
+    for key in masks:
+        files[key] = f"{scan.part}/{'masks' if key == 'label' else key}/{scan.name}.nii.gz"
+        write_nifti(recipe.out / files[key], aligned[key].as_tensor()[0].numpy() > 0.5, affine)
     write_nifti(recipe.out / files["image"], _compact(scan_array), affine)
     return PreparedCase(
         scan.part,

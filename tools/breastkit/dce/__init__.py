@@ -16,7 +16,7 @@ _HOMES = {
     "Grid": "voxel_box",
     "StudyPhases": "series",
     "VoxelBox": "voxel_box",
-    "around_breasts": "features",
+    "air_around": "features",
     "channel_volume": "phases",
     "correct_phases": "correction",
     "find_arrival": "arrival",

@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import cc3d
 import numpy as np
 import scipy
 import skimage
@@ -16,9 +15,10 @@ from breastkit.metrics.segmentation import bounding_box
 
 if TYPE_CHECKING:
     from breastkit.dce.correction import Motion
+    from breastkit.dce.landmarks import ChestWall
 
 SHAPE = ("volume_mm3", "longest_diameter_mm", "sphericity")
-PLACE = ("distance_to_skin_mm", "distance_to_chest_wall_mm")
+PLACE = ("distance_to_skin_mm", "distance_to_chest_wall_mm", "distance_to_nipple_mm")
 MOTION = ("motion_mm",)
 KINETICS = ("enhancement", "wash_in", "wash_out", "signal_enhancement_ratio", "kinetic_class")
 # As UCUM writes them; 1 is the unit of ratios.
@@ -27,13 +27,12 @@ UNITS = dict.fromkeys((*SHAPE, *PLACE, *KINETICS, *MOTION), "1") | {
     "longest_diameter_mm": "mm",
     "distance_to_skin_mm": "mm",
     "distance_to_chest_wall_mm": "mm",
+    "distance_to_nipple_mm": "mm",
     "motion_mm": "mm",
 }
 # Share by which the signal must change after the first phase after contrast to count as a rise or a fall.
 _STEADY = 0.1
-# Of the largest piece of chest wall, what a piece has at least that is no speck.
-_SPECK = 0.05
-# How far around a lesion skin and chest wall are looked for first.
+# How far around a lesion skin is looked for first.
 _REACH_MM = 16.0
 
 
@@ -77,12 +76,11 @@ def diameter_ends(mask: NDArray[Any], *, spacing: Sequence[float]) -> NDArray[np
     return ends
 
 
-def around_breasts(breast: NDArray[Any], scan: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Returns where there is air in front of the breasts and beside them, and where the chest wall is behind them.
+def air_around(breast: NDArray[Any], scan: NDArray[Any]) -> NDArray[Any]:
+    """Returns where there is air in front of the breasts and beside them.
 
-    Both arrays are axial views [slice, row, column] whose rows run to the back. What follows a breast's last row in a
-    column is behind it: bright voxels there are chest wall, but for specks of vessels and noise. Elsewhere, no farther
-    back than the breasts of the slice reach, dark ones are air.
+    Both arrays are axial views [slice, row, column] whose rows run to the back. Air is dark, and lies no farther back
+    than the breasts of the slice reach; what follows a breast's last row in a column is behind it.
 
     Args:
         breast: mask of the breasts.
@@ -93,16 +91,8 @@ def around_breasts(breast: NDArray[Any], scan: NDArray[Any]) -> tuple[NDArray[An
     dark = scan < least + (skimage.filters.threshold_otsu(scan[::2, ::2, ::2]) - least) / 2
     behind = tissue.any(axis=1, keepdims=True) & ~_or_farther_back(tissue)
     beside = _or_farther_back(tissue.any(axis=2, keepdims=True))
-    return dark & ~tissue & ~behind & beside, _without_specks(~dark & behind)
-
-
-def _without_specks(mask: NDArray[Any]) -> NDArray[Any]:
-    """Returns the connected pieces that are not small beside the largest: behind either breast there is one."""
-    pieces = cc3d.connected_components(mask, connectivity=6)
-    sizes = np.bincount(pieces.ravel())
-    sizes[0] = 0
-    large: NDArray[Any] = (sizes >= max(1, _SPECK * sizes.max()))[pieces]
-    return large
+    air: NDArray[Any] = dark & ~tissue & ~behind & beside
+    return air
 
 
 def _or_farther_back(mask: NDArray[Any]) -> NDArray[Any]:
@@ -111,28 +101,43 @@ def _or_farther_back(mask: NDArray[Any]) -> NDArray[Any]:
 
 
 def place_features(
-    mask: NDArray[Any], around: tuple[NDArray[Any], NDArray[Any]], *, spacing: Sequence[float]
+    mask: NDArray[Any],
+    air: NDArray[Any],
+    wall: ChestWall | None,
+    nipple: NDArray[Any] | None = None,
+    *,
+    spacing: Sequence[float],
 ) -> dict[str, float | None]:
-    """Returns the shortest distances from a lesion to the air around the breasts and to the chest wall behind them.
+    """Returns the shortest distances from a lesion to the air around the breasts, to the chest wall and to a nipple.
 
-    Distances are measured in a box around the lesion, which grows until nothing nearer can lie outside. None stands for
-    what there is nowhere.
+    None stands for what there is nowhere.
 
     Args:
         mask: of the lesion, not empty.
-        around: see `around_breasts`.
+        air: see `air_around`.
+        wall: behind the breasts.
+        nipple: of the breast it lies in, in millimetres along slices, rows and columns.
         spacing: edge lengths of a voxel in millimetres along the axes.
     """
+    window = bounding_box(mask)
+    points = (np.argwhere(np.asarray(mask)[window] > 0) + [part.start for part in window]) * np.asarray(spacing)
+    return {
+        "distance_to_skin_mm": _distance_to(air, mask, spacing),
+        "distance_to_chest_wall_mm": None if wall is None else wall.distance(points),
+        "distance_to_nipple_mm": None if nipple is None else float(np.linalg.norm(points - nipple, axis=1).min()),
+    }
+
+
+def _distance_to(place: NDArray[Any], mask: NDArray[Any], spacing: Sequence[float]) -> float | None:
+    """Returns how far the nearest voxel of a place is, in a box that grows until nothing nearer can lie outside."""
     box, reach = bounding_box(mask), _REACH_MM
     while True:
         window = _grown(box, reach, spacing, np.shape(mask))
         lesion = np.asarray(mask)[window] > 0
+        there = place[window] & ~lesion
         far = scipy.ndimage.distance_transform_edt(~lesion, sampling=spacing)
-        found: dict[str, float | None] = {}
-        for name, there in zip(PLACE, (place[window] & ~lesion for place in around), strict=True):
-            found[name] = float(far[there].min()) if there.any() else None
-        everything = lesion.shape == np.shape(mask)
-        if everything or all(distance is not None and distance <= reach for distance in found.values()):
+        found = float(far[there].min()) if there.any() else None
+        if lesion.shape == np.shape(mask) or (found is not None and found <= reach):
             return found
         reach *= 2
 

@@ -24,7 +24,12 @@ _DARK = 0.01
 _JUMP = 1.3
 # Air has less than this share of the signal of bright tissue, above or below zero.
 _OFFSET, _BELOW_ZERO = 0.2, 0.02
+# Breasts hang into air: no side of what is scanned is darker than so much of the front.
+_DARKER = 0.8
 _EVERY = 4
+# A breast that ends within what was scanned has less at these edges than so great a share of its largest section: in
+# front there is air, and up and down it grows thin.
+_CUT = {"in front": (1, 0, 0.02), "below": (0, 0, 0.6), "above": (0, -1, 0.6)}
 
 
 def doubts_about(phases: DcePhases, breast: NDArray[np.bool_]) -> list[str]:
@@ -34,7 +39,14 @@ def doubts_about(phases: DcePhases, breast: NDArray[np.bool_]) -> list[str]:
         phases: the study.
         breast: mask of the breasts on its own grid; may be empty.
     """
-    checks = (_of_grid(phases.grid), _of_slices(phases), _of_contrast(phases, breast), _of_volume(phases, breast))
+    checks = (
+        _of_grid(phases.grid),
+        _of_front(phases),
+        _of_slices(phases),
+        _of_contrast(phases, breast),
+        _of_volume(phases, breast),
+        _of_edges(phases, breast),
+    )
     return [doubt for check in checks for doubt in check]
 
 
@@ -60,6 +72,16 @@ def _of_grid(grid: Grid) -> Iterator[str]:
         yield f"Voxels of {_times(grid.spacing)} mm are not those of breast MRI; check the header."
     elif min(lengths) < _FIELD_MM[0] or max(lengths) > _FIELD_MM[1]:
         yield f"A field of {_times(lengths)} mm is not that of breast MRI; check the voxel size in the header."
+
+
+def _of_front(phases: DcePhases) -> Iterator[str]:
+    # Not the outermost rows and columns, which scanners leave empty at times.
+    scan = phases.arrays[0][:, ::_EVERY, ::_EVERY] - phases.arrays[0].min()
+    if min(scan.shape[1:]) < 4:
+        return
+    front, *sides = (float(edge.mean()) for edge in (scan[:, 1], scan[:, :, 1], scan[:, :, -2]))
+    if min(sides) < _DARKER * front:
+        yield "Air lies beside the patient and not in front, as if she were turned by 90 degrees; check the header."
 
 
 def _times(lengths: Sequence[float]) -> str:
@@ -106,3 +128,11 @@ def _of_volume(phases: DcePhases, breast: NDArray[np.bool_]) -> Iterator[str]:
             f"Breasts of {millilitres:.0f} ml together are not those of a patient; does the header tell position, "
             "orientation and voxel size right?"
         )
+
+
+def _of_edges(phases: DcePhases, breast: NDArray[np.bool_]) -> Iterator[str]:
+    inside = phases.axial(breast)
+    for where, (axis, edge, share) in _CUT.items():
+        sections = np.count_nonzero(inside, axis=tuple(other for other in range(3) if other != axis))
+        if sections[edge] > share * max(1, int(sections.max())):
+            yield f"The breasts are cut {where} by the edge of what was scanned; volumes and shares are of the rest."

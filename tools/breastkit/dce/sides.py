@@ -89,6 +89,19 @@ def on_side(mask: NDArray[Any], grid: Grid, midline: float, side: Side) -> NDArr
     return part
 
 
+def breasts_by_side(breast: NDArray[Any], grid: Grid, midline: float | None) -> dict[Side | None, NDArray[Any]]:
+    """Returns the mask of each breast by its side; where it is not plain which is which, both are one without a side.
+
+    Args:
+        breast: mask of the breasts.
+        grid: that it lies on.
+        midline: see `midline_mm`.
+    """
+    if midline is None or not np.any(breast):
+        return {None: breast}
+    return {side: on_side(breast, grid, midline, side) for side in Side}
+
+
 def _left_to_right(mask: NDArray[Any], grid: Grid) -> NDArray[np.float64]:
     """Returns where the voxels of a mask lie in the patient, growing to the right as RAS+ does."""
     where = np.nonzero(np.asarray(mask) > 0)

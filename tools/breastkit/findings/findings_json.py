@@ -60,7 +60,11 @@ def described_study(findings: MriFindings) -> dict[str, Any]:
         "doubts": list(findings.doubts),
         "motion": [_motion(motion, findings.left_mm) for motion in findings.motions],
         "breasts": [
-            {"side": side, "volume_ml": round(float(np.count_nonzero(mask)) * voxel_ml, 1)}
+            {
+                "side": side,
+                "volume_ml": round(float(np.count_nonzero(mask)) * voxel_ml, 1),
+                "glands": findings.tissue[side].rounded() if side in findings.tissue else None,
+            }
             for side, mask in findings.breasts().items()
         ],
         "lesions": [_lesion(number, lesion) for number, lesion in enumerate(findings.lesions, start=1)],
@@ -81,6 +85,8 @@ def _lesion(number: int, lesion: StudyLesion) -> dict[str, Any]:
         "number": number,
         "score": round(lesion.score, 4),
         "side": lesion.side,
+        "quadrant": lesion.quadrant,
+        "clock": lesion.clock,
         "box": lesion.box.bounds,
         "measurements": measurements,
     }

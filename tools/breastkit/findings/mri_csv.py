@@ -11,7 +11,8 @@ from breastkit.findings.writers import Writer
 from breastkit.tables import write_table
 
 _BOUNDS = ("row_min", "row_max", "col_min", "col_max", "slice_min", "slice_max")
-COLUMNS = ("lesion", "score", *_BOUNDS, *SHAPE, *PLACE, *KINETICS, *MOTION)
+_WHERE = ("laterality", "quadrant", "clock")
+COLUMNS = ("lesion", "score", *_WHERE, *_BOUNDS, *SHAPE, *PLACE, *KINETICS, *MOTION)
 
 
 class LesionTable(Writer[MriFindings]):
@@ -34,4 +35,5 @@ class LesionTable(Writer[MriFindings]):
 def _row(number: int, lesion: StudyLesion) -> dict[str, Any]:
     measured = {each.name: each.value for each in lesion.measurements}
     rounded = {name: round(value, 3) if isinstance(value, float) else value for name, value in measured.items()}
-    return {"lesion": number, "score": round(lesion.score, 4), **lesion.box.bounds, **rounded}
+    where = dict(zip(_WHERE, (lesion.side, lesion.quadrant, lesion.clock and str(lesion.clock)), strict=True))
+    return {"lesion": number, "score": round(lesion.score, 4), **where, **lesion.box.bounds, **rounded}

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from breastkit.dce.sides import on_side
+from breastkit.dicom.segment_kinds import SegmentKind
 from breastkit.dicom.write_seg import Segment, as_fractions, write_segmentation
 from breastkit.findings.mri_seg import segments_of
 from breastkit.findings.study_findings import MriFindings
@@ -17,7 +18,10 @@ from breastkit.findings.writers import Writer
 
 
 class MriProbabilities(Writer[MriFindings]):
-    """Writes ``dicom/probabilities.dcm``: the segments of ``dicom/segmentation.dcm`` with probabilities for masks."""
+    """Writes ``dicom/probabilities.dcm``: the segments of ``dicom/segmentation.dcm`` with probabilities for masks.
+
+    Glands are left out: the rule that outlines them knows no probability.
+    """
 
     format: ClassVar[str] = "probabilities"
     takes: ClassVar[type[MriFindings]] = MriFindings
@@ -46,6 +50,8 @@ class MriProbabilities(Writer[MriFindings]):
 def _fractional(findings: MriFindings) -> Iterator[Segment]:
     lesions = {f"Lesion {number}": lesion for number, lesion in enumerate(findings.lesions, start=1)}
     for name, segment in segments_of(findings).items():
+        if segment.kind is SegmentKind.FIBROGLANDULAR_TISSUE:
+            continue
         said = lesions[name].probability if name in lesions else findings.breast_probability
         if said is None:
             raise ValueError(f"the probability of {name} was not kept")

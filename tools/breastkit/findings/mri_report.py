@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from breastkit.dce.glands import DENSITY
 from breastkit.dce.plausibility import counts_from_zero
 from breastkit.dicom import Series, seconds_between
 from breastkit.findings.mri_pictures import MriPictures
@@ -42,6 +43,7 @@ _TITLES = {
     "motion_mm": "Motion between phases",
     "distance_to_skin_mm": "Distance to skin",
     "distance_to_chest_wall_mm": "Distance to chest wall",
+    "distance_to_nipple_mm": "Distance to nipple",
     "enhancement": "Enhancement by phase",
     "wash_in": "Wash-in, first phase after contrast",
     "wash_out": "Wash-out, first to last phase",
@@ -81,6 +83,8 @@ def _document(findings: MriFindings) -> Document:
         for n, lesion in enumerate(lesions, start=1)
     ]
     sections = [overview]
+    if findings.tissue:
+        sections.append(Section("glands", "Fibroglandular tissue", _glands(findings)))
     if details:
         sections.append(Section("lesions", "Lesions", details))
     doubts = Warnings(findings.doubts, "Doubtful: check this before anything else") if findings.doubts else None
@@ -111,7 +115,11 @@ def _lead(lesions: Sequence[StudyLesion]) -> str:
 
 
 def _where(lesion: StudyLesion) -> str:
-    return f"in the {lesion.side} breast" if lesion.side else "side not determined"
+    if lesion.side is None:
+        return "side not determined"
+    place = f", {lesion.quadrant}" if lesion.quadrant else ""
+    hour = f", {lesion.clock} o'clock" if lesion.clock else ""
+    return f"in the {lesion.side} breast{place}{hour}"
 
 
 def _cards(findings: MriFindings) -> list[Card]:
@@ -172,12 +180,39 @@ def _value(one: Measurement) -> str:
     if not isinstance(one.value, int | float):
         return str(one.value)
     if one.name in _SHARES:
-        return percent(one.value) if one.value >= 0 else f"−{percent(-one.value)}"
+        return _signed(one.value)
     if one.unit == "mm3":
         return f"{one.value / 1000:.2f} ml ({number(one.value)} mm³)"
     if one.unit == "mm":
         return f"{one.value:.1f} mm"
     return f"{one.value:.2f} {_UNITS.get(one.unit, one.unit)}".strip()
+
+
+def _glands(findings: MriFindings) -> list[Block]:
+    columns = ["Breast", "Volume", "Fibroglandular", "Share", "Density", "Enhancement, mean", "Upper quarter"]
+    rows = [
+        [
+            side or "not determined",
+            f"{number(measured.breast_ml)} ml",
+            f"{number(measured.fgt_ml)} ml",
+            _NONE if measured.share is None else percent(measured.share),
+            measured.density() or _NONE,
+            *(_NONE if value is None else _signed(value) for value in (measured.bpe_mean, measured.bpe_quartile)),
+        ]
+        for side, measured in findings.tissue.items()
+    ]
+    note = (
+        "Enhancement of the glands without lesions, in the first phase after contrast, as a share of their mean signal "
+        "before it. Density a to d begins where fibroglandular tissue fills "
+        f"{', '.join(percent(least) for least in DENSITY.values())} of the breast; these shares are a convention of "
+        "this software, not a reader's category. A rule outlines the glands, roughly: how far it is right stands in "
+        "the model card of the tissue bundle."
+    )
+    return [Table(columns, rows, texts=1), Text(note, soft=True)]
+
+
+def _signed(share: float) -> str:
+    return percent(share) if share >= 0 else f"−{percent(-share)}"
 
 
 def _projections(shown: MriPictures, findings: MriFindings) -> list[Block]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from breastkit.dicom.segment_kinds import SegmentKind
-from breastkit.dicom.write_seg import Segment, write_segmentation
+from breastkit.dicom.write_seg import Algorithm, Segment, write_segmentation
 from breastkit.findings.study_findings import MriFindings
 from breastkit.findings.writers import Writer
 
@@ -14,7 +14,7 @@ FILE = "dicom/segmentation.dcm"
 
 
 class MriSegmentation(Writer[MriFindings]):
-    """Writes ``dicom/segmentation.dcm``: a segment a breast and a lesion, on the images of one phase."""
+    """Writes ``dicom/segmentation.dcm``: a segment a breast, a lesion and the glands of a breast, on one phase."""
 
     format: ClassVar[str] = "seg"
     takes: ClassVar[type[MriFindings]] = MriFindings
@@ -48,7 +48,7 @@ def segments_of(findings: MriFindings) -> dict[str, Segment]:
         segments[name] = Segment(
             SegmentKind.BREAST_LESION, lesion.mask, findings.algorithm("segmenter"), name, lesion.side, name
         )
-    return segments
+    return segments | _glands(findings)
 
 
 def _breasts(findings: MriFindings) -> dict[str, Segment]:
@@ -56,4 +56,18 @@ def _breasts(findings: MriFindings) -> dict[str, Segment]:
         name: Segment(SegmentKind.BREAST, mask, findings.algorithm("breasts"), name, side, name)
         for side, mask in findings.breasts().items()
         for name in [f"{side.capitalize()} breast" if side else "Breasts"]
+    }
+
+
+def _glands(findings: MriFindings) -> dict[str, Segment]:
+    """Returns the fibroglandular tissue of each breast that has some."""
+    if findings.glands is None:
+        return {}
+    rule = Algorithm("breastkit glands threshold", findings.package)
+    parts = {side: mask & findings.glands for side, mask in findings.breasts().items()}
+    return {
+        name: Segment(SegmentKind.FIBROGLANDULAR_TISSUE, mask, findings.algorithm("glands") or rule, name, side, name)
+        for side, mask in parts.items()
+        if mask.any()
+        for name in [f"{side.capitalize()} fibroglandular tissue" if side else "Fibroglandular tissue"]
     }

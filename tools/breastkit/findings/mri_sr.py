@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from breastkit.dce.features import diameter_ends
+from breastkit.dce.glands import GlandMeasures
 from breastkit.dicom.report_codes import MEASUREMENTS
 from breastkit.dicom.segment_kinds import SegmentKind
 from breastkit.dicom.source_images import SourceImages, read_source_images
@@ -20,7 +21,7 @@ from breastkit.findings.writers import Writer
 
 
 class MriStructuredReport(Writer[MriFindings]):
-    """Writes ``dicom/report.dcm``: a measurement group a lesion and a breast, each with its segment.
+    """Writes ``dicom/report.dcm``: a measurement group a lesion, a breast and its glands, each with its segment.
 
     A lesion has a second one, with its longest diameter within a slice: the line that viewers draw.
     """
@@ -57,7 +58,7 @@ class MriStructuredReport(Writer[MriFindings]):
 
 
 def _reported(findings: MriFindings, long_axes: Sequence[MeasuredLine]) -> list[ReportedFinding]:
-    """Returns the lesions and then the breasts; the surest lesion is what a reader looks for first."""
+    """Returns the lesions, then the breasts and their glands; the surest lesion is what a reader looks for first."""
     segments = segments_of(findings)
     numbers = {name: number for number, name in enumerate(segments, start=1)}
     names = [f"Lesion {number}" for number in range(1, len(findings.lesions) + 1)]
@@ -78,7 +79,25 @@ def _reported(findings: MriFindings, long_axes: Sequence[MeasuredLine]) -> list[
         for name, segment in segments.items()
         if segment.kind is SegmentKind.BREAST
     ]
-    return [*lesions, *breasts]
+    glands = [
+        ReportedFinding(
+            name,
+            SegmentKind.FIBROGLANDULAR_TISSUE,
+            segment=numbers[name],
+            side=segment.side,
+            measurements=_of_glands(findings.tissue[segment.side]),
+            algorithm=segment.algorithm,
+        )
+        for name, segment in segments.items()
+        if segment.kind is SegmentKind.FIBROGLANDULAR_TISSUE and segment.side in findings.tissue
+    ]
+    return [*lesions, *breasts, *glands]
+
+
+def _of_glands(measured: GlandMeasures) -> dict[str, tuple[float, str]]:
+    units = {"fgt_ml": "ml", "fgt_percent": "%", "bpe_mean": "1", "bpe_quartile": "1"}
+    values = {name: measured.rounded()[name] for name in units}
+    return {name: (float(value), units[name]) for name, value in values.items() if isinstance(value, int | float)}
 
 
 def _lesion(lesion: StudyLesion, name: str, number: int, segment: Segment, long_axis: MeasuredLine) -> ReportedFinding:

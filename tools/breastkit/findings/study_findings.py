@@ -13,14 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from breastkit.dce.correction import REFERENCE, Motion
+from breastkit.dce.glands import GlandMeasures
 from breastkit.dce.phases import DcePhases
-from breastkit.dce.sides import on_side
+from breastkit.dce.sides import breasts_by_side
 from breastkit.dce.voxel_box import VoxelBox
 from breastkit.dicom import Series, is_dicom
 from breastkit.dicom.derived_objects import Side
 from breastkit.dicom.write_seg import Algorithm
 from breastkit.inference.ultrasound import Reading
 from breastkit.inference.ultrasound_inputs import UltrasoundPicture
+
+SIDE_LABELS = {Side.RIGHT: 1, Side.LEFT: 2}
 
 
 @dataclass(frozen=True)
@@ -79,10 +82,14 @@ class StudyLesion(Lesion):
     Attributes:
         box: around its mask, on the study's own grid.
         side: of the patient, where the plane between both breasts is plain.
+        quadrant: of that breast, for example ``upper outer``.
+        clock: the hour it lies at, seen from the front; None next to the nipple's axis.
     """
 
     box: VoxelBox
     side: Side | None = None
+    quadrant: str | None = None
+    clock: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -144,6 +151,8 @@ class MriFindings(StudyFindings):
         midline: where the plane between both breasts lies, see `breastkit.dce.sides`; None where it is not plain.
         motions: how each phase lay against the one that is outlined; None where that could not be told.
         left_mm: phases that had moved by more millimetres were moved back.
+        glands: mask of fibroglandular tissue, without lesions; None where it was not looked for.
+        tissue: what is measured of the breasts, by side as in `breasts`.
         outlined_on: the phase that the outlines are shown on.
     """
 
@@ -158,6 +167,8 @@ class MriFindings(StudyFindings):
     midline: float | None = None
     motions: tuple[Motion | None, ...] = ()
     left_mm: float = math.inf
+    glands: NDArray[Any] | None = None
+    tissue: Mapping[Side | None, GlandMeasures] = field(default_factory=dict)
 
     @property
     def outlined_images(self) -> Path | Series:
@@ -166,10 +177,16 @@ class MriFindings(StudyFindings):
 
     def breasts(self) -> dict[Side | None, NDArray[Any]]:
         """The mask of each breast by its side; where it is not plain which is which, both are one without a side."""
-        midline = self.midline
-        if midline is None or not self.breast.any():
-            return {None: self.breast}
-        return {side: on_side(self.breast, self.phases.grid, midline, side) for side in Side}
+        return breasts_by_side(self.breast, self.phases.grid, self.midline)
+
+    @property
+    def sides(self) -> NDArray[np.uint8]:
+        """Both breasts as one volume: 1 is the patient's right one, 2 the left one; 0 where it is not plain which."""
+        labels = np.zeros(self.phases.shape, dtype=np.uint8)
+        for side, mask in self.breasts().items():
+            if side is not None:
+                labels[mask] = SIDE_LABELS[side]
+        return labels
 
     @property
     def labels(self) -> NDArray[np.uint8]:

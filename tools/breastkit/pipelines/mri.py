@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -18,19 +19,22 @@ from breastkit.bundle import Bundle
 from breastkit.dce.correction import MOVED_MM, REFERENCE, Motion, correct_phases, motions_of, without_motion
 from breastkit.dce.features import (
     UNITS,
-    around_breasts,
+    air_around,
     kinetic_features,
     motion_features,
     place_features,
     shape_features,
 )
+from breastkit.dce.glands import GlandMeasures, gland_measures, outline_glands
+from breastkit.dce.landmarks import ChestWall, nipples, quadrant_and_clock
 from breastkit.dce.phases import DcePhases, read_phases
 from breastkit.dce.plausibility import counts_from_zero, doubts_about
 from breastkit.dce.series import StudyPhases, find_phases
-from breastkit.dce.sides import midline_mm, side_of
+from breastkit.dce.sides import breasts_by_side, midline_mm, side_of
 from breastkit.detection.boxes_file import read_boxes
 from breastkit.detection.find_lesions import lesions_in_breast
 from breastkit.dicom import Series
+from breastkit.dicom.derived_objects import Side
 from breastkit.dicomweb.archive import checked_address
 from breastkit.errors import BreastkitError
 from breastkit.findings import findings_json
@@ -50,6 +54,8 @@ from breastkit.pipelines.mri_outlines import breasts_and_probability, open_breas
 # What the server calls the whole chain.
 NAME = "breast_mri_lesions"
 NO_BREAST = "No breast was outlined; check the study."
+NO_SIDES = "Which breast is which is not plain: one was scanned or outlined, or they run into one another."
+DULL_GLANDS = "What was outlined as fibroglandular tissue does not enhance; its volume, share and density are doubtful."
 
 
 def run_mri(
@@ -76,12 +82,14 @@ def run_mri(
     push: str | None = None,
     networks: MriNetworks | None = None,
 ) -> Path | str:
-    """Outlines breasts and lesions in one dynamic breast MRI study and measures the lesions.
+    """Outlines breasts, glands and lesions in one dynamic breast MRI study and measures them.
 
-    Writes breast.nii.gz, lesions.nii.gz (0 background, 1 the lesion with the highest score, 2 the next and so on),
-    lesions.csv, overlay.png, report.html and report.pdf, findings.json (all of it for programs) and run.json, which
-    says what was read, left aside and done. Of a DICOM study also dicom/segmentation.dcm (SEG), dicom/report.dcm
-    (SR) and dicom/report_pdf.dcm (encapsulated PDF).
+    Writes breast.nii.gz, sides.nii.gz (1 the patient's right breast, 2 the left one), fgt.nii.gz (fibroglandular
+    tissue, outlined by a rough rule), lesions.nii.gz (0 background, 1 the lesion with the highest score, 2 the next and
+    so on), lesions.csv, study.csv (one row: volumes, density, enhancement of the glands, motion), overlay.png,
+    report.html and report.pdf, findings.json (all of it for programs) and run.json, which says what was read, left
+    aside and done. Of a DICOM study also dicom/segmentation.dcm (SEG), dicom/report.dcm (SR) and dicom/report_pdf.dcm
+    (encapsulated PDF).
 
     Args:
         study: folder of one study: DICOM series, or NIfTI phases x_0000.nii.gz, x_0001.nii.gz and so on. With --pull
@@ -300,8 +308,12 @@ def examine(
     with step("outline lesions"):
         lesions = outline_lesions(candidates[:most], phases, networks.segmenter, probabilities=networks.probabilities)
         lesions = [replace(lesion, side=side_of(lesion.mask, phases.grid, midline)) for lesion in lesions]
-    with step("measure lesions"):
-        lesions = measure_lesions(lesions, phases, breast, moved=motions[0])
+    with step("outline glands"):
+        glands = glands_of(phases, breast, lesions)
+    with step("measure"):
+        parts = {side: phases.axial(mask) for side, mask in breasts_by_side(breast, phases.grid, midline).items()}
+        lesions = measure_lesions(lesions, phases, parts, moved=motions[0])
+        tissue = measure_glands(glands, phases, parts)
     return MriFindings(
         name=found.name,
         sources=tuple(found.all),
@@ -314,13 +326,42 @@ def examine(
         lesions=tuple(lesions),
         motions=motions,
         left_mm=left_mm,
-        doubts=(*found.doubts, *doubts_about(phases, breast), *([] if breast.any() else [NO_BREAST])),
+        glands=glands,
+        tissue=tissue,
+        doubts=(*found.doubts, *doubts_about(phases, breast), *_doubts_of_parts(breast, midline, tissue)),
         models=networks.models,
     )
 
 
+def _doubts_of_parts(
+    breast: NDArray[Any], midline: float | None, tissue: Mapping[Side | None, GlandMeasures]
+) -> list[str]:
+    if not breast.any():
+        return [NO_BREAST]
+    dull = any(one.bpe_mean is not None and one.bpe_mean <= 0 for one in tissue.values())
+    return [*([NO_SIDES] if midline is None else []), *([DULL_GLANDS] if dull else [])]
+
+
+def glands_of(phases: DcePhases, breast: NDArray[Any], lesions: Sequence[StudyLesion]) -> NDArray[np.bool_]:
+    """Returns the fibroglandular tissue of a study on its own grid, without its lesions.
+
+    Args:
+        phases: the study; contrast would make vessels look like gland, so the phase before it is looked at.
+        breast: the breasts on its own grid.
+        lesions: with outlines.
+    """
+    glands = phases.restore(outline_glands(phases.arrays[0], phases.axial(breast), phases.spacing))
+    for lesion in lesions:
+        glands &= ~lesion.mask
+    return glands
+
+
 def measure_lesions(
-    lesions: Sequence[StudyLesion], phases: DcePhases, breast: NDArray[Any], *, moved: Motion | None = None
+    lesions: Sequence[StudyLesion],
+    phases: DcePhases,
+    breasts: Mapping[Side | None, NDArray[Any]],
+    *,
+    moved: Motion | None = None,
 ) -> list[StudyLesion]:
     """Returns lesions with what is measured of them.
 
@@ -329,23 +370,50 @@ def measure_lesions(
     Args:
         lesions: with outlines.
         phases: the study.
-        breast: the breasts on its own grid.
+        breasts: masks of the axial view by side.
         moved: how the phase before contrast lay, where that is known.
     """
-    around = around_breasts(phases.axial(breast), phases.arrays[0])
+    if not lesions:
+        return []
+    breast = np.logical_or.reduce(list(breasts.values()))
+    air, wall = air_around(breast, phases.arrays[0]), ChestWall.behind(breast, phases.spacing)
+    tips = nipples(breasts, wall, phases.spacing)
     of_zero = counts_from_zero(phases)
     measured = []
     for lesion in lesions:
         mask, window = phases.axial(lesion.mask), lesion.box.on(phases.grid.axial).window
+        nipple = tips.get(lesion.side) if lesion.side else None
         values = {
             **shape_features(mask[window], spacing=phases.spacing),
-            **place_features(mask, around, spacing=phases.spacing),
+            **place_features(mask, air, wall, nipple, spacing=phases.spacing),
             **kinetic_features(mask[window], [phase[window] for phase in phases.arrays], shares=of_zero),
             **motion_features(mask, moved, spacing=phases.spacing),
         }
         measurements = tuple(Measurement(name, value, UNITS[name]) for name, value in values.items())
+        if nipple is not None and lesion.side is not None:
+            middle = np.array([part.mean() for part in np.nonzero(mask)]) * phases.spacing
+            quadrant, clock = quadrant_and_clock(middle, nipple, lesion.side, phases.grid.axial)
+            lesion = replace(lesion, quadrant=quadrant, clock=clock)
         measured.append(replace(lesion, measurements=measurements))
     return measured
+
+
+def measure_glands(
+    glands: NDArray[Any], phases: DcePhases, breasts: Mapping[Side | None, NDArray[Any]]
+) -> dict[Side | None, GlandMeasures]:
+    """Returns what is measured of each breast and its fibroglandular tissue.
+
+    Args:
+        glands: on the study's own grid.
+        phases: the study.
+        breasts: masks of the axial view by side.
+    """
+    axial, of_zero = phases.axial(glands), counts_from_zero(phases)
+    before, after = phases.arrays[:2]
+    return {
+        side: gland_measures(mask, axial & mask, before, after, spacing=phases.spacing, shares=of_zero)
+        for side, mask in breasts.items()
+    }
 
 
 def _keeps_probabilities(formats: str | None) -> bool:

@@ -1,6 +1,7 @@
 """Dictionary transforms, one a file, invertible where they move pixels."""
 
 from breastkit.transforms.align_mask import AlignMaskd
+from breastkit.transforms.breast_view import BreastViewd
 from breastkit.transforms.class_probabilities import ClassProbabilitiesd
 from breastkit.transforms.clean_mask import CleanMaskd, clean_mask
 from breastkit.transforms.crop_to_box import CropToBoxesd
@@ -20,6 +21,7 @@ from breastkit.transforms.split_heads import SplitHeadsd
 
 __all__ = [
     "AlignMaskd",
+    "BreastViewd",
     "ClassProbabilitiesd",
     "CleanMaskd",
     "CropToBoxesd",

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.config import KeysCollection
 from monai.data import MetaTensor
 from monai.transforms import InvertibleTransform, MapTransform
-from monai.utils import TraceKeys, convert_to_tensor
+from monai.utils import TraceKeys, convert_to_tensor, ensure_tuple
 from numpy.typing import NDArray
 
 # Percentage of a slice that counts as dark: air and, in most sequences, lung.
@@ -83,12 +84,20 @@ class AlignMaskd(MapTransform, InvertibleTransform):
     Args:
         image_key: the scan.
         mask_key: the mask, on the scan's grid.
+        follow_keys: further masks that are flipped as it is.
         allow_missing_keys: whether the mask may be absent.
     """
 
-    def __init__(self, image_key: str = "image", mask_key: str = "label", *, allow_missing_keys: bool = False) -> None:
-        super().__init__(mask_key, allow_missing_keys)
-        self.image_key = image_key
+    def __init__(
+        self,
+        image_key: str = "image",
+        mask_key: str = "label",
+        *,
+        follow_keys: KeysCollection = (),
+        allow_missing_keys: bool = False,
+    ) -> None:
+        super().__init__((mask_key, *ensure_tuple(follow_keys)), allow_missing_keys)
+        self.image_key, self.mask_key = image_key, mask_key
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Returns the data with its mask aligned.
@@ -97,12 +106,14 @@ class AlignMaskd(MapTransform, InvertibleTransform):
             ValueError: if the mask is not on the scan's grid.
         """
         results = dict(data)
+        if self.allow_missing_keys and self.mask_key not in results:
+            return results
+        scan, outline = torch.as_tensor(results[self.image_key]), torch.as_tensor(results[self.mask_key])
+        if scan.shape != outline.shape:
+            raise ValueError(f"{self.mask_key} has shape {tuple(outline.shape)}, its scan {tuple(scan.shape)}.")
+        alignment = find_alignment(*(volume[0].detach().cpu().numpy() for volume in (scan, outline)))
         for key in self.key_iterator(results):
-            scan = torch.as_tensor(results[self.image_key])
             mask = convert_to_tensor(results[key], track_meta=True)
-            if scan.shape != mask.shape:
-                raise ValueError(f"{key} has shape {tuple(mask.shape)}, its scan {tuple(scan.shape)}.")
-            alignment = find_alignment(*(volume[0].detach().cpu().numpy() for volume in (scan, mask.as_tensor())))
             result = self._flipped(mask, alignment.axes)
             self.push_transform(result, extra_info={"axes": alignment.axes})
             result.meta["alignment_decision"] = {

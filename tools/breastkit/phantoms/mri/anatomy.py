@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from breastkit.phantoms.mri import glands as varied
 from breastkit.phantoms.mri.fields import (
     Grid,
     blend_max,
@@ -103,6 +104,7 @@ class Anatomy:
         chest_depth: distance in front of the chest muscle in mm.
         body: the numbers the body was made from.
         nipples: position (z, y, x) of each nipple in mm.
+        brightness: of glands, where it is not 1 everywhere.
     """
 
     tissue: NDArray[Any]
@@ -112,6 +114,7 @@ class Anatomy:
     chest_depth: NDArray[Any]
     body: Body
     nipples: list[tuple[float, float, float]] = field(default_factory=list)
+    brightness: NDArray[Any] | float = 1.0
 
 
 def draw_body(rng: np.random.Generator, *, density: float) -> Body:
@@ -174,8 +177,8 @@ def draw_body(rng: np.random.Generator, *, density: float) -> Body:
     )
 
 
-def build_anatomy(rng: np.random.Generator, body: Body, grid: Grid) -> Anatomy:
-    """Builds the tissues of a body on a grid."""
+def build_anatomy(rng: np.random.Generator, body: Body, grid: Grid, *, glands: str = "usual") -> Anatomy:
+    """Builds the tissues of a body on a grid; `breastkit.phantoms.mri.glands` says how glands may be drawn."""
     coarse = grid.coarse(float(np.clip(min(grid.spacing[1:]) * 2, 2.8, 8)))
     shape = _Shape(rng, body, coarse)
     depth = interpolate(shape.surface, grid.shape)
@@ -190,7 +193,11 @@ def build_anatomy(rng: np.random.Generator, body: Body, grid: Grid) -> Anatomy:
     breast = (depth > 0) & (wall > 0.6) & (region > 0)
     breast &= interpolate(_soft(breast, grid, coarse), grid.shape) > 0.35
     breast = _two_largest(breast)
-    gland = _gland_fraction(rng, body, grid, coarse, depth, wall, breast)
+    widely = glands == "varied"
+    gland = _gland_fraction(rng, body, grid, coarse, depth, wall, breast, scattered=widely)
+    if widely:
+        gland = np.maximum(gland, varied.septa(rng, grid, depth, breast))
+    brightness = varied.brightness(rng, grid) if widely else 1.0
 
     nipples = [shape.nipple(b) for b in body.breasts]
     skin = body.skin * (1 + 0.15 * noise(rng, grid, 60.0))
@@ -202,7 +209,7 @@ def build_anatomy(rng: np.random.Generator, body: Body, grid: Grid) -> Anatomy:
     tissue[depth < 0] = Tissue.AIR
     _markers(rng, tissue, depth, grid)
     gland[tissue != Tissue.FAT] = 0
-    return Anatomy(tissue, depth, breast, gland, wall, body, nipples)
+    return Anatomy(tissue, depth, breast, gland, wall, body, nipples, brightness)
 
 
 class _Shape:
@@ -437,6 +444,8 @@ def _gland_fraction(
     depth: NDArray[Any],
     wall: NDArray[Any],
     breast: NDArray[Any],
+    *,
+    scattered: bool = False,
 ) -> NDArray[Any]:
     """Returns how much of each voxel is fibroglandular tissue: clumps and strands that gather behind the nipple."""
     z, y, x = coarse.axes()
@@ -450,8 +459,11 @@ def _gland_fraction(
         off = off + np.square((z - b.centre_z + b.sag * (1 - t)) / b.radius_up)
         own = -off / np.square(wide) - np.square((t - rng.uniform(0.3, 0.55)) / rng.uniform(0.25, 0.45))
         score = np.maximum(score, np.maximum(own, -9.0))
-    score = rng.uniform(0.4, 1.0) * score + rng.uniform(0.7, 1.5) * noise(rng, coarse, rng.uniform(18, 35))
+    gathered = rng.uniform(0.1, 1.0) if scattered else rng.uniform(0.4, 1.0)
+    score = gathered * score + rng.uniform(0.7, 1.5) * noise(rng, coarse, rng.uniform(18, 35))
     score = interpolate(score, grid.shape)
+    if scattered:
+        score += varied.scattered(rng, grid)
     strand = (rng.uniform(4, 8), rng.uniform(9, 22), rng.uniform(4, 8))
     score += rng.uniform(0.6, 1.3) * (0.9 - 1.6 * np.abs(noise(rng, grid, strand)))
     score += rng.uniform(0.0, 1.3) * (0.5 - 1.6 * np.abs(noise(rng, grid, (3.0, rng.uniform(8, 16), 3.0))))

@@ -13,6 +13,7 @@ from breastkit.errors import BreastkitError
 from breastkit.phantoms.mri import clinical
 from breastkit.phantoms.mri.anatomy import Body, build_anatomy, draw_body
 from breastkit.phantoms.mri.fields import Grid
+from breastkit.phantoms.mri.glands import check_glands, varied_amount
 from breastkit.phantoms.mri.implants import check_filling, place_implant
 from breastkit.phantoms.mri.lesions import Lesion, check_shapes, draw_lesion, place_lesions
 from breastkit.phantoms.mri.signal import acquire, draw_scan
@@ -61,6 +62,7 @@ def make_mri_phantom(
     lesions: int | None = None,
     implant: str | None = None,
     shapes: Sequence[str] | None = None,
+    glands: str = "usual",
 ) -> MriPhantom:
     """Makes a breast MRI phantom; the same arguments always give the same one.
 
@@ -75,24 +77,29 @@ def make_mri_phantom(
         lesions: how many lesions; drawn by default, at times none.
         implant: "dark" or "bright" puts an implant into one breast; what else is drawn stays as it is.
         shapes: lesions of these shapes alone, each as often; by default as often as patients of a subtype have them.
+        glands: "varied" draws their amount, pattern and brightness more widely.
 
     Raises:
-        BreastkitError: if a size, the orientation or a shape makes no sense.
+        BreastkitError: if a size, the orientation, a shape or the glands make no sense.
     """
     _check(shape, spacing, phases, orientation, shapes)
+    check_glands(glands)
     check_filling(implant)
     rng = generator(seed, "mri phantom", case)
     count = int(rng.choice(5, p=[0.12, 0.53, 0.2, 0.1, 0.05]))
     count = count if lesions is None else lesions
     subtype = clinical.draw_subtype(rng) if count else None
     age = clinical.draw_age(rng, subtype)
-    body = draw_body(rng, density=clinical.draw_density(rng, age))
+    density = clinical.draw_density(rng, age)
+    if glands == "varied":
+        density = varied_amount(generator(seed, "mri glands", case))
+    body = draw_body(rng, density=density)
     drawn = [_draw_lesion(rng, subtype, shapes) for _ in range(count)] if subtype else []
     scan = draw_scan(rng, phases=int(rng.integers(3, 7)) if phases is None else phases)
     # From here on streams of their own, so that the size of the grid does not change what is drawn next.
     grid = _draw_grid(generator(seed, "mri grid", case), body, shape, spacing)
     axes, lied = _draw_axes(generator(seed, "mri axes", case), lie, orientation)
-    anatomy = build_anatomy(generator(seed, "mri anatomy", case), body, grid)
+    anatomy = build_anatomy(generator(seed, "mri anatomy", case), body, grid, glands=glands)
     held = None
     if implant is not None:
         held = place_implant(generator(seed, "mri implant", case), implant, anatomy, scan, grid)

@@ -16,6 +16,7 @@ from breastkit.errors import BreastkitError
 from breastkit.images import write_nifti
 from breastkit.phantoms.mri.case import MriPhantom, make_mri_phantom
 from breastkit.phantoms.mri.clinical import COLUMNS
+from breastkit.phantoms.mri.glands import check_glands
 from breastkit.phantoms.mri.lesions import check_shapes
 from breastkit.progress import parallel_map
 
@@ -34,14 +35,16 @@ def write_mri_phantoms(
     dicom: bool = False,
     lying_headers: bool = False,
     size: int | None = None,
+    slices: int | None = None,
     shapes: str | None = None,
+    glands: str = "usual",
     workers: int | None = None,
 ) -> dict[str, Any]:
     """Writes breast MRI phantoms, studies the computer makes up, with their truth.
 
-    The tissue layout holds the first post-contrast phase and the breast mask of each case in train/scans and
-    train/masks, a third as many further cases in inference/scans and inference/masks, and clinical.csv. The mamamia
-    layout holds all phases in images/, the lesions in segmentations/expert/, clinical_and_imaging_info.xlsx and
+    The tissue layout holds the first post-contrast phase and the masks of breast and glands of each case in
+    train/scans, train/masks and train/glands, a third as many further cases in inference/..., and clinical.csv. The
+    mamamia layout holds all phases in images/, the lesions in segmentations/expert/, clinical_and_imaging_info.xlsx and
     train_test_splits.csv. Beside either, phantoms.json says of each case what was drawn, and truth/ holds the masks
     that the layout has no place for. A set that stands in the folder already is replaced.
 
@@ -53,8 +56,10 @@ def write_mri_phantoms(
         dicom: write OUT/CASE/SERIES/*.dcm with one series per phase instead, and all masks in truth/.
         lying_headers: flip some arrays without telling the header, as in badly converted sets.
         size: number of columns and rows of the scans, for small and quick ones; about 256 by default.
+        slices: number of slices, over the same height; by default as many as make voxels of usual proportions.
         shapes: lesions of these shapes alone, separated by commas, each as often: round, lobulated, irregular,
             spiculated, non_mass; by default as often as patients of a subtype have the first four.
+        glands: usual, or varied: amount, pattern and brightness of fibroglandular tissue drawn more widely.
         workers: number of processes; all cores by default.
 
     Returns:
@@ -69,10 +74,13 @@ def write_mri_phantoms(
         raise BreastkitError(f"{cases} cases cannot be made; give a whole number from 1 up.")
     if size is not None and (not isinstance(size, int) or size < 12):
         raise BreastkitError(f"A size of {size} is too small to show a breast; give at least 12.")
+    if slices is not None and (not isinstance(slices, int) or slices < 4):
+        raise BreastkitError(f"{slices} slices are too few to show a breast; give at least 4.")
+    check_glands(glands)
     wanted = None if shapes is None else check_shapes([name.strip() for name in shapes.split(",")])
     root = _empty_folder(Path(out))
     further = max(1, cases // 3) if layout == "tissue" and not dicom else 0
-    options = (layout, dicom, lying_headers, size, wanted)
+    options = (layout, dicom, lying_headers, size, slices, wanted, glands)
     jobs = [_Job(str(root), seed, n + 1, n < cases, *options) for n in range(cases + further)]
     rows = parallel_map(_write_case, jobs, "Making MRI phantoms", workers=workers, unit="case")
     _write_tables(root, rows, layout, dicom)
@@ -101,13 +109,16 @@ class _Job:
     dicom: bool
     lying_headers: bool
     size: int | None
+    slices: int | None
     shapes: tuple[str, ...] | None
+    glands: str
 
     def phantom(self) -> MriPhantom:
-        shape = None if self.size is None else (self.size, self.size, max(8, round(self.size * 0.375)))
+        size = self.size if self.size is not None or self.slices is None else 256
+        shape = None if size is None else (size, size, self.slices or max(8, round(size * 0.375)))
         # Two of three headers lie where lying is asked for, so that honest ones must be left alone.
         lie = self.lying_headers and self.number % 3 != 0
-        return make_mri_phantom(self.seed, self.number, shape=shape, lie=lie, shapes=self.shapes)
+        return make_mri_phantom(self.seed, self.number, shape=shape, lie=lie, shapes=self.shapes, glands=self.glands)
 
 
 def _write_case(job: _Job) -> dict[str, Any]:
@@ -138,7 +149,7 @@ def _write_tissue(root: Path, job: _Job, phantom: MriPhantom) -> tuple[str, dict
     return name, {
         f"{part}/scans/{name}.nii.gz": phantom.phases[1],
         f"{part}/masks/{name}.nii.gz": phantom.breast,
-        f"truth/fibroglandular/{name}.nii.gz": phantom.fibroglandular,
+        f"{part}/glands/{name}.nii.gz": phantom.fibroglandular,
         f"truth/lesions/{name}.nii.gz": phantom.lesions,
     }
 

@@ -124,7 +124,9 @@ def acquire(
     volumes = []
     for phase in range(len(scan.times_s)):
         water = np.take(_water_table(scan, phase), tissue)
-        water += gland * grain * (1 + scan.background_enhancement * _late(scan, phase, 0.25) * patches)
+        water += (
+            gland * anatomy.brightness * grain * (1 + scan.background_enhancement * _late(scan, phase, 0.25) * patches)
+        )
         _add_lesions(water, scan, phase, lesions, lesion_labels, lesion_texture)
         water = _blur(water * grain, scan)
         signal = np.abs(water - lipid) if scan.opposed_phase else water + lipid
