@@ -75,8 +75,8 @@ def test_pictures_without_masks_are_copied(phantoms, tmp_path):
 
 def test_page_without_weights_says_so(phantoms, tmp_path):
     text = page_of(phantoms, None, tmp_path)
-    assert "breast_mri_tissue_segmentation has no weights in this checkout." in text
-    assert "breast_us_lesion_segmentation has no weights in this checkout." in text
+    assert "breast_mri_tissue_segmentation has no weights here." in text
+    assert "breast_us_lesion_segmentation has no weights here." in text
     assert "diagnosis/report.html" not in text
     assert "Dice" not in text
 

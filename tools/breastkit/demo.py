@@ -224,7 +224,7 @@ def _run_where_weights_ship(folder: Path, name: str, inputs: Path, seed: int) ->
     """Runs a bundle's inference, as its documentation says; None where it has no weights."""
     weights = _weights(name)
     if not weights:
-        _log.info("%s has no weights in this checkout, so it is not run.", name)
+        _log.info("%s has no weights here, so it is not run.", name)
         return None
     return _made_once(
         folder, {"seed": seed, "weights": weights}, partial(_run_bundle, bundle=Bundle(name), inputs=inputs)
@@ -235,7 +235,7 @@ def _diagnose(folder: Path, pictures: Path, seed: int) -> Path | None:
     """Runs the ultrasound chain, `breastkit run us`; None where its classifier has no weights."""
     weights = {name: _weights(name) for name in (ULTRASOUND_BUNDLE, CLASSIFIER_BUNDLE)}
     if not all(weights.values()):
-        _log.info("%s has no weights in this checkout, so nothing is diagnosed.", CLASSIFIER_BUNDLE)
+        _log.info("%s has no weights here, so nothing is diagnosed.", CLASSIFIER_BUNDLE)
         return None
     return _made_once(folder, {"seed": seed, **weights}, partial(_run_chain, pictures=pictures))
 
@@ -245,7 +245,7 @@ def _find_mri_lesions(folder: Path, studies: Path, seed: int) -> Path | None:
     weights = {name: _weights(name) for name in (TISSUE_BUNDLE, DETECTOR_BUNDLE, OUTLINER_BUNDLE)}
     missing = [name for name, found in weights.items() if not found]
     if missing:
-        _log.info("%s has no weights in this checkout, so no lesions are sought in MRI.", missing[0])
+        _log.info("%s has no weights here, so no lesions are sought in MRI.", missing[0])
         return None
     return _made_once(folder, {"seed": seed, **weights}, partial(_run_mri_chain, study=studies / MRI_STUDY))
 
@@ -321,7 +321,7 @@ def _write_page(folder: Path, mri: Path, ultrasound: Path, results: dict[str, Pa
         found=facts if results["tissue"] is not None else None,
         lesions=facts["lesions"],
         bundles={"tissue": TISSUE_BUNDLE, "ultrasound": ULTRASOUND_BUNDLE, "classifier": CLASSIFIER_BUNDLE},
-        why_not=f"{TISSUE_BUNDLE} has no weights in this checkout.",
+        why_not=f"{TISSUE_BUNDLE} has no weights here.",
         mri=[{"picture": picture(image), "name": f"axial slice {k + 1}"} for image, k in slices],
         mri_lesions=_mri_lesions(results["mri_lesions"], folder / "studies" / "mri"),
         ultrasound=[{"picture": picture(image), "name": name + classes.get(name, "")} for image, name in images],

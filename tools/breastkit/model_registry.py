@@ -39,6 +39,7 @@ CHAMPION, CANDIDATE = "champion", "candidate"
 NONE = "none"
 _DEFAULT_STORE = Path("runs", "mlruns.db")
 _SQLITE = "sqlite:///"
+_WHERE = "(--tracking_uri of a training, BREASTKIT_REGISTRY of the registry)"
 _REFUSED = ("PERMISSION_DENIED", "UNAUTHENTICATED")
 _MOST_RUNS = 1000
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
@@ -358,7 +359,7 @@ def check_store(uri: str) -> None:
             return
         except OSError as error:
             raise BreastkitError(
-                f"The MLflow server {_shown(uri)} does not answer ({error}); start it or give another --tracking_uri."
+                f"The MLflow server {_shown(uri)} does not answer ({error}); start it, or name another one {_WHERE}."
             ) from error
     elif "://" not in uri or uri.startswith("file:"):
         raise BreastkitError(
@@ -373,7 +374,7 @@ def _check_sqlite(path: Path) -> None:
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     except sqlite3.DatabaseError as error:
         raise BreastkitError(
-            f"{path} is damaged ({error}); restore it from a backup, or keep runs in another file (--tracking_uri)."
+            f"{path} is damaged ({error}); restore it from a backup, or name another one {_WHERE}."
         ) from error
 
 

@@ -29,7 +29,7 @@ def list_models(*, models: str | None = None) -> str:
         for number in sorted({0, *numbers_of(bundle), *there}):
             mark = "*" if number == current else " "
             lines.append(f"{mark} {bundle.name}  {named(number)}  {_line(bundle, number, there.get(number))}".rstrip())
-    return "\n".join(lines) or "No bundle has weights in this checkout."
+    return "\n".join(lines) or "No bundle has weights here."
 
 
 def show_model(name: str, *, version: int | None = None, models: str | None = None) -> str:
