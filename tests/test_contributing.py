@@ -92,6 +92,7 @@ def carry_out(copy, heading):
     return printed, touched
 
 
+@pytest.mark.slow
 def test_a_data_set(copy):
     printed, touched = carry_out(copy, "A data set of ultrasound pictures")
     assert touched == [
@@ -108,6 +109,7 @@ def test_a_data_set(copy):
     assert "dataset.json" in run(copy, "breastkit", "data", "prepare", "harbour", "work/harbour", "work/out")
 
 
+@pytest.mark.slow
 def test_a_network(copy):
     printed, touched = carry_out(copy, "A network for all segmentation bundles")
     assert touched == ["tools/breastkit/networks/dilated_stack.py", "tools/breastkit/networks/presets.json"]

@@ -107,10 +107,12 @@ def bring_data(commands, data, folder):
 
 
 def readmes_to_run():
-    """All READMEs; a card repeats what its bundle's contract and the front page run, and is run by `make test-all`."""
+    """All READMEs; cards, and that of cohorts, repeat what other tests run: they are run by `make test-all`."""
     for path in readmes():
         place = path.relative_to(ROOT)
-        yield pytest.param(path, id=str(place), marks=[pytest.mark.slow] if place.parts[0] == "bundles" else [])
+        yield pytest.param(
+            path, id=str(place), marks=[pytest.mark.slow] if {"bundles", "cohorts"} & {*place.parts} else []
+        )
 
 
 @pytest.mark.parametrize("readme", readmes_to_run())

@@ -215,10 +215,13 @@ def test_small_pictures_of_several_clients_run_together_and_each_gets_its_own(se
 
     try:
         with ThreadPoolExecutor(4) as pool:
-            answers = {name: pool.submit(infer, name) for name in ("us", *sizes)}
-            while sum(map(len, services.queue._queues.values())) < 4:
-                assert not any(answer.done() for answer in answers.values())
-                time.sleep(0.01)
+            answers = {}
+            # The large one comes last: those behind it would wait for it.
+            for names in (("us", "a.png", "b.png"), ("c.png",)):
+                answers |= {name: pool.submit(infer, name) for name in names}
+                while sum(map(len, services.queue._queues.values())) < len(answers):
+                    assert not any(answer.done() for answer in answers.values())
+                    time.sleep(0.01)
             may_end.set()
             masks = {name: answer.result() for name, answer in answers.items()}
     finally:
