@@ -43,7 +43,7 @@ def save_weights(folder: str | Path, network: nn.Module | Mapping[str, torch.Ten
         # Given a path, torch would write the temporary name into the file: equal weights would differ in their hash.
         with temporary.open("wb") as file:
             torch.save(state, file)
-        digest = _sha256(temporary)
+        digest = sha256_of(temporary)
     write_json(path.with_suffix(".json"), {"sha256": digest, **facts})
     return path
 
@@ -122,7 +122,7 @@ def check_hash(path: str | Path) -> dict[str, Any]:
     """
     path = weights_file(path)
     facts = read_model_json(path)
-    if facts.get("sha256", (digest := _sha256(path))) != digest:
+    if facts.get("sha256", (digest := sha256_of(path))) != digest:
         raise BreastkitError(
             f"{path} is not the file {path.with_suffix('.json').name} beside it describes (sha256 differs); "
             "copy both again from one place."
@@ -202,6 +202,7 @@ def fold_weights_beside(weights: str | Path, *, image_size: int | None = None) -
     return [fold for fold in folds if image_size is None or read_model_json(fold).get("image_size") == image_size]
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Returns the hash of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

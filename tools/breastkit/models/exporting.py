@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import logging
 import sys
@@ -21,7 +20,7 @@ from monai.bundle import ConfigParser, ckpt_export, onnx_export
 from breastkit.atomic import write_json
 from breastkit.bundle import Bundle
 from breastkit.errors import BreastkitError
-from breastkit.weights import load_weights
+from breastkit.weights import load_weights, sha256_of
 
 TORCHSCRIPT, ONNX, OPENVINO, PARITY = "model.ts", "model.onnx", "model.xml", "parity.json"
 # Of what is exported; OpenVINO keeps its weights apart.
@@ -70,7 +69,7 @@ def export(bundle: Bundle) -> Path:
         "largest_output": float(np.abs(expected).max()),
         "versions": {one.__name__: one.__version__ for one in (torch, onnxruntime, openvino)},
         "largest_difference": differences,
-        "sha256": {path.name: _sha256(path) for path in sorted(folder.glob("model.*")) if path.suffix in _SUFFIXES},
+        "sha256": {path.name: sha256_of(path) for path in sorted(folder.glob("model.*")) if path.suffix in _SUFFIXES},
     }
     return write_json(folder / PARITY, facts)
 
@@ -124,11 +123,6 @@ def _difference(name: str, answer: Array, expected: Array) -> float:
             "weights of an architecture that exports."
         )
     return float(np.abs(answer - expected).max())
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _package(name: str) -> ModuleType:
