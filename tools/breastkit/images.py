@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from breastkit.atomic import atomic_path
 from breastkit.errors import BreastkitError
+from breastkit.volume_order import in_fortran_order
 
 if TYPE_CHECKING:
     from nibabel.nifti1 import Nifti1Image
@@ -170,7 +171,8 @@ def write_nifti(path: str | Path, array: NDArray[Any], affine: NDArray[Any], *, 
     import nibabel
 
     array = np.asarray(array)
-    array = array.astype(np.uint8) if array.dtype == bool else array
+    # As it lies in the file: nibabel would take it from memory number by number.
+    array = in_fortran_order(array.astype(np.uint8) if array.dtype == bool else array)
     image = nibabel.Nifti1Image(array, affine)
     image.header.set_xyzt_units("mm", "sec")
     if like is None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from breastkit.metrics.segmentation import bounding_box
 from breastkit.transforms.letterbox import Letterbox
+from breastkit.volume_order import in_order
 
 Index = tuple[int, int, int]
 # What files call the ends of a box: a grid's axes 0, 1 and 2 are column, row and slice; both ends are included.
@@ -83,7 +84,7 @@ class Grid:
     def _brought(self, volume: NDArray[Any], grid: Grid) -> NDArray[Any]:
         axes = self.axes_on(grid)
         turned = np.asarray(volume).transpose([axis for axis, _ in axes])
-        return np.ascontiguousarray(turned[tuple(slice(None, None, -1 if back else 1) for _, back in axes)])
+        return in_order(turned[tuple(slice(None, None, -1 if back else 1) for _, back in axes)])
 
     def axes_on(self, grid: Grid) -> list[tuple[int, bool]]:
         """Returns for every axis of another grid which one of this grid it is, and whether it runs backwards.

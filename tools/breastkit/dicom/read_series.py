@@ -174,7 +174,7 @@ def read_series(folder: str | Path | Series, *, series: str | int | None = None)
             raise BreastkitError(f"{place} holds more voxels than fit into memory; give each volume its own folder.")
     slices = _in_order(slices, place)
     affine = _affine(slices)
-    array = np.stack([one.pixels for one in slices], axis=-1).transpose(1, 0, 2)
+    array = np.stack([one.pixels for one in slices]).transpose(2, 1, 0)
     if array.min() == array.max():
         raise BreastkitError(f"{place} has the same value everywhere; export the scan again.")
     return Image(array, affine, place)

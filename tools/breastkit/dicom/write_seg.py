@@ -23,6 +23,7 @@ from breastkit.dicom.segment_kinds import SegmentCodes, SegmentKind
 from breastkit.dicom.source_images import SourceImages, read_source_images
 from breastkit.errors import BreastkitError
 from breastkit.lazy_imports import imported_later
+from breastkit.volume_order import in_order
 
 if TYPE_CHECKING:
     import highdicom
@@ -218,7 +219,7 @@ def frames_on_images(mask: NDArray[Any], affine: NDArray[Any] | None, images: So
         _check_shape(mask, images, path)
         frames = mask if mask.ndim == 3 else mask[None]
     # A multi-frame object may hold its slices in any order.
-    return np.ascontiguousarray(frames[np.argsort(images.planes)])
+    return in_order(frames)[np.argsort(images.planes)]
 
 
 def as_fractions(probability: NDArray[Any]) -> NDArray[np.float32]:

@@ -19,6 +19,7 @@ from pydicom.uid import generate_uid
 
 from breastkit.atomic import atomic_path
 from breastkit.dicom.derived_objects import DerivedUids, Side, take_times_of
+from breastkit.dicom.image_library import image_library
 from breastkit.dicom.report_codes import ANSWERS, EVALUATIONS, MEASUREMENTS, PRIVATE_SCHEME, UNITS
 from breastkit.dicom.segment_kinds import SegmentKind
 from breastkit.dicom.source_images import SourceImages
@@ -31,8 +32,6 @@ else:
     hd = imported_later("highdicom.sr")
 
 _PACKAGE = "breastkit"
-_LIBRARY = ("SOPClassUID", "SOPInstanceUID", "Modality", "FrameOfReferenceUID", "Rows", "Columns")
-_GEOMETRY = ("PixelSpacing", "SliceThickness", "ImagePositionPatient", "ImageOrientationPatient")
 # A number is at most 16 characters long in DICOM.
 _DIGITS = 6
 
@@ -125,8 +124,9 @@ def write_structured_report(
         procedure_reported=procedure.value,
         imaging_measurements=[group for finding in findings for group in _groups(finding, outlined, headers[0], uids)],
         title=codes.DCM.ImagingMeasurementReport,
-        referenced_images=[_for_library(header) for header in headers],
     )
+    # Behind what was done and before what was measured.
+    report[0].ContentSequence.insert(-1, image_library(headers))
     with warnings.catch_warnings():
         # It would print the patient's name.
         warnings.filterwarnings("ignore", message="The string .* is unlikely to represent")
@@ -149,21 +149,6 @@ def write_structured_report(
     with atomic_path(path) as temporary:
         result.save_as(temporary, enforce_file_format=True)
     return Path(path)
-
-
-def _for_library(header: Dataset) -> Dataset:
-    """Returns of a header what the image library tells; highdicom takes it for granted that geometry is whole or none.
-
-    It is none for multi-frame objects, whose frames lie apart, and where a header leaves out the thickness.
-    """
-    entry = Dataset()
-    for name in (*_LIBRARY, *_GEOMETRY, "SpacingBetweenSlices"):
-        if header.get(name) not in (None, ""):
-            setattr(entry, name, header.get(name))
-    if any(name not in entry for name in _GEOMETRY):
-        # Which asks for geometry by the modality; the modality itself it takes from the class.
-        entry.Modality = ""
-    return entry
 
 
 def _observer() -> hd.ObserverContext:
@@ -265,17 +250,13 @@ class _OutlinedFrame:
 
 
 def _whole_segment(outlined: Dataset, segment: int) -> hd.ReferencedSegment:
-    """Returns the reference to a segment of a volume and the images it outlines."""
-    frames = [frame for frame in _OutlinedFrame.all_of(outlined) if frame.segment == segment]
-    of_image: dict[tuple[str, str], list[int]] = {}
-    for frame in frames:
-        key = frame.source.ReferencedSOPClassUID, frame.source.ReferencedSOPInstanceUID
-        of_image.setdefault(key, []).extend([frame.source_frame] * ("ReferencedFrameNumber" in frame.source))
+    """Returns the reference to a segment of a volume; which images of the series it outlines, itself says."""
+    (series,) = outlined.ReferencedSeriesSequence
     return hd.ReferencedSegment(
         sop_class_uid=outlined.SOPClassUID,
         sop_instance_uid=outlined.SOPInstanceUID,
         segment_number=segment,
-        source_images=[hd.SourceImageForSegmentation(*key, numbers or None) for key, numbers in of_image.items()],
+        source_series=hd.SourceSeriesForSegmentation(series.SeriesInstanceUID),
     )
 
 

@@ -38,7 +38,7 @@ class MriProbabilities(Writer[MriFindings]):
         write_segmentation(
             self.folder / files["probabilities"],
             list(_fractional(findings)),
-            findings.outlined_images,
+            findings.source_images[0],
             affine=findings.phases.affine,
             series_number=902,
             description="AI results: probabilities",

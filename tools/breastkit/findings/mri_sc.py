@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from breastkit.dicom.source_images import read_source_images
 from breastkit.dicom.write_sc import write_key_picture
 from breastkit.findings.mri_png import lesion_tiles
 from breastkit.findings.study_findings import MriFindings
@@ -26,12 +25,11 @@ class MriKeyPictures(Writer[MriFindings]):
 
     def write(self, findings: MriFindings, files: Mapping[str, str]) -> None:
         """Writes the pictures."""
-        images = read_source_images(findings.outlined_images)
         for number, (title, tile) in enumerate(lesion_tiles(findings), start=1):
             write_key_picture(
                 self.folder / files[f"key_{number}"],
                 tile,
-                images,
+                findings.source_images[0],
                 uid_source=findings.uid_source,
                 number=number,
                 title=title,

@@ -30,7 +30,7 @@ class MriSegmentation(Writer[MriFindings]):
             self.folder / files["segmentation"],
             list(segments_of(findings).values()),
             # All phases have the same voxels in the same order, so the masks lie on any of them.
-            findings.outlined_images,
+            findings.source_images[0],
             affine=findings.phases.affine,
             description="AI results: segmentation",
             uid_source=findings.uid_source,

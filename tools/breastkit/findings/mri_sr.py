@@ -12,7 +12,7 @@ from breastkit.dce.features import diameter_ends
 from breastkit.dce.glands import GlandMeasures
 from breastkit.dicom.report_codes import MEASUREMENTS
 from breastkit.dicom.segment_kinds import SegmentKind
-from breastkit.dicom.source_images import SourceImages, read_source_images
+from breastkit.dicom.source_images import SourceImages
 from breastkit.dicom.write_seg import Segment, frames_on_images
 from breastkit.dicom.write_sr import MeasuredLine, Procedure, ReportedFinding, write_structured_report
 from breastkit.findings.mri_seg import segments_of
@@ -37,10 +37,7 @@ class MriStructuredReport(Writer[MriFindings]):
 
     def write(self, findings: MriFindings, files: Mapping[str, str]) -> None:
         """Writes the report."""
-        # The images that were outlined come first: patient and study are taken from these.
-        first = findings.outlined_images
-        others = [source for source in findings.images if source is not first]
-        images = [read_source_images(source) for source in (first, *others)]
+        images = findings.source_images
         path = self.folder / files["report"]
         long_axes = [
             _long_axis(frames_on_images(lesion.mask, findings.phases.affine, images[0], path), images[0])

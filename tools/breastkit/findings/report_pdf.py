@@ -56,14 +56,14 @@ class ReportPdf(Writer[StudyFindings]):
         (findings, report), self._of_object = self._of_object, None
         document = report.document()
         if isinstance(findings, MriFindings):
-            name, source = "report_pdf.dcm", findings.outlined_images
+            name, source = "report_pdf.dcm", findings.source_images[0]
         else:
             assert isinstance(findings, PictureFindings)
-            name, source = f"{findings.object_name}_report_pdf.dcm", findings.images[0]
+            name, source = f"{findings.object_name}_report_pdf.dcm", read_source_images(findings.images[0])
         write_encapsulated_pdf(
             self.folder / "dicom" / name,
             render_pdf(document),
-            read_source_images(source),
+            source,
             title=f"{document.kind}: {document.title}",
             uid_source=findings.uid_source,
             description="AI results: report",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +20,7 @@ from breastkit.dce.sides import breasts_by_side
 from breastkit.dce.voxel_box import VoxelBox
 from breastkit.dicom import Series, is_dicom
 from breastkit.dicom.derived_objects import Side
+from breastkit.dicom.source_images import SourceImages, read_source_images
 from breastkit.dicom.write_seg import Algorithm
 from breastkit.inference.ultrasound import Reading
 from breastkit.inference.ultrasound_inputs import UltrasoundPicture
@@ -170,10 +172,14 @@ class MriFindings(StudyFindings):
     glands: NDArray[Any] | None = None
     tissue: Mapping[Side | None, GlandMeasures] = field(default_factory=dict)
 
-    @property
-    def outlined_images(self) -> Path | Series:
-        """Those of the DICOM images that the outlines lie on."""
-        return self.made_images[0] if self.made_images else self.sources[self.outlined_on]
+    @cached_property
+    def source_images(self) -> tuple[SourceImages, ...]:
+        """What DICOM objects must know of the images, read once for all of them; first those that the outlines lie on.
+
+        Patient and study are taken from the first.
+        """
+        outlined = self.made_images[0] if self.made_images else self.sources[self.outlined_on]
+        return tuple(map(read_source_images, (outlined, *(each for each in self.images if each is not outlined))))
 
     def breasts(self) -> dict[Side | None, NDArray[Any]]:
         """The mask of each breast by its side; where it is not plain which is which, both are one without a side."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
 from breastkit.transforms.letterbox import Letterbox, LetterboxTransform, plain
+from breastkit.volume_order import in_order
 
 # A slice is read from volumes of any memory order; so many at a time turn scattered reads into whole cache lines.
 _BLOCK = 16
@@ -82,7 +83,7 @@ def letterbox_images(
     result = np.empty((len(volume), box.size, box.size), np.float32)
     clipped = np.empty(volume.shape[1:], np.float32)
     for start in range(0, len(volume), _BLOCK):
-        block = np.ascontiguousarray(volume[start : start + _BLOCK], dtype=np.float32)
+        block = in_order(volume[start : start + _BLOCK]).astype(np.float32, copy=False)
         for image, square in zip(block, result[start:], strict=False):
             low, high = slice_percentiles(image, percentiles)
             square.fill(low)
