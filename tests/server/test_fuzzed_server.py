@@ -41,7 +41,9 @@ SERVING = """
 import sys
 from contextlib import ExitStack
 from tests.server.served_app import served
+from breastkit.server.heaps import share_heaps
 
+share_heaps()
 with ExitStack() as running:
     for kind in ("files", "dicom"):
         conf = {"labels": f"{kind}_labels", "models": "models"}
@@ -202,6 +204,8 @@ def test_hostile_inputs(servers, segmentations, place, record_property, amount):
         statuses[one.server, one.path.partition("?")[0], send(addresses, one)] += 1
         if number % (amount // 10) == 0:
             memory.append(servers.memory())
+    record_property("statuses", statuses.most_common())
+    record_property("memory", memory)
     assert fingerprints(place, but=apart) == before
     assert not list((place / "temporary").glob("breastkit-temporary-request-*"))
     # Of every kind something is taken, or nothing behind the first check was tried.
@@ -214,9 +218,7 @@ def test_hostile_inputs(servers, segmentations, place, record_property, amount):
     if amount == MANY_INPUTS:
         assert any(status == 200 for _, path, status in statuses if path.startswith("/infer/")), statuses
         # After a third all code is loaded and every cache filled; the index of what is stored goes on growing.
-        assert memory[-1] - memory[3] < MAY_GROW_MIB, memory
-    record_property("statuses", statuses.most_common())
-    record_property("memory", memory)
+        assert memory[-1] - memory[3] < MAY_GROW_MIB, str(memory)
     for address in addresses.values():
         assert requests.get(f"{address}/info/").status_code == 200
         assert requests.get(f"{address}/").status_code == 200

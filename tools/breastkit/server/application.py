@@ -17,6 +17,7 @@ from breastkit.dicomweb.derived_series import WithDerivedSeries
 from breastkit.dicomweb.forwarding import forwarding
 from breastkit.dicomweb.store import store_app
 from breastkit.errors import BreastkitError
+from breastkit.server.heaps import share_heaps
 from breastkit.server.information import information_endpoints
 from breastkit.server.labels.candidate_endpoints import candidate_endpoints
 from breastkit.server.labels.label_endpoints import label_endpoints
@@ -62,6 +63,7 @@ def application_for_uvicorn(services: Services) -> ASGIApp:
     keep_names_out_of_logs()
     time_connections()
     believe_connections_alone()
+    share_heaps()
     return build_application(services)
 
 
