@@ -31,6 +31,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -45,6 +46,8 @@ from breastkit.errors import BreastkitError, UsageError
 from breastkit.logs import get_logger
 from breastkit.model_registry import check_store
 from breastkit.places import shipped
+from breastkit.progress import progress_bar
+from breastkit.ray_cluster import connected_ray
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -157,9 +160,8 @@ def sweep(
         study = _study(folder, chosen, seed)
         _go_on_with_stopped(study)
         runs = TrialRuns(of, folder, chosen, Path(dataset_dir), settings, uri, parent)
-        left = trials - len(_ended(study))
         if engine == "ray":
-            _on_ray(runs, left, seed)
+            _on_ray(study, runs, trials, seed)
         else:
             _one_by_one(study, runs, trials)
         best = study.best_trial
@@ -309,8 +311,9 @@ def _go_on_with_stopped(study: Study) -> None:
 
 
 def _one_by_one(study: Study, run: Callable[[Trial], float], trials: int) -> None:
-    while len(_ended(study)) < trials:
-        study.optimize(_noting_failure(run), n_trials=1)
+    with _followed(study, trials):
+        while len(_ended(study)) < trials:
+            study.optimize(_noting_failure(run), n_trials=1)
 
 
 def _noting_failure(run: Callable[[Trial], float]) -> Callable[[Trial], float]:
@@ -325,21 +328,53 @@ def _noting_failure(run: Callable[[Trial], float]) -> Callable[[Trial], float]:
     return noted
 
 
-def _on_ray(run: TrialRuns, trials: int, seed: int) -> None:
-    """Has Ray Tune run trials, each of which asks the study that all share."""
-    try:
+def _on_ray(study: Study, run: TrialRuns, trials: int, seed: int) -> None:
+    """Has Ray Tune run trials side by side, which all ask the one study; the first that fails ends the sweep."""
+    left = trials - len(_ended(study))
+    if left <= 0:
+        return
+    with connected_ray(None), _followed(study, trials):
         from ray import tune  # type: ignore[import-not-found,unused-ignore]
-    except ImportError as error:
-        raise BreastkitError("Ray is not installed; pip install 'breastkit[ray]', or leave --engine out.") from error
 
-    def one_trial(_config: Mapping[str, Any]) -> None:
-        study = _study(run.folder, run.space, seed)
-        study.optimize(_noting_failure(run), n_trials=1)
-        ended = study.get_trials()[-1]
-        tune.report({run.space.metric: ended.value or 0.0})
+        def one_trial(_config: Mapping[str, Any]) -> None:
+            ended: list[Any] = []
+            asked = _study(run.folder, run.space, seed)
+            asked.optimize(_noting_failure(run), n_trials=1, callbacks=[lambda _study, trial: ended.append(trial)])
+            # A trial that was ended early may have no value.
+            tune.report({run.space.metric: ended[0].value or 0.0})
 
-    settings = tune.TuneConfig(num_samples=max(0, trials))
-    tune.Tuner(one_trial, tune_config=settings, run_config=tune.RunConfig(storage_path=str(run.folder / "ray"))).fit()
+        results = tune.Tuner(
+            one_trial,
+            tune_config=tune.TuneConfig(num_samples=left),
+            run_config=tune.RunConfig(
+                storage_path=str(run.folder / "ray"),
+                failure_config=tune.FailureConfig(fail_fast=True),
+                verbose=0,
+            ),
+        ).fit()
+    if results.errors:
+        failed = [trial.user_attrs["failed"] for trial in study.get_trials() if "failed" in trial.user_attrs]
+        raise BreastkitError(failed[-1] if failed else f"A trial failed: {results.errors[0]}")
+
+
+@contextmanager
+def _followed(study: Study, trials: int) -> Iterator[None]:
+    """Shows how many trials have ended while others run them."""
+    over = threading.Event()
+    with progress_bar("Trials", total=trials, unit="trial") as bar:
+
+        def follow() -> None:
+            while not over.wait(_LOOKED_AT_EVERY):
+                bar.update(len(_ended(study)) - bar.n)
+
+        thread = threading.Thread(target=follow, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+            bar.update(len(_ended(study)) - bar.n)
 
 
 @contextmanager

@@ -7,20 +7,17 @@ actor is sent a study when it has nothing to do, so that none piles up.
 from __future__ import annotations
 
 import importlib
-import os
-import socket
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 from breastkit.errors import BreastkitError, sentence_of
 from breastkit.pipelines.cohort_studies import Study
 from breastkit.progress import compute_with_one_thread
+from breastkit.ray_cluster import connected_ray
 
 # A study whose process is lost so many times is the cause.
 _TRIES = 3
-_PATIENCE_S = 10
 
 
 class _Tries:
@@ -72,7 +69,7 @@ def ray_results(
     """
     if not studies:
         return
-    with _connected(address) as ray:
+    with connected_ray(address) as ray:
         count, resources = _actors(ray, workers=workers, memory_gb=memory_gb)
         lasting = {"max_restarts": -1, "max_task_retries": -1}
         tries = ray.remote(_Tries).options(num_cpus=0, **lasting).remote()
@@ -94,40 +91,6 @@ def ray_results(
                 yield pool.get_next_unordered()
             except ray.exceptions.RayTaskError as error:
                 raise BreastkitError(sentence_of(error) or f"Ray ended the work: {error}") from error
-
-
-@contextmanager
-def _connected(address: str | None) -> Generator[Any]:
-    """Yields Ray, connected to a cluster, and leaves it at the end."""
-    # Where it runs is told nobody.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        ray: Any = importlib.import_module("ray")
-    except ImportError as error:
-        raise BreastkitError("Ray is not installed; add it with: pip install 'breastkit[ray]'.") from error
-    importlib.import_module("ray.util")
-    own = {} if address or os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}
-    where = address or os.environ.get("RAY_ADDRESS") or "on this machine"
-    try:
-        _knock(where)
-        ray.init(address=address, logging_level="error", log_to_driver=False, **own)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise BreastkitError(f"The Ray cluster {where} cannot be reached; start it, or correct --address.") from error
-    try:
-        yield ray
-    finally:
-        ray.shutdown()
-
-
-def _knock(address: str) -> None:
-    """Makes sure that somebody answers there at all: Ray itself would try for minutes.
-
-    Raises:
-        OSError: if nobody does.
-    """
-    host, _, port = address.rpartition("://")[2].rpartition(":")
-    if host and port.isdecimal():
-        socket.create_connection((host, int(port)), timeout=_PATIENCE_S).close()
 
 
 def _actors(ray: Any, *, workers: int | None, memory_gb: float) -> tuple[int, dict[str, Any]]:
