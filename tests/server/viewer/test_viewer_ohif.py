@@ -1,9 +1,12 @@
 """Labels from the first mask to the saved file, in OHIF as it runs in a browser."""
 
+import shutil
+
 import nibabel
 import numpy as np
 import pytest
 import requests
+from tests.dicom.conformance import errors_of
 from tests.server.ohif_page import OhifPage, chromium
 from tests.server.served_app import served
 from tests.server.viewed_studies import JSON, LESION, MASK, TISSUE, write_studies
@@ -167,6 +170,7 @@ def test_what_is_drawn_in_the_segmentation_mode_is_exported_to_the_store(page, s
     (segment,) = read_segmentation(path, mri_series(studies)[image])
     np.testing.assert_array_equal(segment.mask.T > 0, drawn)
     assert segment.label == "Segment 1"
+    assert shutil.which("dciodvfy") is None or not errors_of(path)
     places = [listed["00081190"]["Value"][0].partition("/instances/")[0]]
     places.append(f"{places[0].rpartition('/')[0]}/{image}")
     headers = [requests.get(f"{place}/metadata", headers=JSON).json()[0] for place in places]

@@ -9,7 +9,8 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
-from breastkit.dicomweb.multipart_related import dicom_objects_in
+from breastkit.dicom.repair_seg import repaired_segmentation
+from breastkit.dicomweb.multipart_related import PartsWriter, dicom_objects_in
 from breastkit.dicomweb.store import AfterStoring
 from breastkit.errors import BreastkitError
 
@@ -21,6 +22,7 @@ _PATH = re.compile(
     r"|studies/[0-9.]+/series/[0-9.]+/instances/[0-9.]+(/(metadata|rendered|thumbnail|bulkdata))?"
     r"|studies/[0-9.]+/series/[0-9.]+/instances/[0-9.]+/frames/[0-9,]+(/rendered)?"
 )
+_DICOM = "application/dicom"
 _SENT = ("accept", "content-type")
 _ANSWERED = ("content-type", "warning")
 _SECONDS = 60.0
@@ -46,9 +48,13 @@ def forwarding(
         if not _PATH.fullmatch(path) or ".." in path or (request.method == "POST" and not stores):
             raise HTTPException(404, "That is no address of DICOMweb.")
         body = await request.body()
-        answer = await run_in_threadpool(_ask, asking, address, request, path, body)
-        if after_storing is not None and request.method == "POST" and answer.status_code == 200:
-            remark = await run_in_threadpool(_after_each, request, body, after_storing)
+        headers = {name: request.headers[name] for name in _SENT if name in request.headers}
+        objects: list[bytes] = []
+        if request.method == "POST":
+            objects, headers["content-type"], body = await run_in_threadpool(_repaired, request, body)
+        answer = await run_in_threadpool(_ask, asking, address, request, path, headers, body)
+        if after_storing is not None and answer.status_code == 200 and objects:
+            remark = await run_in_threadpool(_after_each, request, objects, after_storing)
             if remark:
                 answer.headers["Warning"] = f'299 breastkit "{remark}"'
         return answer
@@ -56,18 +62,29 @@ def forwarding(
     return router
 
 
-def _after_each(request: Request, body: bytes, after_storing: AfterStoring) -> str:
+def _repaired(request: Request, body: bytes) -> tuple[list[bytes], str, bytes]:
+    """Returns the objects of a request that stores some, its media type and its body, with segmentations made whole."""
+    kind = request.headers.get("content-type", "")
     try:
-        objects = dicom_objects_in(request.headers.get("content-type", ""), body) or []
+        objects = dicom_objects_in(kind, body) or []
     except BreastkitError:
-        # The other server took it all the same.
-        return ""
+        # Whether that can be stored is for the other server to say.
+        return [], kind, body
+    repaired = [repaired_segmentation(one) for one in objects]
+    if repaired == objects:
+        return objects, kind, body
+    writer = PartsWriter(_DICOM)
+    return repaired, writer.content_type, b"".join(writer.write((_DICOM, one) for one in repaired))
+
+
+def _after_each(request: Request, objects: list[bytes], after_storing: AfterStoring) -> str:
     return next((remark for remark in [after_storing(data, request) for data in objects] if remark), "")
 
 
-def _ask(session: requests.Session, address: str, request: Request, path: str, body: bytes) -> Response:
+def _ask(
+    session: requests.Session, address: str, request: Request, path: str, headers: dict[str, str], body: bytes
+) -> Response:
     url = f"{address.rstrip('/')}/{path}"
-    headers = {name: request.headers[name] for name in _SENT if name in request.headers}
     try:
         answer = session.request(
             request.method,

@@ -18,6 +18,7 @@ from starlette.concurrency import run_in_threadpool
 
 from breastkit.atomic import make_folder
 from breastkit.dicom.pixel_budget import TooManyPixelsError
+from breastkit.dicom.repair_seg import repaired_segmentation
 from breastkit.dicomweb.folder_index import FolderIndex, Instance
 from breastkit.dicomweb.folder_search import Level, Query, search
 from breastkit.dicomweb.media_types import Accepted, accepted_by, fits, should_decompress
@@ -401,6 +402,7 @@ def _store(
     objects = dicom_objects_in(request.headers.get("content-type", ""), body)
     if objects is None:
         raise HTTPException(415, f"Objects are stored as multipart/related with parts of {_DICOM}; send them so.")
+    objects = [repaired_segmentation(one) for one in objects]
     outcomes = folder.store(objects, study=study)
     failures = [one for one in outcomes if one.stored is None]
     status = 200 if not failures else 202 if len(failures) < len(outcomes) else 409
