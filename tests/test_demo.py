@@ -10,6 +10,7 @@ import pytest
 from breastkit import demo
 from breastkit.dicom.write_us import write_us_dicom
 from breastkit.errors import BreastkitError
+from breastkit.server.viewer import ohif
 from breastkit.images import read_mask, read_volume, write_nifti, write_png
 from breastkit.phantoms.mri import write_mri_phantoms
 from breastkit.phantoms.us.pictures import write_us_phantoms
@@ -173,9 +174,12 @@ def test_the_server_over_a_demonstration_is_checked(tmp_path):
         demo.check_pages(tmp_path)
 
 
-def test_no_server_without_studies(tmp_path):
+def test_no_server_without_studies(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(ohif, "has_viewer", lambda: False)
     with pytest.raises(BreastkitError, match=r"did not start: .*studies is no folder"):
         demo.check_pages(tmp_path)
+    # A server without the viewer is a server all the same.
+    assert ohif.NO_VIEWER in caplog.messages
 
 
 def test_a_cohort_is_measured_and_correlated(tmp_path):

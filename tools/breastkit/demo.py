@@ -93,10 +93,16 @@ def check_pages(folder: str | Path) -> None:
     Raises:
         BreastkitError: if the server does not start or a page does not answer.
     """
+    from breastkit.server.viewer.ohif import NO_VIEWER, has_viewer
+
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    options = _server_options(Path(folder))
+    options, pages = _server_options(Path(folder)), list(_PAGES)
+    if has_viewer():
+        pages.insert(0, "/ohif/")
+    else:
+        _log.warning(NO_VIEWER)
     words = [f"--{name}={value}" for name, value in options.items()]
     command = [sys.executable, "-m", "breastkit.cli", "serve", f"--port={port}", *words]
     with tempfile.TemporaryFile("w+") as messages:
@@ -107,7 +113,7 @@ def check_pages(folder: str | Path) -> None:
                 messages.seek(0)
                 last = (messages.read().strip() or "it said nothing").splitlines()[-1]
                 raise BreastkitError(f"The annotation server did not start: {last}")
-            for page in _PAGES:
+            for page in pages:
                 _open_page(f"http://127.0.0.1:{port}{page}")
             beside = set(_BESIDE.findall(_open_page(f"http://127.0.0.1:{port}/")))
             if len(beside) != len({"mlflow", "ultrasound"} & set(options)):
@@ -120,12 +126,12 @@ def check_pages(folder: str | Path) -> None:
             process.wait(300)
             answers.close()
     _log.info(
-        "The annotation server answers: %s.", ", ".join([*_PAGES, *(sorted({"mlflow", "ultrasound"} & set(options)))])
+        "The annotation server answers: %s.", ", ".join([*pages, *(sorted({"mlflow", "ultrasound"} & set(options)))])
     )
 
 
 _BESIDE = re.compile(r'href="(http://127\.0\.0\.1:\d+/)(?:#[^"]*)?"')
-_PAGES = ("/", "/info/", "/ohif/", "/dicom-web/studies", "/results/")
+_PAGES = ("/", "/info/", "/dicom-web/studies", "/results/")
 
 
 def _open_page(address: str) -> str:
