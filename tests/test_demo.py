@@ -10,10 +10,10 @@ import pytest
 from breastkit import demo
 from breastkit.dicom.write_us import write_us_dicom
 from breastkit.errors import BreastkitError
-from breastkit.server.viewer import ohif
 from breastkit.images import read_mask, read_volume, write_nifti, write_png
 from breastkit.phantoms.mri import write_mri_phantoms
 from breastkit.phantoms.us.pictures import write_us_phantoms
+from breastkit.server.viewer import ohif
 
 
 @pytest.fixture(scope="module")
