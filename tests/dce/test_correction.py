@@ -103,7 +103,7 @@ def test_motion_that_nobody_can_tell(body):
 def test_phases_are_moved_onto_the_first_after_contrast(body):
     before, after, inside = body
     moved = ndimage.shift(before, (0, 0, 1.5), order=1, mode="nearest")
-    phases = DcePhases([moved, after, after], Grid(SHAPE, np.diag([4.0, 3.0, 3.0, 1.0])), ())
+    phases = DcePhases([moved, after, after], Grid(SHAPE[::-1], np.diag([*SPACING[::-1], 1.0])), ())
     breast = phases.restore(inside)
     motions = motions_of(phases, breast)
     assert motions[1].mean_mm == 0
