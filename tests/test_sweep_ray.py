@@ -33,6 +33,7 @@ def test_every_trial_is_a_run_of_its_own_that_ray_runs(tmp_path, options):
         rows = list(csv.DictReader(file))
     folders = sorted(row["user_attrs_folder"] for row in rows)
     assert folders == ["trial_0000", "trial_0001", "trial_0002"]
+    assert len({row["params_learning_rate"] for row in rows}) == 3
     assert {row["state"] for row in rows} <= {"COMPLETE", "PRUNED"}
     for folder in folders:
         assert json.loads((tmp_path / "sweep" / folder / "run.json").read_text())["state"] == "finished"

@@ -336,16 +336,17 @@ def _on_ray(study: Study, run: TrialRuns, trials: int, seed: int) -> None:
     with connected_ray(None), _followed(study, trials):
         from ray import tune  # type: ignore[import-not-found,unused-ignore]
 
-        def one_trial(_config: Mapping[str, Any]) -> None:
+        def one_trial(config: Mapping[str, Any]) -> None:
             ended: list[Any] = []
-            asked = _study(run.folder, run.space, seed)
+            # In a process of its own: by one seed all would begin with the same choices.
+            asked = _study(run.folder, run.space, seed + config["number"])
             asked.optimize(_noting_failure(run), n_trials=1, callbacks=[lambda _study, trial: ended.append(trial)])
             # A trial that was ended early may have no value.
             tune.report({run.space.metric: ended[0].value or 0.0})
 
         results = tune.Tuner(
             one_trial,
-            tune_config=tune.TuneConfig(num_samples=left),
+            param_space={"number": tune.grid_search(list(range(trials - left, trials)))},
             run_config=tune.RunConfig(
                 storage_path=str(run.folder / "ray"),
                 failure_config=tune.FailureConfig(fail_fast=True),
