@@ -5,6 +5,7 @@ from io import BytesIO
 import numpy as np
 import pydicom
 import pytest
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 from tests.dicom.conformance import errors_of, needs_dciodvfy
 from tests.dicom.scans import AXIAL, affine_of, an_l, write_mask, write_scan
 
@@ -55,3 +56,11 @@ def test_everything_else_stays_as_it_came(scan, whole):
     image = next(scan.iterdir()).read_bytes()
     for data in (whole, image, b"", b"no DICOM", as_by_a_viewer(whole)[:2000]):
         assert repaired_segmentation(data) is data
+
+
+def test_what_is_deflated_is_not_unpacked_to_look_at_it(whole):
+    dataset = pydicom.dcmread(BytesIO(as_by_a_viewer(whole)))
+    dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    written = BytesIO()
+    dataset.save_as(written, enforce_file_format=True)
+    assert repaired_segmentation(written.getvalue()) == written.getvalue()

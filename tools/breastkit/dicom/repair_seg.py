@@ -9,7 +9,13 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
-from pydicom.uid import CTImageStorage, MRImageStorage, SegmentationStorage, UltrasoundImageStorage
+from pydicom.uid import (
+    CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
+    MRImageStorage,
+    SegmentationStorage,
+    UltrasoundImageStorage,
+)
 
 from breastkit.dicom.read_errors import READ_ERRORS
 
@@ -25,7 +31,8 @@ def repaired_segmentation(data: bytes) -> bytes:
     Args:
         data: a DICOM file.
     """
-    if str(SegmentationStorage).encode() not in data:
+    # A few kilobytes that are deflated can hold gigabytes, and are refused where they are stored.
+    if str(SegmentationStorage).encode() not in data or DeflatedExplicitVRLittleEndian.encode() in data:
         return data
     try:
         dataset = pydicom.dcmread(BytesIO(data))
